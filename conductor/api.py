@@ -18,7 +18,7 @@ from rpc_api.watch import Watch
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between two questions whether schedulers and the conductors of the cells answer.
+#: Seconds between two checks whether schedulers and the conductors of the cells answer.
 WATCH_INTERVAL = 10.0
 
 
@@ -40,9 +40,9 @@ class ApiConductor:
     ):
         self._scheduler = SchedulerAPI(bus, scheduler_topic)
         self._cells = {cell: CellConductorAPI(cell_bus, cell, topic) for cell, cell_bus in cell_buses.items()}
-        #: Hosts that are tried for an instance, of the builds that begin from now on.
+        #: Number of hosts that are tried for an instance, for builds that begin from now on.
         self.max_attempts = max_attempts
-        #: Called with the seconds that each selection took, the claim's way through the log included.
+        #: Called with the seconds that each selection took, with the claim's way through the log.
         self._on_selected = on_selected
         self._clock = clock
         self._pool = concurrency.DaemonPool(threads, "build")
@@ -74,7 +74,7 @@ class ApiConductor:
         self._lock = threading.Lock()
 
     def watch(self):
-        """Start to ask whether schedulers and the conductors of the cells answer; it is logged when none does."""
+        """Start to check whether schedulers and the conductors of the cells answer; an outage is logged."""
         for watch in self._watches.values():
             watch.start()
         return self
@@ -85,7 +85,7 @@ class ApiConductor:
         return {name or "schedulers": watch.silent_since for name, watch in self._watches.items()}
 
     def schedule_and_build_instances(self, context, spec_obj, instance_uuids):
-        """Place and build; a Future of one BuildOutcome for each instance, in order, whatever goes wrong.
+        """Place and build. Returns a Future of one BuildOutcome for each instance, in order, also after errors.
 
         Hosts are asked for in the order of the calls; builds run side by side.
         """
@@ -115,7 +115,7 @@ class ApiConductor:
             try:
                 self._pool.submit(self._build_all, answer.result(), context, spec_obj, instance_uuids, done)
             except RuntimeError:
-                # The pool was closed meanwhile; what was claimed expires.
+                # The pool was closed meanwhile; the claims expire.
                 self._unavailable(
                     instance_uuids, errors.NovaSchedError("the conductor is stopping; ask another one"), done
                 )
@@ -146,7 +146,8 @@ class ApiConductor:
             self._unavailable(instance_uuids, expected(fault), done)
 
     def _builds(self, selections, context, spec_obj, instance_uuids):
-        """(cell, BuildRequest) of each instance; raises before one of them is begun where an answer cannot be used."""
+        """(cell, BuildRequest) of each instance. If an answer cannot be used, an error is raised before any build
+        begins."""
         if len(selections) != len(instance_uuids) or not all(selections):
             raise errors.NovaSchedError(
                 f"a scheduler answered with hosts for {sum(map(bool, selections))} instances, wanted "
@@ -164,7 +165,7 @@ class ApiConductor:
         return builds
 
     def _begin(self, context, cell, build):
-        """A Future of the outcome of a build: those of the other instances do not depend on it."""
+        """A Future of the outcome of a build, which never has an error: the other instances do not depend on it."""
         try:
             return self._cells[cell].build_instance(context, build)
         except Exception as fault:

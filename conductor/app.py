@@ -12,7 +12,7 @@ register = config.register
 
 
 def service(conf) -> Service:
-    """The service that the command line asks for; UsageError when it does not say."""
+    """The service that the command line names; UsageError if it names none."""
     config.check(conf)
     return CellService(conf) if conf.level == "cell" else ApiService(conf)
 

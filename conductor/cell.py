@@ -1,9 +1,9 @@
 """The conductor of one cell: builds on the claimed host, and on alternates that it claims itself.
 
-It folds its own cell's log and nothing else, so a retry needs no call up to
-the API level: claiming an alternate is an event in this log, and its outcome
-is what the fold says. Here are its threads, its log and its calls; what it
-decides is in :mod:`conductor.engine`.
+It only folds its own cell's log, so a retry needs no call to the API level:
+an alternate is claimed by an event in this log, and the fold gives the outcome.
+This module has the threads, the log and the calls; the decisions are in
+:mod:`conductor.engine`.
 """
 
 import logging
@@ -30,9 +30,9 @@ TICK = 1.0
 #: Counts of a projection that are logged for the operator.
 LOGGED = ("set-aside:", "divergence")
 READ_BACK_TIMEOUT = 30.0
-#: Seconds between two looks at what the start waits for.
+#: Seconds between two checks of the conditions for the start.
 WAIT_STEP = 0.25
-#: For a tick that is under way when the conductor stops.
+#: Seconds to wait for a tick that is under way when the conductor stops.
 TICK_SECONDS = 2.0
 
 
@@ -71,7 +71,7 @@ class CellConductor:
         self.engine = CellEngine(
             cell, self.name, lambda *data: self.producer.publish(*data), service_down_time, claim_ttl, require_accounts
         )
-        #: Whether the state is that of the log: not at first, and not while the log is read again.
+        #: Whether the state is up to date with the log: not at the start, and not while the log is read again.
         self._current = threading.Event()
         self._started = False
         self._losses = HostLosses(cell)
@@ -79,7 +79,7 @@ class CellConductor:
         #: Name of a count -> its value when it was logged last.
         self._logged = {}
         self._stopped = threading.Event()
-        #: Why it could not start, or cannot go on.
+        #: The fault because of which it could not start, or cannot go on.
         self.fault = None
         self._ticker = concurrency.vital_thread(self._tick_all, f"{self.name} tick")
 
@@ -98,8 +98,9 @@ class CellConductor:
         return not self.engine.log_state.is_down(READ)
 
     def start(self, timeout=60.0):
-        """Fold what the log holds. A log that cannot be read now is waited for without end, which does not count for
-        ``timeout``; raises what a person must change, and LogUnavailable when folding does not end in time."""
+        """Fold the records that the log has. If the log cannot be read now, wait without end; that time does not count
+        for ``timeout``. Raises a fault that lasts until the operator changes something, and LogUnavailable if folding
+        does not end in time."""
         self._log.start()
         self._ticker.start()
         waited = 0.0
@@ -150,7 +151,7 @@ class CellConductor:
             self._current.set()
         except Exception as fault:
             concurrency.report_if_out_of_threads(fault)
-            # Whatever it is, the state cannot be trusted any more: the process ends, and another one starts.
+            # After any other fault the state may be wrong: the process ends, and another one starts.
             LOG.error("%s met an internal fault: %r", self.name, fault)
             LOG.debug("the fault of the conductor", exc_info=True)
             self.fault = errors.NovaSchedError(f"{self.name} met an internal fault ({fault!r}); see its log")
@@ -200,13 +201,14 @@ class CellConductor:
                 asked = self.engine.hosts_to_ask()
             self._current.set()
             if asked:
-                # In its own thread: asking thousands takes a while, and the log must be folded meanwhile.
+                # In a thread of its own: calls to thousands of agents take a while, and the log must be folded
+                # meanwhile.
                 threading.Thread(
                     target=self._ask_to_report, args=(asked,), name=f"{self.name} asks", daemon=True
                 ).start()
 
     def _on_fault(self, fault):
-        """A log that does not go on is read again, an unreachable one is waited for; a lasting fault ends the start."""
+        """Read the log again after a gap, and wait for an unreachable one; a lasting fault ends the start."""
         with self._lock:
             now = self._clock.monotonic()
             was_down_for = self.engine.log_state.fault(fault, READ, now)
@@ -240,7 +242,7 @@ class CellConductor:
                 fault = met
 
     def _waiting_for(self, step):
-        """A Future of what a build waits for in the log; None where it waits for an agent."""
+        """A Future of what a build waits for in the log; None if it waits for an agent."""
         if isinstance(step, Call):
             return None
         waiting = Future()
@@ -274,7 +276,7 @@ class CellConductor:
         with self._lock:
             unknown = self.engine.on_beat(hosts, epoch, self._clock.monotonic())
         if self._readable:
-            # Else the log may be another one by now, and the agent may be right.
+            # Otherwise the log may be another one by now, and the agent may be right.
             self._ask_to_report(dict.fromkeys(unknown, agent))
 
     # --- ticks --------------------------------------------------------------------------------------------------
@@ -298,7 +300,7 @@ class CellConductor:
             self._log.keep(packed)
 
     def tick(self):
-        """Publish and log what follows from the time that has passed."""
+        """Publish the events and log the lines that are due after the time that has passed."""
         with self._lock:
             self.engine.on_tick(self._clock.monotonic(), self._readable)
             counts = {name: count for name, count in self.projection.counts.items() if name.startswith(LOGGED)}
@@ -309,7 +311,7 @@ class CellConductor:
         self._log_counts(counts)
 
     def _log_counts(self, counts):
-        """Warn about counts that an operator should look at: when they appear, and when they have doubled."""
+        """Warn about counts that concern an operator: when they appear, and when they have doubled."""
         for name, count in sorted(counts.items()):
             logged = self._logged.get(name, 0)
             if count < logged or count >= 2 * logged:

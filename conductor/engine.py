@@ -1,6 +1,6 @@
-"""What the conductor of a cell knows and decides. It has no thread, no clock and no log.
+"""The state and the decisions of the conductor of a cell. The engine has no thread, no clock and no log.
 
-Its owner calls it from one thread at a time, and gives it the way to publish.
+Its owner calls it from one thread at a time, and gives it a function that publishes.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from rpc_api import events
 
 #: Claims of deleted instances that are remembered.
 DELETED_KEPT = 1000
-#: A conductor rebases its log once each time that it reads it: seconds until it does so again.
+#: Seconds between two rebases of one log by the same conductor.
 NEVER_AGAIN = float("inf")
 
 
@@ -46,15 +46,15 @@ class CellEngine:
         self.monitor = Monitor(service_down_time)
         self.reaper = Reaper(claim_ttl)
         self.account_rule = AccountRule(require_accounts)
-        #: Hosts that are to report because the log lost records, or may have done so before this process read it.
+        #: Hosts that must report because the log lost records, or may have lost some before this process read it.
         self.missing_reports = MissingReports()
         self._wants_reports = True
-        #: Host -> where its agent answers, of those that were known before the log lost records: they are asked at
-        #: once.
+        #: Host -> name of the server of its agent, of hosts that were known before the log lost records: they must
+        #: report at once.
         self._known_before = None
         #: Uuids of the claims that are being built.
         self.building = set()
-        #: Claim uuid -> function of its outcome (None, or why it was refused), called when it was folded.
+        #: Claim uuid -> function that is called with its outcome (None, or why it was refused) when it was folded.
         self.settled = {}
         #: (position, function): called when the log is folded to the position.
         self.waiting = []
@@ -64,7 +64,7 @@ class CellEngine:
         self._deleted = {}
 
     def on_begin(self, beginning) -> None:
-        """The log is read from its beginning or a snapshot (a Beginning); the state is forgotten.
+        """The log is read from its beginning or a snapshot (a Beginning); the earlier state is dropped.
 
         Raises a NovaSchedError for a snapshot that cannot be used.
         """
@@ -89,11 +89,12 @@ class CellEngine:
 
     @property
     def is_current(self) -> bool:
-        """Whether all is folded that the log held when it was begun."""
+        """Whether all records are folded that the log had when reading started."""
         return not self.log_state.is_behind
 
     def on_records(self, records) -> dict:
-        """Fold records of the log. Returns the hosts whose agents are to report in full, and where those answer."""
+        """Fold records of the log. Returns the hosts whose agents must report in full, and the servers of these
+        agents."""
         outcomes, noted = self.projection.fold(records)
         self.log_state.folded(self.projection)
         self.missing_reports.see(records)
@@ -110,19 +111,19 @@ class CellEngine:
         return {note.host: self.server_of(note.host) for note in noted if note.resync and note.host}
 
     def hosts_to_ask(self) -> dict:
-        """Hosts whose agents are to report in full at once, and where those answer, as their log lost records; they are
-        asked when the log is folded to its end. After a start of this process, which does not know what the log may
-        have lost before, they are asked when they beat."""
+        """Hosts whose agents must report in full at once because their log lost records, and the servers of these
+        agents. They are called when the log is folded to its end. A process that just started does not know whether the
+        log lost records before; then agents are asked for a report when they beat."""
         if not self.is_current or not self._wants_reports:
             return {}
-        # Those too that the log forgot: their reports are lost first of all.
+        # Also hosts that the log lost: their reports are lost for certain.
         known = {**(self._known_before or {}), **{name: host.server for name, host in self.projection.hosts.items()}}
         at_once, self._wants_reports, self._known_before = self._known_before is not None, False, None
         self.missing_reports.want(known)
         return {host: known[host] for host in sorted(self.missing_reports.hosts)} if at_once else {}
 
     def server_of(self, host: str) -> str | None:
-        """Where the agent of a host answers, as its last report says; None for a host that is not known."""
+        """The server of a host's agent, by its last report; None for a host that is not known."""
         known = self.projection.hosts.get(host)
         return known.server if known else None
 
@@ -143,8 +144,8 @@ class CellEngine:
             self._builds.discard(state)
 
     def delete(self, instance_uuid: str) -> list:
-        """An instance is deleted: its builds end, and what is claimed for it is released.
-        Returns the uuids of its claims, under which nothing may start any more."""
+        """An instance is deleted: end its builds and release its claims. Returns the uuids of the claims, under which
+        the instance must not start any more."""
         for state in self._builds:
             if state.instance_uuid == instance_uuid:
                 state.deleted = True

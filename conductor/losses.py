@@ -1,20 +1,20 @@
-"""Which hosts of a cell are lost, as lines for the log: one for many hosts."""
+"""Log lines about the lost hosts of a cell: one line for many hosts."""
 
 from rpc_api.clock import spelled
 
-#: Seconds without a further change after which changes are logged, and after which they are logged in any case: the
-#: hosts of a rack are found lost within one report interval of each other.
+#: Seconds without a further change after which changes are logged, and seconds after which they are logged in any
+#: case. The hosts of a rack are found lost within one report interval of each other.
 SETTLED, AT_MOST = 2.0, 15.0
-#: Hosts that a line names.
+#: Number of hosts that a line names.
 NAMED = 3
 
 
 class HostLosses:
-    """Looks at the hosts of a projection again and again. Pure: ``now`` is in seconds, monotonic."""
+    """Compares the hosts of a projection with those at the last call. Pure: ``now`` is in seconds, monotonic."""
 
     def __init__(self, cell: str):
         self._cell = cell
-        #: Lost host -> since when, None where it was lost when it was first looked at.
+        #: Lost host -> since when; None if it was lost at the first call.
         self._since = {}
         self._begun = False
         #: Changes that are not logged yet: hosts lost, seen again and removed, name -> seconds (None: unknown).

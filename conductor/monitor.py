@@ -1,4 +1,4 @@
-"""Which hosts are alive: from beats to HostLost and HostSeen."""
+"""Which hosts are alive: HostLost and HostSeen events from beats."""
 
 from rpc_api import events
 
@@ -7,7 +7,7 @@ SAY_AGAIN = 30.0
 
 
 class Monitor:
-    """Beats of hosts, by this process's clock. A host that never beat counts from when it was first looked at."""
+    """Beats of hosts, by this process's clock. For a host without a beat, the time of the first look counts."""
 
     def __init__(self, service_down_time: float):
         self.service_down_time = service_down_time
@@ -21,8 +21,8 @@ class Monitor:
             self._heard_at[host] = now
 
     def heard_nothing_for(self, seconds: float, now: float) -> None:
-        """For some seconds up to ``now`` no beat could come, as our own way to the broker was cut: that time does not
-        count."""
+        """For some seconds up to ``now`` no beat could arrive because this process had no connection to the broker:
+        that time does not count."""
         for host, at in self._heard_at.items():
             self._heard_at[host] = min(at + seconds, now)
 

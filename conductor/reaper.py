@@ -1,4 +1,4 @@
-"""Claims that are not built: from the clock of this process to ClaimExpired."""
+"""Claims that are not built: ClaimExpired events by the clock of this process."""
 
 from conductor.monitor import SAY_AGAIN
 from nova_sched.projection.ledger import CLAIMED
@@ -6,7 +6,8 @@ from rpc_api import events
 
 
 class Reaper:
-    """Remembers since when each claim has been left alone; one that is being built here does not grow older."""
+    """Remembers since when no build of each claim is running; while a claim is being built here, its time does not
+    run."""
 
     def __init__(self, claim_ttl: float):
         self.claim_ttl = claim_ttl
@@ -22,6 +23,6 @@ class Reaper:
         over = [
             uuid for uuid, since in self._alone_since.items() if now - since >= self.claim_ttl and uuid not in building
         ]
-        # Said once in a while, until the log has it.
+        # Published again from time to time, until the log has it.
         self._alone_since.update((uuid, now - self.claim_ttl + SAY_AGAIN) for uuid in over)
         return [events.ClaimExpired(claims[uuid].consumer_uuid, uuid) for uuid in over]

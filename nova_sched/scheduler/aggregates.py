@@ -1,4 +1,4 @@
-"""Host aggregates that Nova reports to this scheduler, written to the log of cell0 where they differ from it."""
+"""Host aggregates that Nova reports to this scheduler. They are written to the log of cell0 if they differ from it."""
 
 from nova_sched.projection.fold import CELL0
 from nova_sched.scheduler.claims import NEVER
@@ -17,9 +17,9 @@ class Aggregates:
         self._projections = projections
         self._table = table
         self._name = name
-        #: Aggregate uuid -> (mark, AggregateUpdated or None) of its last event, which is perhaps not read back yet.
+        #: Aggregate uuid -> (mark, AggregateUpdated or None) of its last event, which may not be read back yet.
         self._published = {}
-        #: AggregateUpdated that the log of cell0 has perhaps forgotten, to be appended again once it is folded.
+        #: AggregateUpdated records that the log of cell0 may have lost. They are appended again once it is folded.
         self._remembered = ()
 
     def update(self, aggregate) -> None:
@@ -31,13 +31,14 @@ class Aggregates:
         self._publish_if_new(uuid, events.AggregateDeleted(uuid), None)
 
     def _publish_if_new(self, uuid, data, wanted):
-        """Append what makes an aggregate as it is ``wanted`` (None: gone). Nova does not report it a second time."""
+        """Append the event that brings an aggregate into the ``wanted`` state (None: deleted). Nova does not report it
+        twice."""
         self._outbox.withdraw(lambda record: isinstance(record, _OF_AGGREGATES) and record.uuid == uuid)
         mark, known = self._published.pop(uuid, (NEVER, None))
         if mark <= self._projections[CELL0].producers.get(self._name, NEVER):
             known = self._table.aggregates.get(uuid)
         else:
-            # What is published counts from then on: it may be taken back before it is read back.
+            # A published event counts at once: Nova may report the opposite before the event is read back.
             self._published[uuid] = mark, known
         if known != wanted:
             try:
@@ -50,12 +51,12 @@ class Aggregates:
         self._remembered = (*self._remembered, *aggregates)
 
     def restore_remembered(self) -> None:
-        """The log of cell0 is folded: append what it lacks of the remembered aggregates."""
+        """The log of cell0 is folded: append the remembered aggregates that it does not have."""
         self.restore(self._remembered)
         self._remembered = ()
 
     def restore(self, aggregates) -> None:
-        """Append those of some AggregateUpdated records that the log of cell0 has forgotten."""
+        """Append those of some AggregateUpdated records that the log of cell0 has lost."""
         for aggregate in aggregates:
             if aggregate.uuid not in self._table.aggregates:
                 self._outbox.post(CELL0, aggregate)

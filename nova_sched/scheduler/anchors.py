@@ -22,11 +22,11 @@ class Anchors:
         self._cells = cells
         self._projections = projections
         self._publish = publish
-        #: Cell -> (mark, instance) of those that are decided again when that event of ours is folded.
+        #: Cell -> (mark, instance): the instance is decided again when our event with that mark is folded.
         self._waits = {cell: deque() for cell in (CELL0, *cells)}
 
     def anchored(self, instance):
-        """The request as it may be decided, and the anchor of its affinity group: (cell, host, number) or None."""
+        """The request as it can be decided now, and the anchor of its affinity group: (cell, host, number) or None."""
         request = without(instance.ask.request, instance.excluded)
         group = request.server_group
         if not self._needs_one(group):
@@ -47,7 +47,7 @@ class Anchors:
         return group is not None and group.policy == "affinity" and len(self._cells) > 1
 
     def waits_for_anchor(self, instance, anchor, host) -> bool:
-        """Publish the anchor of a group that has none; returns whether the instance waits for it."""
+        """Publish an anchor for a group without one. Returns whether the instance waits for it."""
         group = instance.ask.request.server_group
         if anchor is not None or not self._needs_one(group):
             return False
@@ -55,8 +55,8 @@ class Anchors:
         return True
 
     def waits_for_fence(self, instance, anchor) -> bool:
-        """The anchored host has no room: fence the group off there, if it is empty. Returns whether the instance waits
-        for that."""
+        """The anchored host has no room: if the group has no members there, close the cell to claims under the anchor.
+        Returns whether the instance waits for that."""
         if anchor is None or instance.fenced:
             return False
         cell, _, number = anchor
@@ -68,7 +68,7 @@ class Anchors:
         return True
 
     def _wait_for(self, instance, cell, data):
-        """Publish what must be in a log before an instance is decided again."""
+        """Publish an event that must be in a log before an instance is decided again."""
         instance.waits += 1
         if instance.waits > MAX_WAITS:
             raise errors.NovaSchedError(

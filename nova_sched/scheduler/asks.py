@@ -1,4 +1,4 @@
-"""Requests as the scheduler works on them, one record for each request and for each of its instances."""
+"""The requests that the scheduler works on: a record for each request and for each of its instances."""
 
 import enum
 from collections import Counter
@@ -8,7 +8,7 @@ from nova_sched.projection.claim_refusals import HOLDS_ALREADY, is_breach, is_ma
 from nova_sched.scheduler.claim_life import HELD_FOR_REQUEST
 from nova_sched.selection.draw import seed_of
 
-#: Claims of one instance that are refused on one host because of its group, before that host is left out.
+#: Number of claims of one instance that one host may refuse because of its group, before the host is left out.
 MAX_BREACHES = 5
 
 

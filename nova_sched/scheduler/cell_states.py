@@ -1,5 +1,5 @@
-"""Which cells may be scheduled to: those whose logs can be read and appended to, and are folded to the position where
-they ended when the scheduler began to read them."""
+"""Which cells are open to requests: their logs can be read and appended to, and are folded up to the position at which
+they ended when the scheduler started to read them."""
 
 import logging
 from collections import defaultdict
@@ -13,8 +13,8 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds to wait for a snapshot of a log that is needed in any case, before it is rebased.
 NEEDED_HEADLESS = 1.0
-#: Seconds to wait for reports of the hosts of a cell whose log lost records: agents beat every 10 s. What the hosts run
-#: is not in the log until then, and claims that are made meanwhile may not fit.
+#: Seconds to wait for reports of the hosts of a cell whose log lost records: agents beat every 10 s. Until then the
+#: log does not have the instances of the hosts, so new claims may not fit.
 REPORTS_WITHIN = 15.0
 
 
@@ -32,7 +32,7 @@ class CellStates:
         self._lost = {}
         #: Cell -> the MissingReports of its hosts, until they have come after a loss.
         self._missing = {}
-        #: Cell -> since when those are waited for.
+        #: Cell -> since when the scheduler waits for these reports.
         self._missing_since = {}
 
     # --- questions -----------------------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ class CellStates:
         ]
 
     def is_behind(self, cell) -> bool:
-        """Whether the log of a cell is not folded to where it ended when it was begun."""
+        """Whether the log of a cell is not yet folded up to the position at which it ended when reading started."""
         return self._logs[cell].is_behind
 
     @property
@@ -59,13 +59,13 @@ class CellStates:
         return [cell for cell, log in self._logs.items() if log.is_down(READ)]
 
     def down_for(self, seconds: float):
-        """Cells whose logs cannot be read or appended to for at least so long, by name."""
+        """Names of cells whose logs could not be read or appended to for at least so long."""
         now = self._clock.monotonic()
         return sorted(cell for cell, log in self._logs.items() if log.is_down() and log.down_for(now) >= seconds)
 
     def headless_for(self, seconds: float):
-        """(cell, first position of its log) of cells to rebase now: they are headless for so long, or a shorter time if
-        they are needed in any case. A cell is returned once in that time."""
+        """(cell, first position of its log) of cells to rebase now: they were headless for so long, or for a shorter
+        time if they are needed in any case. A cell is returned only once in that time."""
         now, found = self._clock.monotonic(), []
         for cell, log in self._logs.items():
             wait = min(seconds, NEEDED_HEADLESS) if cell in self._always else seconds
@@ -77,7 +77,7 @@ class CellStates:
     # --- events --------------------------------------------------------------------------------------------------
 
     def expect(self, cell):
-        """The log of a cell is going to be read: until it is folded, nothing is scheduled to the cell."""
+        """Expect the log of a cell: until it is folded, no request is scheduled to the cell."""
         self._logs[cell].expect()
         self._table.cell_closed[cell] = True
 
@@ -94,7 +94,7 @@ class CellStates:
             self.close(cell, "its log is read again")
 
     def folded(self, cell, projection) -> bool:
-        """A log is folded to where ``projection`` is. Returns True if it is no longer behind by that."""
+        """A log is folded up to the position of ``projection``. Returns True if that ends its being behind."""
         log = self._logs[cell]
         was_headless = log.is_headless
         if not log.folded(projection, self._clock.monotonic()):
@@ -106,7 +106,7 @@ class CellStates:
                 )
             return False
         if cell in self._lost:
-            # Those too that the log forgot: their reports are lost first of all.
+            # Also hosts that the log lost: their reports are lost for certain.
             forgotten = {name for name in self._lost.pop(cell) if name not in projection.hosts}
             self._missing[cell].want(forgotten.union(name for name, host in projection.hosts.items() if not host.lost))
             self._missing_since[cell] = self._clock.monotonic()
@@ -163,7 +163,7 @@ class CellStates:
             self.close(cell)
 
     def close(self, cell, why=None):
-        """Let nothing be scheduled to a cell, and log it, also of one that was never open."""
+        """Close a cell to requests, and log that, also for a cell that was never open."""
         log = self._logs[cell]
         if log.close(self._clock.monotonic()):
             LOG.warning(

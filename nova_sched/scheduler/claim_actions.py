@@ -1,4 +1,4 @@
-"""The actions in the table of a claim's life: a function for each."""
+"""The actions in the table of a claim's life, one function for each."""
 
 import logging
 
@@ -110,7 +110,8 @@ def _released(claim, reason):
     return events.ClaimReleased(claim.proposed.consumer_uuid, claim.uuid, reason)
 
 
-#: What does each action: called with the Engine, the Claim, the instance that depended on it and the Outcome (or None).
+#: The function for each action, called with the Engine, the Claim, the instance that depended on it and the Outcome (or
+#: None).
 ACTIONS = {
     Action.NOTHING: _nothing,
     Action.ANSWER: _answer,

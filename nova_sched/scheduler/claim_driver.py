@@ -22,12 +22,12 @@ class ClaimDriver:
     # --- events --------------------------------------------------------------------------------------------------
 
     def happened(self, claim, event, outcome=None) -> None:
-        """Something happened to a claim; ``outcome`` is its Outcome if it was read back."""
+        """Report an event of a claim; ``outcome`` is its Outcome if it was read back."""
         instance = claim.instance
         ACTIONS[self._engine.claims.event(claim, event)](self._engine, claim, instance, outcome)
 
     def read_back(self, claim, outcome) -> None:
-        """A claim came back from its log with an Outcome. One that has ended meanwhile is not looked at."""
+        """A claim was read back with an Outcome. If it has ended meanwhile, nothing happens."""
         if claim.state in ENDS:
             return
         if outcome.reason is not None:
@@ -39,8 +39,8 @@ class ClaimDriver:
         self.happened(claim, event, outcome)
 
     def _breaks_group(self, claim, outcome):
-        """Whether an accepted claim breaks the policy of its group, of which the log may know other members by other
-        names."""
+        """Whether an accepted claim breaks the policy of its group. The log may know members of the group by other
+        names, so that it does not refuse such a claim."""
         group = claim.instance.ask.request.server_group
         consumers = self._engine.world.projections[claim.cell].consumers
         return group is not None and breaks_named(
@@ -67,7 +67,7 @@ class ClaimDriver:
             self.happened(claim, Event.CELL_DOWN)
 
     def log_was_recreated(self, cell) -> None:
-        """The log of a cell holds nothing of what it held."""
+        """The log of a cell was recreated, so it does not hold any earlier claim."""
         engine = self._engine
         undecided = self.forget_accepted(cell, Event.RECREATED)
         for claim in engine.claims.under_way(cell):
@@ -77,8 +77,8 @@ class ClaimDriver:
             engine.requests.decide_again(instance)
 
     def forget_accepted(self, cell, event) -> list:
-        """A log forgot what it had accepted (``event`` is RECREATED or REBASED). Returns the instances of open requests
-        that hold nothing any more and are to be decided again."""
+        """A log lost the claims that it had accepted (``event`` is RECREATED or REBASED). Returns the instances of open
+        requests that have no claim any more, so that they must be decided again."""
         claims, undecided = self._engine.claims, []
         for claim in self._engine.requests.accepted_claims(cell):
             instance = claim.instance
@@ -89,10 +89,10 @@ class ClaimDriver:
         return undecided
 
     def log_was_rebased(self, cell, read_before) -> None:
-        """A log forgot everything. Which of the claims under way come before the rebase is not known: all are given up,
-        and are released after it, so that those do not hold that come after it. ``read_before`` are claims that were
-        read back with the rebase, and come before it."""
-        # Not those that are published from here on: they come after the rebase.
+        """A log was rebased, so it lost all claims. It is not known which of the claims under way come after the rebase
+        and would hold: all are given up, and are released after it. ``read_before`` are claims that were read back
+        together with the rebase and come before it."""
+        # Without the claims that are published from here on: they come after the rebase.
         under_way = self._engine.claims.under_way(cell)
         for claim in read_before:
             if claim.state not in ENDS:
@@ -112,8 +112,8 @@ class ClaimDriver:
             self.happened(claim, Event.TAIL_LOST)
 
     def look_for_missing(self, cell) -> None:
-        """The log of a cell is folded: accepted claims that it lost are claimed again. Those of requests that are not
-        answered are decided again, the others were promised, and are published as they were."""
+        """The log of a cell is folded: accepted claims that it lost are claimed again. If the request is not answered
+        yet, its instance is decided again. Otherwise the claim was promised, and is published as it was."""
         engine = self._engine
         consumers, missing, undecided = engine.world.projections[cell].consumers, 0, []
         for claim in engine.claims.in_doubt(cell):

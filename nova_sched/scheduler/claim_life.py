@@ -88,13 +88,13 @@ class ImpossibleEvent(errors.NovaSchedError):
 START = State.PROPOSED
 #: Published and not read back. A claim is under way in no other state, except for RECLAIMED, which is kept as well.
 UNDER_WAY = (State.PROPOSED, State.UNWANTED, State.ABANDONED)
-#: Their instances depend on them. In every other state a claim and its instance have let go of each other.
+#: In these states the instance depends on the claim. In all others they do not refer to each other any more.
 WAITED_FOR = (State.PROPOSED, State.ACCEPTED, State.DOUBTFUL)
 #: Accepted, as far as the scheduler knows, while the request is open.
 HELD_FOR_REQUEST = (State.ACCEPTED, State.DOUBTFUL)
 #: The log may lose these, so they are kept for a while.
 KEPT = (State.ACCEPTED, State.DOUBTFUL, State.ANSWERED, State.ANSWERED_DOUBTFUL, State.RECLAIMED)
-#: To be looked for when the log is read again.
+#: The scheduler looks for these when the log is read again.
 IN_DOUBT = (State.DOUBTFUL, State.ANSWERED_DOUBTFUL)
 #: Nothing happens to a claim any more.
 ENDS = (State.RELEASED, State.REFUSED, State.LOST, State.FORGOTTEN)
@@ -105,7 +105,7 @@ TRANSITIONS = {
     (State.PROPOSED, Event.REFUSED): Step(State.REFUSED, Action.DECIDE_AFTER_REFUSAL),
     (State.PROPOSED, Event.PASSED): Step(State.LOST, Action.DECIDE_AFTER_LOSS),
     (State.PROPOSED, Event.CELL_DOWN): Step(State.ABANDONED, Action.DECIDE),
-    # What waits to be appended goes to the new log, so the claim may still be accepted there.
+    # Events that wait to be appended go to the new log, so the claim may still be accepted there.
     (State.PROPOSED, Event.RECREATED): Step(State.ABANDONED, Action.DECIDE),
     (State.PROPOSED, Event.REBASED): Step(State.ABANDONED, Action.DECIDE_AND_RELEASE_AFTER_REBASE),
     (State.PROPOSED, Event.READ_BEFORE_REBASE): Step(State.FORGOTTEN, Action.DECIDE),
@@ -133,7 +133,7 @@ TRANSITIONS = {
     (State.ACCEPTED, Event.REQUEST_FAILED): Step(State.RELEASED, Action.RELEASE),
     (State.ACCEPTED, Event.REQUEST_ANSWERED): Step(State.ANSWERED, Action.NOTHING),
     (State.ACCEPTED, Event.TAIL_LOST): Step(State.DOUBTFUL, Action.NOTHING),
-    # Its append was made again, and it is in the log again.
+    # The producer appended it again, so the log has it again.
     (State.DOUBTFUL, Event.ACCEPTED): Step(State.ACCEPTED, Action.NOTHING),
     (State.DOUBTFUL, Event.REFUSED): Step(State.REFUSED, Action.DECIDE_AFTER_REFUSAL),
     (State.DOUBTFUL, Event.RECREATED): Step(State.FORGOTTEN, Action.DECIDE),
@@ -152,7 +152,7 @@ TRANSITIONS = {
     (State.ANSWERED, Event.TAIL_LOST): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
     (State.ANSWERED_DOUBTFUL, Event.ACCEPTED): Step(State.ANSWERED, Action.NOTHING),
     (State.ANSWERED_DOUBTFUL, Event.REFUSED): Step(State.REFUSED, Action.REPORT),
-    # It was promised: it is claimed again if the log that is read then does not hold it.
+    # It was promised: it is claimed again if the log does not have it when it is read again.
     (State.ANSWERED_DOUBTFUL, Event.RECREATED): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
     (State.ANSWERED_DOUBTFUL, Event.REBASED): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
     (State.ANSWERED_DOUBTFUL, Event.READ_BEFORE_REBASE): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
@@ -201,7 +201,7 @@ IMPOSSIBLE = (
 
 
 def step(state: State, event: Event) -> Step:
-    """What an event leads to in a state. Raises ImpossibleEvent where the table has no cell."""
+    """The next state and the action for an event in a state. Raises ImpossibleEvent if the table has no cell for it."""
     found = TRANSITIONS.get((state, event))
     if found is None:
         raise ImpossibleEvent(

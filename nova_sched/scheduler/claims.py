@@ -9,7 +9,7 @@ LOG = logging.getLogger(__name__)
 
 #: Before every mark.
 NEVER = (0, 0)
-#: Accepted claims that are kept of each cell, as the log may lose them.
+#: Number of accepted claims that are kept for each cell, because the log may lose them.
 KEPT_MAX = 5000
 
 
@@ -57,7 +57,7 @@ class Claims:
         #: Cell -> claim uuid -> Claim that the log accepted.
         self._kept = {cell: {} for cell in cells}
 
-    # --- which there are -----------------------------------------------------------------------------------------
+    # --- which claims there are ---------------------------------------------------------------------------------------
 
     def under_way(self, cell) -> tuple:
         """The claims of a cell that were published and not read back, oldest first."""
@@ -79,8 +79,8 @@ class Claims:
         return next(iter(claims.values())).mark, next(reversed(claims.values())).mark
 
     def unfinished(self) -> list:
-        """All claims whose end is not known and that are not kept for a loss alone: those under way, and those that
-        were under way when their log was recreated."""
+        """All claims whose end is not known: those under way, and those that were under way when their log was
+        recreated. Accepted claims that are only kept because the log may lose them are not among them."""
         return [
             claim
             for of_cells in (self._under_way, self._strays)
@@ -93,11 +93,11 @@ class Claims:
         return list(self._kept.get(cell, {}).values())
 
     def in_doubt(self, cell) -> list:
-        """Those of them that the log has perhaps lost."""
+        """The accepted claims that the log may have lost."""
         return [claim for claim in self.kept(cell) if claim.state in IN_DOUBT]
 
     def held_after(self, cell, projection, position) -> list:
-        """Those of them that a Projection holds as claimed after a position."""
+        """Those of the accepted claims that a Projection holds as claimed after a position."""
         held = {
             entry.claim_uuid
             for entries in projection.consumers.values()
@@ -117,8 +117,8 @@ class Claims:
         return claim
 
     def read_back(self, cell, claim_uuid):
-        """A claim came back from the log of a cell, and holds nothing beside the log any more. Returns the Claim; None
-        when this process does not know it, or knows that it has ended."""
+        """A claim was read back from the log of a cell, so this process stops holding its resources. Returns the Claim;
+        None if this process does not know it, or knows that it has ended."""
         self._in_flight.remove(claim_uuid)
         for claims in (self._under_way, self._strays):
             claim = claims.get(cell, {}).pop(claim_uuid, None)
@@ -127,8 +127,8 @@ class Claims:
         return self._kept.get(cell, {}).get(claim_uuid)
 
     def passed(self, cell, mark):
-        """The oldest claim under way of a cell whose mark is not after ``mark``; None without one. It holds nothing
-        beside the log any more."""
+        """Take the oldest claim under way of a cell whose mark is not after ``mark``; None without one. This process
+        stops holding its resources."""
         for claims in (self._under_way.get(cell), self._strays.get(cell)):
             claim = next(iter(claims.values())) if claims else None
             if claim is not None and claim.mark <= mark:
@@ -136,14 +136,14 @@ class Claims:
         return None
 
     def recreated(self, cell) -> None:
-        """The log of a cell was recreated: what is under way holds nothing in the new one, unless it comes."""
+        """The log of a cell was recreated: claims under way hold nothing there, unless the new log gets them."""
         for claim in self.under_way(cell):
             self._in_flight.remove(claim.uuid)
             self._strays[cell][claim.uuid] = claim
         self._under_way.get(cell, {}).clear()
 
     def event(self, claim, event) -> Action:
-        """Something happened to a claim: it goes to its next state. Returns what is to be done."""
+        """Report an event of a claim, which goes to its next state. Returns the Action to do."""
         try:
             state, action = step(claim.state, event)
         except ImpossibleEvent as fault:

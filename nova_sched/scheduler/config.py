@@ -112,7 +112,7 @@ def declared_opts(section: str) -> list:
 
 
 def weigher_opts(group):
-    """The multipliers of the built-in weighers that have theirs in a section."""
+    """The multipliers of the built-in weighers whose options are in a section."""
     return [
         cfg.FloatOpt(
             weigher.option,
@@ -162,7 +162,7 @@ def policy_of(conf) -> Policy:
 
 
 def _value(conf, option):
-    """What is configured for an Option, as the policy has it."""
+    """The configured value of an Option, in the form of the policy."""
     if option.kind is Kind.NUMBER:
         return _finite(conf, option.section, option.name)
     value = (conf if option.section == "DEFAULT" else conf[option.section])[option.name]
@@ -187,7 +187,7 @@ def _weights(settings, option):
 
 def catalogue_of(conf):
     """(Catalogue of the filters and weighers that the configuration names, the weighers that it uses);
-    UsageError for what cannot be loaded."""
+    UsageError if one cannot be loaded."""
     options = conf.filter_scheduler
     return plugins.load(options.available_filters, options.enabled_filters, options.weight_classes)
 

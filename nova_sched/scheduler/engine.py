@@ -1,9 +1,9 @@
 """The scheduler's engine: the state of one thread, driven by records, requests and ticks.
 
-It has no thread, no queue, no clock and no log of its own: its owner calls it from one thread, and gives it the way to
-publish. A request is decided at once on what is folded and in flight, claimed by an event, and answered when all its
-claims have come back accepted. Its parts are in the files beside it: requests.py decides and answers, claim_life.py is
-the table of a claim's life and claim_driver.py drives it; outbox.py, aggregates.py and anchors.py publish the rest.
+It has no thread, no queue, no clock and no log of its own: its owner calls it from one thread, and gives it a function
+that publishes. A request is decided at once on what is folded and in flight, claimed by an event, and answered when all
+its claims have come back accepted. Its parts are in the files beside it: requests.py decides and answers, claim_life.py
+is the table of a claim's life and claim_driver.py drives it; outbox.py, aggregates.py and anchors.py publish the rest.
 """
 
 from collections import Counter
@@ -71,9 +71,10 @@ class Engine:
         self.claims = Claims(self.cells, self.world.in_flight, self.counts, strict)
         self.requests = Requests(self)
         self.claim_driver = ClaimDriver(self)
-        #: Cell -> (uuid of its oldest claim under way, since when it is that or something was published after it).
+        #: Cell -> (uuid of its oldest claim under way, time at which it became the oldest or an event was published
+        #: after it).
         self._oldest = {}
-        #: Cell -> when its log forgot its hosts, which are to be reported again.
+        #: Cell -> time at which its log lost its hosts, which must be reported again.
         self._emptied = {}
 
     def _publish(self, cell, *data):
@@ -82,7 +83,7 @@ class Engine:
     # --- logs that begin -----------------------------------------------------------------------------------------
 
     def on_begin(self, cell, beginning):
-        """A log is read from its beginning or a snapshot (a Beginning); what was known of it is forgotten.
+        """A log is read from its beginning or a snapshot (a Beginning); its earlier state is dropped.
 
         Raises a NovaSchedError for a snapshot that cannot be used.
         """
@@ -90,7 +91,7 @@ class Engine:
         if beginning.kept is not None:
             self.claim_driver.tail_was_lost(cell, before, beginning.kept)
         if cell == CELL0 and (beginning.begun_anew or not beginning.whole or beginning.kept is not None):
-            # Only then: what is missing in a log that is merely read again was deleted there.
+            # Only for a new log: an aggregate that is missing in a log that is only read again was deleted there.
             self.aggregates.remember(before.aggregates.values())
         hosts = [name for name, host in before.hosts.items() if not host.lost]
         before.forget()
@@ -113,7 +114,7 @@ class Engine:
             if beginning.kept is not None:
                 self._emptied[cell] = self.clock.monotonic()
             if self.claims.oldest(cell) is not None or beginning.kept is not None:
-                # Or it comes after a LogRebased, with which the log forgot our marks, or the log lost what we published
+                # Or it comes after a LogRebased, with which the log lost our marks, or the log lost what we published
                 # and what was confirmed: an event that we publish now will show it.
                 self.publish_policy(cell)
         self._look_how_far(cell)
@@ -123,7 +124,7 @@ class Engine:
         return self.world.projections[cell].producers.get(self.name, NEVER)
 
     def _look_how_far(self, cell):
-        """A log may be folded to the position where it ended when it was begun: then its cell counts."""
+        """Open a cell if its log is folded up to the position at which it ended when reading started."""
         if not self.states.folded(cell, self.world.projections[cell]):
             return
         if cell == CELL0:
@@ -131,13 +132,13 @@ class Engine:
         self.claim_driver.look_for_missing(cell)
 
     def publish_policy(self, cell=CELL0):
-        """Record by which policy we decide, so that the decisions can be made again."""
+        """Publish the policy of this scheduler, so that the decisions can be made again."""
         self.outbox.post(cell, events.PolicyAdopted(self.policy.digest, self.policy.to_json()))
 
     # --- what comes in -------------------------------------------------------------------------------------------
 
     def on_records(self, cell, records):
-        """Fold records of a cell's log, and settle what was waiting for them. Returns what was noted."""
+        """Fold records of a cell's log, and settle the claims and instances that waited for them. Returns the notes."""
         projection, table = self.world.projections[cell], self.world.table
         topology, aggregates = table.topology_version, projection.aggregates
         outcomes, noted = projection.fold(records)
@@ -163,7 +164,7 @@ class Engine:
         return noted
 
     def _rebased(self, cell, position, read_back, aggregates):
-        """The log forgot all that it held before a position, ``aggregates`` too."""
+        """The log lost everything before a position, ``aggregates`` too."""
         undecided = self.claim_driver.forget_accepted(cell, Event.REBASED)
         for claim, outcome in read_back:
             if outcome.position > position:
@@ -180,7 +181,7 @@ class Engine:
             self.requests.decide_again(instance)
 
     def _end_waits(self, cell, mark=None):
-        """Decide what waited for events of ours up to a mark, or for any. It may then wait for another event."""
+        """Decide for the instances that waited for our events up to a mark, or for any. They may wait again then."""
         for instance in self.anchors.folded(cell, mark):
             self.requests.decide(instance)
 
@@ -197,8 +198,8 @@ class Engine:
         self.aggregates.delete(uuid)
 
     def on_instances(self, host, instances, gone=(), all_of_them=False):
-        """Append what nova-compute reports about the instances of a host (uuid -> properties of its image), as far as
-        the host's log does not know it. With ``all_of_them`` those that are not named are gone."""
+        """Append what nova-compute reports about the instances of a host (uuid -> properties of its image), if the
+        host's log does not have it yet. With ``all_of_them``, instances that are not named are gone."""
         changes = tracked_changes(self.world.projections, host, instances, gone, all_of_them)
         if changes is not None:
             self.publish(*changes)
@@ -208,7 +209,7 @@ class Engine:
         self.outbox.post(CELL0, events.RequestRefused(printable(request_id), tuple(instance_uuids), printable(reason)))
 
     def set_policy(self, policy):
-        """Decide by another policy from here on; requests that are under way go on under it."""
+        """Use another policy from now on, also for requests that are under way."""
         self.policy = policy
         self.chain = FilterChain(self.world.table, policy)
 
@@ -217,8 +218,8 @@ class Engine:
         self.states.fault(cell, fault, way)
 
     def on_tick(self):
-        """Look at what takes too long: cells that are not readable, claims that do not come back; and look again for
-        hosts for requests that found none while it was not known which hosts there are."""
+        """Handle what takes too long: cells that cannot be read, and claims that are not read back. Also decide again
+        for requests that found no host while the scheduler did not know all hosts."""
         now = self.clock.monotonic()
         for cell in self.states.down_for(self.cell_down_after):
             self.states.close(cell)
@@ -232,15 +233,15 @@ class Engine:
         self.states.look_for_reports()
         self.requests.decide_unplaced()
         if not self.states.is_behind(CELL0):
-            # The conductors see to the other logs.
+            # The conductors rebase the other logs.
             for data in self.account_rule.due(self.world.projections[CELL0]):
                 self.outbox.post(CELL0, data)
                 self.account_rule.said()
         self.outbox.retry()
 
     def _look_for_unread(self, now):
-        """A log may lose a claim that it confirmed before we read it, and then nothing comes back: an event that is
-        published after it will show that."""
+        """Publish an event after a claim that is not read back for too long. The log may have confirmed the claim and
+        then lost it; the event, which is read back, shows that."""
         for cell in self.cells:
             claim = self.claims.oldest(cell)
             oldest = None if claim is None else claim.uuid
@@ -251,15 +252,15 @@ class Engine:
                 self._oldest[cell] = oldest, now
                 self.publish_policy(cell)
 
-    # --- what is asked -------------------------------------------------------------------------------------------
+    # --- questions -----------------------------------------------------------------------------------------------
 
     def open_asks(self):
         """Requests that were not answered yet."""
         return self.requests.open()
 
     def is_unsettled(self) -> bool:
-        """Whether hosts may be missing from the table: a log is being read again, or forgot its hosts a moment ago.
-        Then it is too early to refuse a request; not so for cells that are away for long."""
+        """Whether hosts may be missing from the table, because a log is being read again, or lost its hosts a moment
+        ago. Then it is too early to refuse a request. Cells that were away for long do not count."""
         closed = {cell for cell, is_closed in self.world.table.cell_closed.items() if is_closed}
         now = self.clock.monotonic()
         return not closed <= set(self.states.down_for(self.cell_down_after)) or any(

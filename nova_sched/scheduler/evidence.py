@@ -18,7 +18,7 @@ def positions_of(projections, claims, closed):
 
 
 def decision_event(policy, instance, request, positions, took_ns, claim_uuid=None):
-    """The DecisionMade of one instance; ``claim_uuid`` is that of its claim, None where no host was found."""
+    """The DecisionMade of one instance; ``claim_uuid`` is the uuid of its claim, None if no host was found."""
     decision = instance.decision
     evidence = events.Evidence(
         request,

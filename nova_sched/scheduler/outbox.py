@@ -9,7 +9,8 @@ LOG = logging.getLogger(__name__)
 
 
 class Outbox:
-    """``publish(cell, *data)`` is that of the engine; ``counts`` counts under ``unsaid`` what no log will take."""
+    """``publish(cell, *data)`` is that of the engine; ``counts`` counts under ``unsaid`` the events that no log
+    takes."""
 
     def __init__(self, publish, counts):
         self._publish = publish
@@ -18,8 +19,8 @@ class Outbox:
         self._waiting = deque()
 
     def post(self, cell, *data) -> None:
-        """Publish records of a cell's log now, or later if the log takes nothing now. What the log refuses for good is
-        logged and counted."""
+        """Publish records of a cell's log now, or later if the log takes nothing now. A record that the log refuses for
+        good is logged and counted."""
         try:
             self._publish(cell, *data)
         except errors.LogUnavailable:
@@ -33,10 +34,10 @@ class Outbox:
         self._waiting.append((cell, *data))
 
     def withdraw(self, is_outdated) -> None:
-        """Drop what waits and has a first record for which ``is_outdated(record)`` is true."""
+        """Drop each waiting group of records for whose first record ``is_outdated(record)`` is true."""
         self._waiting = deque(waiting for waiting in self._waiting if not is_outdated(waiting[1]))
 
     def retry(self) -> None:
-        """Publish what waits, each once."""
+        """Try once to publish all waiting records."""
         for _ in range(len(self._waiting)):
             self.post(*self._waiting.popleft())

@@ -58,7 +58,8 @@ def all_placed(world, policy, instance, rule, claim_uuid) -> list[Placed]:
 def answer_of(world, chain, policy, ask) -> list[list[Placed]]:
     """The answer to a request all of whose claims are accepted.
 
-    If it has several instances, alternates are chosen now: they are free beside all of them, and the host of none.
+    If it has several instances, alternates are chosen now: they have room beside all of them, and are not the host of
+    any.
     """
     if len(ask.instances) == 1 or not ask.alternates:
         return [list(instance.placed) for instance in ask.instances]

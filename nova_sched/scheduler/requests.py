@@ -22,7 +22,7 @@ class Requests:
         self._engine = engine
         #: id of an Ask -> Ask that is not answered yet.
         self._open = {}
-        #: Instances that found no host while it is not known which hosts there are.
+        #: Instances that found no host while the scheduler does not know all hosts.
         self._unplaced = []
 
     def open(self) -> list:
@@ -52,7 +52,7 @@ class Requests:
             self.decide(instance)
 
     def _entries_of(self, instance_uuid):
-        """What an instance holds in all cells, or would hold by claims of ours that are under way."""
+        """The resources that an instance holds in all cells, or would hold by our claims that are under way."""
         world = self._engine.world
         return [
             *(
@@ -74,7 +74,7 @@ class Requests:
         self.decide(instance)
 
     def decide_unplaced(self) -> None:
-        """Decide again for instances that found no host while it was not known which hosts there are."""
+        """Decide again for instances that found no host while the scheduler did not know all hosts."""
         unplaced, self._unplaced = self._unplaced, []
         for instance in unplaced:
             self.decide(instance)
@@ -114,7 +114,7 @@ class Requests:
         engine, chosen = self._engine, instance.decision.candidates[0]
         rule = rule_of(engine.world.table, chosen, request, instance.uuid)
         if rule is not None and anchor is not None and chosen.host == anchor[1]:
-            # On no other host: claims of ours that are under way may name one that the group was moved from.
+            # Not on another host: our claims under way may name a host from which the group was moved.
             rule = rule._replace(limit=anchor[2])
         proposed = events.ClaimProposed(
             engine.new_uuid(),
@@ -129,7 +129,7 @@ class Requests:
             chosen.guest,
         )
         instance.placed = all_placed(engine.world, engine.policy, instance, rule, proposed.claim_uuid)
-        # The claim and its evidence, or none of them.
+        # The claim and its evidence together, or neither.
         epoch, sequence = engine.publish(
             instance.cell,
             proposed,
@@ -173,7 +173,7 @@ class Requests:
         ask.future.set_result(answer)
 
     def _or_fail(self, ask, function, *arguments):
-        """Do what one request needs; whatever goes wrong fails only that request."""
+        """Run a step of one request; an error fails only that request."""
         with log_context.of(ask.context):
             self._or_fail_now(ask, function, *arguments)
 
@@ -201,8 +201,8 @@ class Requests:
             )
 
     def fail(self, ask, fault, recorded=False) -> None:
-        """Answer with an error. All that was claimed for the request is released, now or when it comes back. The error
-        is recorded here, unless a decision has ``recorded`` it."""
+        """Answer with an error. All claims of the request are released, now or when they are read back. The error is
+        recorded here, unless a decision has ``recorded`` it."""
         if ask.over:
             return
         engine = self._engine

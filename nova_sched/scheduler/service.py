@@ -263,7 +263,7 @@ class Scheduler:
         if not self.engine.states.is_behind(CELL0):
             self._logs[CELL0].keep(snapshot.dump(self.engine.world.projections[CELL0]))
 
-    # --- what the logs bring -----------------------------------------------------------------------------------
+    # --- inputs of the logs -------------------------------------------------------------------------------------
 
     def _begin(self, cell, beginning):
         self._silent.add(cell)

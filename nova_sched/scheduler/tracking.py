@@ -8,7 +8,7 @@ LOG = logging.getLogger(__name__)
 
 
 def tracked_changes(projections, host, instances, gone=(), all_of_them=False):
-    """(cell, InstancesTracked) with what the log of the host's cell does not know yet; None without any.
+    """(cell, InstancesTracked) with the instances that the log of the host's cell does not have yet; None without any.
 
     ``instances`` maps an instance uuid to the properties of its image, ``gone`` names instances that left the host.
     With ``all_of_them`` those that are not in ``instances`` are gone.

@@ -1,4 +1,4 @@
-"""The filters and weighers that a process knows, by the names under which its policy may have them.
+"""The filters and weighers that a process knows, by the names that its policy may use.
 
 Those of deployers are loaded by the service (:mod:`nova_sched.scheduler.plugins`)
 from its own configuration, and passed on as a value. A log only names them:

@@ -1,8 +1,8 @@
 """The filter chain: from all hosts to the survivors, each refused host with its first reason.
 
-The result of the static filters is kept for each shape of request and only
-renewed for hosts that the log has touched since: exact, never stale. So are
-the scores of their survivors.
+The result of the static filters is kept for each shape of request. It is only
+computed again for hosts that the log has touched since, so it is always exact.
+The same is done with the scores of the survivors.
 """
 
 from collections import OrderedDict
@@ -22,7 +22,7 @@ from nova_sched.weighers.base import Weigher
 from rpc_api.events import SchedulingRequest
 
 MAX_SHAPES = 128
-#: Up to this many survivors are weighed in less time than it takes to select them from all that are kept.
+#: Up to this many survivors are weighed faster than their kept scores are selected.
 FEW = 64
 #: Up to this many touched hosts are shown one by one to the filters that have a form for that, which is as exact and
 #: faster.
@@ -37,8 +37,8 @@ Codes = dict[tuple[str, Reason], int]
 class Filtered(NamedTuple):
     """``rows`` are the root rows of the survivors, ascending; ``refusals`` is a list of (filter, Reason, number of
     hosts): those of the static filters, then those of the others, each in the order of the chain. A host that several
-    refuse counts under the first. ``total`` is the number of hosts looked at. ``kept`` are the scores of these very
-    survivors as far as they are kept, else None."""
+    refuse counts under the first. ``total`` is the number of hosts looked at. ``kept`` are the kept scores of exactly
+    these survivors, or None."""
 
     rows: RowNumbers
     refusals: Refusals
@@ -47,12 +47,12 @@ class Filtered(NamedTuple):
 
 
 def shape_of(request: SchedulingRequest, seers: Iterable[Filter | Weigher]) -> tuple[Hashable, ...]:
-    """What static filters and weighers see of a request, hashable: equal shapes have equal results."""
+    """What static filters and weighers read of a request, hashable: equal shapes have equal results."""
     return (is_forced(request), request.check_only, *[each.seen(request) for each in seers])
 
 
 def seers_of(those: Iterable[Filter | Weigher]) -> list[Filter | Weigher]:
-    """Those of some filters or weighers that are static and see something of requests."""
+    """The filters or weighers among some that are static and read something of requests."""
     return [each for each in those if each.static and type(each).seen not in (Filter.seen, Weigher.seen)]
 
 
@@ -79,8 +79,8 @@ def _spread(values: Flags, places: RowNumbers, count: int) -> Flags:
 
 
 class _Met(NamedTuple):
-    """The filters that a request meets: those whose results are kept and the others, each in the order of the chain;
-    and all filters and weighers that see something of it."""
+    """The filters that run for a request: those whose results are kept and the others, each in the order of the chain;
+    and all filters and weighers that read something of it."""
 
     static: list[Filter]
     others: list[Filter]
@@ -88,7 +88,7 @@ class _Met(NamedTuple):
 
 
 class _Kept:
-    """One shape: the static filters that it meets, and those of them that follow the use of hosts; the code of each
+    """One shape: the static filters that run for it, and those of them that follow the use of hosts; the code of each
     host (0: it passes, else the number of its reason in ``reasons``), how many hosts have each code, and the survivors:
     their ``places`` among all hosts, their rows, and their scores."""
 
@@ -176,7 +176,7 @@ class FilterChain:
         return Filtered(selected.of(kept.rows), refusals, len(roots), selected)
 
     def _met_by(self, request: SchedulingRequest) -> _Met:
-        """The filters that a request meets, sorted once for all requests that are alike in that."""
+        """The filters that run for a request, sorted once for all requests with the same filters."""
         sort = is_forced(request), request.check_only
         if sort not in self._met:
             chain = filters_for(self.policy, request)
@@ -196,7 +196,7 @@ class FilterChain:
         else:
             self._shapes.move_to_end(shape)
         touched = None
-        # A class that is new to the table may be one that a weigher found nowhere.
+        # A weigher may have looked for this class before, and found it on no host.
         if kept.topology_version == table.topology_version and kept.classes == len(table.classes.values):
             touched = table.touched.since(kept.version)
         if touched is None or len(touched) > len(roots) // 8:
@@ -217,7 +217,7 @@ class FilterChain:
     def _renew(self, kept: _Kept, request: SchedulingRequest, roots: RowNumbers, rows: RowNumbers) -> None:
         places, said = roots.searchsorted(rows), self.table.touched.beyond_use_since(kept.version, rows)
         were = kept.codes[places]
-        # A host that passed, and of which only the use changed, passes all other filters again.
+        # If only the use of a host changed, and it passed before, it passes all other filters again.
         all_again = said | (were != 0)
         codes = np.zeros(len(rows), np.int64)
         for among, asked in ((all_again, kept.static), (~all_again, kept.following)):

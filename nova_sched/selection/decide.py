@@ -27,15 +27,15 @@ from nova_sched.selection.weigh import Part, PartOf, Values, weigh
 from rpc_api import events
 from rpc_api.events import HostScore, SchedulingRequest
 
-#: How many hosts beside the chosen one have their scores recorded.
+#: Number of hosts beside the chosen one whose scores are recorded.
 SCORES_KEPT = 3
-#: How many scores are looked for one by one, best first, before all hosts are sorted.
+#: Number of scores that are searched one by one, best first, before all hosts are sorted.
 ROUNDS = 8
 
 
 class Candidate(NamedTuple):
     """A host that can take the instance: its root row, what would be allocated, and the packed Guest of the claim (None
-    where there is nothing to say of it)."""
+    if it would be empty)."""
 
     row: int
     host: str
@@ -148,9 +148,9 @@ def _unweighed(
 def ranked(
     scores: Values, best: RowNumbers, keys_of: Callable[[RowNumbers], Keys], seed: int, attempt: int
 ) -> Iterator[int]:
-    """Yield indices from the best score to the worst, hosts of one score in an order that is drawn.
+    """Yield indices from the best score to the worst; hosts with equal scores come in a drawn order.
 
-    ``best`` are those of the best score; ``keys_of(indices)`` are the numbers of hosts in draws
+    ``best`` are the indices with the best score; ``keys_of(indices)`` are the numbers of hosts in draws
     (:func:`nova_sched.selection.draw.host_keys`).
     """
     rest, left, tied = scores, len(scores), best
@@ -179,7 +179,7 @@ def _drawn(tied: RowNumbers, keys_of: Callable[[RowNumbers], Keys], seed: int, a
 
 
 class _Ranking:
-    """Indices of the survivors in their order, which can be gone through and looked at from the beginning."""
+    """Indices of the survivors in their order; can be iterated, and read from the beginning again."""
 
     def __init__(self, order: Iterator[int]) -> None:
         self._order = order
@@ -194,7 +194,7 @@ class _Ranking:
         return index
 
     def first(self, count: int) -> list[int]:
-        """The first ones, whether they were gone through or not."""
+        """The first indices, whether they were iterated already or not."""
         while len(self._seen) < count and next(self, None) is not None:
             pass
         return self._seen[:count]
@@ -210,7 +210,7 @@ def _pick(
     attempt: int,
     alternates: int,
 ) -> tuple[dict[int, Candidate], Counter[tuple[str, Reason]]]:
-    """The candidates by their index, the chosen one first, and how many hosts the close look refused on the way,
+    """The candidates by their index, the chosen one first, and the number of hosts that the close look refused before,
     by filter and reason."""
     first: dict[int, Candidate] = {}
     unfit: Counter[tuple[str, Reason]] = Counter()

@@ -1,4 +1,4 @@
-"""Chance as an input: draws that follow from the request alone, so that a replay draws the same."""
+"""Random draws that depend only on the request, so that a replay draws the same."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from nova_sched.projection.table import HostTable
 
 _MASK = 2**64 - 1
-#: How many are drawn one by one before all that is left is sorted.
+#: Number of places that are drawn one by one before the rest is sorted.
 FEW = 8
 
 #: Numbers of hosts in all draws.
@@ -24,8 +24,8 @@ def seed_of(request_id: str, instance_uuid: str) -> int:
 
 @lru_cache(maxsize=2**18)
 def key_of(uuid: str) -> int:
-    """The number of a host in all draws, 64 bits. It follows from the host alone and not from its row, which is
-    another one in a process that read the logs of several cells in another order, or began with a snapshot."""
+    """The number of a host in all draws, 64 bits. It depends on the host and not on its row: in a process that read
+    the logs of several cells in another order, or started from a snapshot, the host has another row."""
     return int.from_bytes(blake2b(uuid.encode(), digest_size=8).digest(), "big")
 
 
@@ -35,7 +35,7 @@ def host_keys(table: HostTable) -> Keys:
 
 
 def draw(seed: int, attempt: int, count: int) -> int:
-    """A number from 0 to ``count`` - 1; another attempt draws another one."""
+    """A number from 0 to ``count`` - 1; each attempt draws another one."""
     return _mixed(seed, attempt) % count
 
 

@@ -1,5 +1,5 @@
-"""The close look at one host: which of its providers take which group,
-and which NUMA nodes and PCI devices follow from it."""
+"""The close look at one host: which of its providers serve which group,
+and which NUMA nodes and PCI devices the guest then gets."""
 
 from typing import NamedTuple
 
@@ -57,7 +57,7 @@ def _packed(numa_uses: tuple[NUMAUse, ...], pci_uses: tuple[PCIUse, ...], reques
 
 
 class _Devices:
-    """Looks for NUMA nodes and PCI devices that go with an assignment."""
+    """Searches NUMA nodes and PCI devices that fit an assignment."""
 
     def __init__(self, table: HostTable, row: int, request: SchedulingRequest, policy: Policy) -> None:
         self.request = request

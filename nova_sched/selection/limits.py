@@ -9,8 +9,8 @@ from rpc_api.events import SchedulingRequest
 
 
 class NUMALimits(NamedTuple):
-    """Ratios of unpinned CPUs and of memory, and the networks that were to be near; ``networks`` is false where the
-    request said nothing of any."""
+    """Ratios of unpinned CPUs and of memory, and the networks to which the guest must be near; ``networks`` is false if
+    the request named none."""
 
     cpu_ratio: float
     ram_ratio: float
@@ -20,8 +20,8 @@ class NUMALimits(NamedTuple):
 
 
 def numa_limits(table: HostTable, row: int, request: SchedulingRequest, policy: Policy) -> NUMALimits | None:
-    """The NUMALimits of a request on the host of a root row; None where the NUMATopologyFilter did not look at it, or
-    had nothing to look at."""
+    """The NUMALimits of a request on the host of a root row; None if the NUMATopologyFilter did not run on it, or
+    had nothing to check."""
     if not request.numa or not any(used.name == "NUMATopologyFilter" for used in filters_for(policy, request)):
         return None
     devices, asked = table.row_devices[row], request.numa

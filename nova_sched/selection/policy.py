@@ -24,7 +24,7 @@ DEFAULT_FILTERS = (
     "ServerGroupAffinityFilter",
 )
 DEFAULT_WEIGHERS = tuple((name, weigher.default_multiplier) for name, weigher in weighers.BUILT_IN.items())
-#: The options of the filters, weighers and request filters, each once: those of several are shared by them.
+#: The options of the filters, weighers and request filters, each once: several of them may share an option.
 OPTIONS = tuple(
     dict.fromkeys(
         (
@@ -48,8 +48,8 @@ _PAIRS = frozenset({"weighers", *(option.field for option in OPTIONS if option.k
 class Policy(_Declared):  # type: ignore[misc]  # its base is made of OPTIONS, which mypy cannot see
     """The options of the decision itself; those of filters, weighers and request filters are fields too (OPTIONS).
 
-    ``weighers`` are (name, multiplier); ``max_attempts`` counts the selected host and its alternates. ``catalogue`` is
-    where the names of filters and weighers are looked up: it is not an option, and is in no digest.
+    ``weighers`` are (name, multiplier); ``max_attempts`` counts the selected host and its alternates. ``catalogue`` has
+    the filters and weighers by their names: it is not an option, and is not in the digest.
     """
 
     enabled_filters: tuple[str, ...] = DEFAULT_FILTERS
@@ -107,7 +107,7 @@ class Policy(_Declared):  # type: ignore[misc]  # its base is made of OPTIONS, w
 
     @cached_property
     def filters(self) -> tuple[Filter, ...]:
-        """Filters in the order in which they are asked, each once: those that are always asked first."""
+        """Filters in the order in which they run, each once: first those that always run."""
         return tuple(dict.fromkeys((*filters.ALWAYS, *(self.catalogue.filters[name] for name in self.enabled_filters))))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What options and aggregates add to a request before any host is looked at: Nova's request filters.
+"""Nova's request filters: what options and aggregates add to a request before hosts are filtered.
 
 A request is recorded as it came; what is added here follows from the policy and from the aggregates of the log, so a
 replay adds it again. What follows from the RequestSpec alone is added when the request arrives
@@ -126,7 +126,7 @@ DEVICE_TRAITS: dict[str, tuple[str, tuple[str, ...] | None]] = {
 
 
 class Refused(NamedTuple):
-    """A request that no host can take, whatever hosts there are: by which request filter, and why."""
+    """A request that no host can ever take: the request filter that refused it, and the reason."""
 
     filter: str
     reason: Reason
@@ -142,8 +142,8 @@ class _Added:
 
 
 def prefiltered(request: SchedulingRequest, table: HostTable, policy: Policy) -> SchedulingRequest | Refused:
-    """The request with all that the policy and the aggregates add to it, the very same if that is nothing; or a
-    :class:`Refused`. A rebuild stays where it is: nothing is added to it."""
+    """The request with all that the policy and the aggregates add to it, the same object if they add nothing; or a
+    :class:`Refused`. A rebuild stays on its host, so nothing is added to it."""
     if request.check_only:
         return request
     if request.fallback_groups and policy.disable_fallback_pcpu_query:
@@ -170,7 +170,7 @@ def _with(request: SchedulingRequest, added: _Added) -> SchedulingRequest:
 
 
 def _with_aggregates(groups: tuple[ResourceGroup, ...], added: _Added) -> tuple[ResourceGroup, ...]:
-    """Groups of which the unsuffixed one is in more aggregates, and in none of some."""
+    """Groups whose unsuffixed one must be in more aggregates, and in none of some others."""
     unsuffixed, *rest = groups if groups and not groups[0].suffix else (_NOTHING, *groups)
     return (
         unsuffixed._replace(
@@ -208,7 +208,7 @@ def _owned_group(group: ResourceGroup, request_ids: set[str]) -> ResourceGroup:
 def _require_tenant_aggregate(
     request: SchedulingRequest, table: HostTable, policy: Policy, added: _Added
 ) -> Refused | None:
-    """A project goes to its own aggregates, if some name it."""
+    """If aggregates name a project, its instances only go to them."""
     if not policy.limit_tenants_to_placement_aggregate:
         return None
     of_projects: dict[str | None, tuple[str, ...]] = aggregates_with(table, "project", _projects)

@@ -1,4 +1,4 @@
-"""What one request can see beside the table: its server group and the instances on hosts in every cell,
+"""What filters can read for one request beside the table: its server group, the instances on hosts in every cell,
 accepted and in flight, and hosts one by one."""
 
 from collections.abc import Collection, Sequence
@@ -18,8 +18,8 @@ from rpc_api.events import SchedulingRequest
 
 
 class Scope:
-    """What one instance's request can see of entries; and that request and the hosts,
-    as the classes of deployers see them.
+    """What the request of one instance can read of entries; and the request and the hosts in the form for classes of
+    deployers.
 
     ``projections`` are those of all cells, ``in_flight`` is this process's own claims under way.
     """
@@ -82,7 +82,7 @@ class Scope:
         return counts
 
     def rows_of_instances(self, uuids: Collection[str]) -> set[int]:
-        """Root rows of the hosts that run one of some instances, or are to run it."""
+        """Root rows of the hosts that run one of some instances, or have a claim for it."""
         hosts = {
             entry.host for projection in (*self.projections,) for uuid in uuids for entry in projection.instances(uuid)
         }
@@ -119,7 +119,7 @@ class Scope:
         return spec_of(self.request, self)
 
     def host_state(self, row: int) -> HostState:
-        """One host; the same object for all who ask."""
+        """One host; the same object for each caller."""
         state = self._host_states.get(row)
         if state is None:
             state = self._host_states[row] = HostState(self.table, row, self)

@@ -2,10 +2,10 @@
 
 The scores by static weighers are kept with the request's shape (see
 :mod:`nova_sched.selection.chain`); only hosts that were touched are weighed
-again, unless they move the greatest or the least value of a column. Where
-filters that look at one request refuse some of these hosts, the scores of the
-rest are still theirs, unless a greatest or least value went with the refused.
-Those of the other weighers are added to them, request by request.
+again, unless they move the greatest or the least value of a column. If filters
+that depend on the single request refuse some of these hosts, the other hosts
+keep their scores, unless a refused host had a greatest or least value. The
+scores by the other weighers are added for each request.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from nova_sched.selection.scope import Scope
 from nova_sched.weighers.base import Weigher
 from rpc_api.events import SchedulingRequest
 
-#: Up to how many hosts are weighed again one by one, which is as exact and faster than column by column.
+#: Up to this many hosts are weighed again one by one, which is as exact and faster than column by column.
 FEW = 16
-#: Whose scores a change of some hosts changed.
+#: The hosts whose scores changed after a change of some hosts.
 NOTHING, THESE, ALL = range(3)
 
 #: One value per host; places of hosts, or their rows; a multiplier, or one per host.
@@ -46,7 +46,7 @@ class Part(NamedTuple):
 
 
 class PartOf:
-    """Some hosts of a :class:`Part`, by their places in it, looked at when they are asked for."""
+    """Some hosts of a :class:`Part`, by their places in it, read only when they are needed."""
 
     def __init__(self, part: Part, places: Places) -> None:
         self.name = part.name
@@ -69,10 +69,10 @@ def weigh(
     policy: Policy,
     kept: KeptScores | SelectedScores | None = None,
 ) -> tuple[Values, Sequence[Part | PartOf]]:
-    """Scores of the survivors (float64, shape [hosts]) and a :class:`Part` for each weigher that told hosts apart:
+    """Scores of the survivors (float64, shape [hosts]) and a :class:`Part` for each weigher with different values:
     first the static ones, in the order of the policy, then the others. Do not write into the result.
 
-    ``kept`` are the KeptScores of these very survivors, or what is selected of them, where there are any.
+    ``kept`` are the KeptScores of exactly these survivors, or a selection from KeptScores, if there are any.
     """
     kept = kept or KeptScores(table, rows, request, policy, scope)
     scores, parts = kept.renewed(scope)
@@ -89,7 +89,7 @@ def weigh(
 class KeptScores:
     """Scores of the survivors of one shape by the static weighers, kept up to date.
 
-    ``rows`` are the survivors; they, the topology and the policy stay what they are for as long as this is kept.
+    ``rows`` are the survivors; they, the topology and the policy do not change while this is kept.
     ``others`` are the weighers that look at more, each with its multiplier.
     """
 
@@ -105,7 +105,7 @@ class KeptScores:
         if len(rows) >= 2:
             for weigher, multiplier in policy.weighing:
                 self._take(weigher, multiplier, scope)
-        #: Survivors to be weighed again; by weighers too that do not follow their use.
+        #: Survivors to weigh again, and those of them to weigh again also by weighers that do not follow their use.
         self._stale: set[int] = set()
         self._said: set[int] = set()
         self._add_up()
@@ -131,7 +131,7 @@ class KeptScores:
         self._said.update(said)
 
     def renewed(self, scope: Scope) -> tuple[Values, list[Part]]:
-        """Scores and parts with the hosts that were touched looked at again. Do not write into the result."""
+        """Scores and parts, after the touched hosts were weighed again. Do not write into the result."""
         if self._stale:
             stale, said = [
                 (rows, self.rows.searchsorted(rows))
@@ -217,8 +217,8 @@ def _sum_of(parts: Iterable[Part], count: int) -> Values:
 
 
 class _Column:
-    """What one weigher gave, and the bounds of its values that this holds for. ``level`` where all hosts are alike, and
-    so weigh nothing. How many hosts are at each bound is counted when that is first asked for."""
+    """The result of one weigher, and the bounds of its values for which it holds. ``level`` if all hosts are alike, so
+    that it adds nothing. The hosts at each bound are counted when the number is first needed."""
 
     def __init__(
         self, weigher: Weigher, factor: Factor, raw: Values, within: tuple[float, float] | None = None
@@ -236,7 +236,7 @@ class _Column:
         self.part = Part(self.weigher.name, raw, weighed)
 
     def renew(self, values: Values, places: Places) -> int:
-        """Take new raw values of some hosts. Returns whose scores that changed: :data:`NOTHING`, :data:`THESE`, or
+        """Take new raw values of some hosts. Returns the hosts whose scores changed: :data:`NOTHING`, :data:`THESE`, or
         :data:`ALL` where the bounds moved."""
         raw, weighed, (low, high) = self.part.raw, self.part.weighed, self.bounds
         if len(places) > FEW:
@@ -265,7 +265,7 @@ class _Column:
                 counts[1] += (value == high) - (before == high)
         if within and (not left or (counts is not None and self._stands(*counts))):
             return change
-        # What made a bound may be gone, or there may be a new one.
+        # The value at a bound may be gone, or a new one may be beyond it.
         found = self.weigher.bounds(raw)
         if found == (low, high):
             self._at_bounds = self._counted()
@@ -274,7 +274,7 @@ class _Column:
         return ALL
 
     def _stands(self, at_low: int, at_high: int) -> bool:
-        """Whether the bounds are what they are with so many hosts at them."""
+        """Whether the bounds stay the same with so many hosts at them."""
         return at_high > 0 and (self.weigher.floor is not None or at_low > 0)
 
     def _counted(self) -> list[int]:
@@ -298,6 +298,6 @@ class _Column:
             self._at_bounds = self._counted()
         if self._stands(self._at_bounds[0] - at_low, self._at_bounds[1] - at_high):
             return self.part
-        # With the refused went what made a bound.
+        # All hosts at a bound were refused.
         column = _Column(self.weigher, self.factor, self.part.raw, self.weigher.bounds(self.part.raw.take(places)))
         return None if column.level else column.part
