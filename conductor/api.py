@@ -165,7 +165,8 @@ class ApiConductor:
         return builds
 
     def _begin(self, context, cell, build):
-        """A Future of the outcome of a build, which never has an error: the other instances do not depend on it."""
+        """A Future of the outcome of a build. An error of the call is in the Future, too, so that it does not end the
+        other builds."""
         try:
             return self._cells[cell].build_instance(context, build)
         except Exception as fault:

@@ -1,4 +1,4 @@
-"""From where a log is folded."""
+"""Where the fold of a log starts."""
 
 from typing import NamedTuple
 
@@ -8,12 +8,12 @@ from nova_sched.projection.table import HostTable
 
 
 class Beginning(NamedTuple):
-    """From where a log is read: the bytes of a ``snapshot`` that fits it, or None and from its first record.
+    """Where a log is read from: the bytes of a ``snapshot`` that fits it, or None if it is read from its first record.
 
-    ``first`` is its first position and ``catch_up`` the one that it ends at now. ``whole`` is False if neither
-    a snapshot nor the first record tells the state before the log. ``begun_anew``: what was appended to the log that
-    we knew is not in this one. ``kept`` is None, or the log lost its records after that position, keeps its
-    epoch, and has perhaps grown again.
+    ``first`` is its first position and ``catch_up`` its last one now. ``whole`` is False if neither a snapshot nor
+    the first record gives the state before the log. ``begun_anew``: the log was recreated, so records that were
+    appended before are not in it. ``kept`` is None, or the log lost its records after that position; it has the same
+    epoch, and may have new records.
     """
 
     snapshot: bytes | None
@@ -27,10 +27,10 @@ class Beginning(NamedTuple):
 def projection_of(
     cell: str, beginning: Beginning, table: HostTable | None = None, accounts_required: bool = False
 ) -> Projection:
-    """The projection into which a log is folded on, in ``table`` if that is given; raises as ``snapshot.load``.
+    """The projection with which the fold of a log goes on, in ``table`` if that is given; raises as ``snapshot.load``.
 
-    ``accounts_required`` is what is configured: it holds for a log that is not whole,
-    until a LogRebased tells what holds for the log.
+    ``accounts_required`` is the configured value. It is used for a log that is not whole, until a LogRebased has the
+    value of the log.
     """
     if beginning.snapshot is not None:
         return snapshot.load(beginning.snapshot, table)

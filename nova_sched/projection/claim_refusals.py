@@ -71,14 +71,14 @@ class ClaimRefused(enum.StrEnum):
     )
 
 
-#: No other host can help: the consumer is what is wrong.
+#: With these, no other host can help: the consumer itself is wrong.
 HOLDS_ALREADY = Reason(ClaimRefused.HOLDS_ALREADY)
 _MALFORMED = frozenset({ClaimRefused.MALFORMED_ALLOCATIONS, ClaimRefused.MALFORMED_GUEST, ClaimRefused.MALFORMED_RULE})
 _BREACHES = frozenset({ClaimRefused.GROUP_ELSEWHERE, ClaimRefused.GROUP_FULL})
 
 
 def is_malformed(reason: Reason) -> bool:
-    """Whether a claim was refused because its scheduler wrote what no scheduler may write."""
+    """Whether a claim was refused because its scheduler wrote something that is never allowed."""
     return reason.code in _MALFORMED
 
 

@@ -1,7 +1,7 @@
-"""NUMA nodes and PCI pools of one host: what it has, and what its guests use.
+"""NUMA nodes and PCI pools of one host, and their use by its guests.
 
 Use is always counted again from all guests of a host. Reports may contradict each other, and a CPU that two guests
-have must not become free when one of them goes.
+have must not become free when one of them is deleted.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ def capacity_key(cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...]) ->
 
 
 class CellUse(NamedTuple):
-    """What guests use of a NUMA node: how many CPUs run unpinned, the host CPUs that are taken, memory,
+    """The use of a NUMA node by guests: how many CPUs run unpinned, the host CPUs that are taken, memory,
     and the pages of each size (in the order of the node's ``pages``)."""
 
     shared_cpus: int
@@ -78,7 +78,7 @@ class Capacity:
 
 
 class HostDevices:
-    """A :class:`Capacity` and what is used of it: ``cell_uses`` has a CellUse for each node, ``pool_uses`` a count for
+    """A :class:`Capacity` and its use: ``cell_uses`` has a CellUse for each node, ``pool_uses`` a count for
     each pool. It never changes; ``key`` is the same for equal ones, so that verdicts can be kept by it."""
 
     __slots__ = ("_key", "capacity", "cell_uses", "pool_uses")
@@ -144,7 +144,7 @@ class HostDevices:
         return HostDevices(self.capacity, tuple(cells), tuple(pools))
 
     def _pin_elsewhere(self, cells: list[CellUse], use: NUMAUse, named: int | None) -> None:
-        """Take the CPUs of a NUMAUse that are on other nodes than the one that it names."""
+        """Count the CPUs of a NUMAUse that are on other nodes than the one that it names."""
         own = _own_cpus(use)
         for number, node in enumerate(self.capacity.nodes):
             if number != named and not node.cpus.isdisjoint(own):
@@ -152,11 +152,11 @@ class HostDevices:
                 cells[number] = cells[number]._replace(pinned=cells[number].pinned | taken)
 
     def breach(self, guest: Guest, cpu_ratio: float, ram_ratio: float) -> Reason | None:
-        """Why a Guest does not fit what is left, None when it does;
+        """Why a Guest does not fit into the rest, None if it does;
         the ratios are those of unpinned CPUs and memory."""
         numbers = {cell.id: number for number, cell in enumerate(self.capacity.cells)}
         uses = list(self.cell_uses)
-        # As in nova these follow from the CPU policy of the whole guest, whatever one of its nodes has of either.
+        # As in Nova, these depend on the CPU policy of the whole guest, also for a node with no CPU of that kind.
         pinned = any(use.pins or use.reserved_cpus for use in guest.numa)
         shared = not pinned or any(use.shared_cpus for use in guest.numa)
         for use in guest.numa:
@@ -183,7 +183,7 @@ class HostDevices:
 
 
 def taken_cpus(cell: HostNUMACell, use: NUMAUse) -> frozenset[int]:
-    """Host CPUs that a NUMAUse takes of its node, with the idle threads beside them where it is isolated."""
+    """Host CPUs that a NUMAUse takes of its node, with the idle threads beside them if it is isolated."""
     cpus = _own_cpus(use)
     if use.isolated:
         cpus = cpus.union(*(core for core in cell.siblings if not cpus.isdisjoint(core)))
@@ -195,7 +195,7 @@ def _own_cpus(use: NUMAUse) -> frozenset[int]:
 
 
 def pages_of(cell: HostNUMACell, use: NUMAUse) -> tuple[int, int] | None:
-    """(number among the node's page sizes, pages) that a NUMAUse takes; None where the node knows no such size."""
+    """(number among the node's page sizes, pages) that a NUMAUse takes; None if the node has no such size."""
     if not cell.pages:
         return None
     if use.page_kb:
@@ -221,8 +221,8 @@ def _used_more(cell: HostNUMACell, used: CellUse, use: NUMAUse) -> CellUse:
 
 
 def _cell_breach(cell: HostNUMACell, used: CellUse, use: NUMAUse, pinned: bool) -> Reason | None:
-    """Nova's own conditions on one node for what is never shared: CPUs that are pinned, pages of a size that was asked
-    for, and all memory of a guest with pinned CPUs. No guest may have more than there is."""
+    """Nova's own conditions on one node for resources that are never shared: pinned CPUs, pages of a requested size,
+    and all memory of a guest with pinned CPUs. No guest may have more than the node has."""
     taken = taken_cpus(cell, use)
     own = [host for _, host in use.pins] + list(use.reserved_cpus)
     if len(set(own)) < len(own) or not set(own) <= set(cell.dedicated_cpus):
@@ -246,7 +246,7 @@ def _cell_breach(cell: HostNUMACell, used: CellUse, use: NUMAUse, pinned: bool) 
 
 
 def _over_ratio(cell: HostNUMACell, used: CellUse, use: NUMAUse, cpu_ratio: float, ram_ratio: float) -> Reason | None:
-    """The same for what guests share: unpinned CPUs, and the memory of guests that have some."""
+    """The same for resources that guests share: unpinned CPUs, and the memory of guests with unpinned CPUs."""
     if used.shared_cpus + use.shared_cpus > len(cell.shared_cpus) * cpu_ratio:
         return Reason(ClaimRefused.SHARED_CPUS, (cell.id,))
     if used.memory_mb + use.memory_mb > cell.memory_mb * ram_ratio:
@@ -256,12 +256,12 @@ def _over_ratio(cell: HostNUMACell, used: CellUse, use: NUMAUse, cpu_ratio: floa
 
 @lru_cache(8192)
 def guest_of(packed: bytes) -> Guest:
-    """The Guest of its bytes; InvalidEvent where they are none. Most guests of one image are alike."""
+    """The Guest from its bytes; InvalidEvent if they are not a Guest. Most guests of one image are alike."""
     return events.thaw("Guest", packed)
 
 
 def fault_of(inventory: HostInventory) -> str | None:
-    """What the schema cannot say of the nodes and pools of a HostInventory: the first fault, or None."""
+    """Check the nodes and pools of a HostInventory beyond the schema: the first fault, or None."""
     cells, pools = inventory.numa_cells, inventory.pci_pools
     if len(cells) > MAX_CELLS or len(pools) > MAX_POOLS:
         return f"{len(cells)} NUMA nodes and {len(pools)} PCI pools, wanted at most {MAX_CELLS} and {MAX_POOLS}"
@@ -277,7 +277,7 @@ def fault_of(inventory: HostInventory) -> str | None:
 
 
 def _cpu_fault(cells: Iterable[HostNUMACell]) -> str | None:
-    """A CPU is on one node, in one core and once in a list, or it could be given away twice."""
+    """A CPU must be on one node, in one core and once in a list: otherwise it could be given away twice."""
     node_of: dict[int, int] = {}
     for cell in cells:
         for cpus in (cell.shared_cpus, cell.dedicated_cpus, [cpu for core in cell.siblings for cpu in core]):

@@ -22,7 +22,7 @@ from rpc_api import errors, events
 from rpc_api.codec import MAX_NAME, Event, SetAside
 from rpc_api.digest import inventory_digest
 
-#: The log of what belongs to no cell.
+#: Name of the log for events that belong to no cell.
 CELL0 = "cell0"
 
 Data = TypeVar("Data", covariant=True)
@@ -43,7 +43,7 @@ class EventOf(Protocol[Data]):
 def host_reported(
     projection: State, position: int, event: EventOf[events.HostReported], noted: list[Noted]
 ) -> SetAside | None:
-    """Write the inventory and status that a host reports, and bring its consumers in line."""
+    """Write the inventory and status that a host reports, and adapt its consumers to the report."""
     data = event.data
     if projection.cell == CELL0:
         return SetAside(
@@ -92,7 +92,7 @@ def _consumers(data: events.HostReported) -> tuple[events.Consumer, ...]:
 
 
 def host_confirmed(projection: State, position: int, event: EventOf[events.HostConfirmed], noted: list[Noted]) -> None:
-    """Compare digests; a host that is not known, or not as it is in the log, must report in full."""
+    """Compare digests; a host that is not known, or differs from the log, must report in full."""
     host = projection.hosts.get(event.data.host)
     if host is None:
         noted.append(Noted(position, "unknown-host", event.data.host, "confirmed before it was reported", True))
@@ -103,7 +103,7 @@ def host_confirmed(projection: State, position: int, event: EventOf[events.HostC
 
 
 def host_lost(projection: State, position: int, event: EventOf[events.HostLost], noted: list[Noted]) -> None:
-    """A host is unreachable: it gets no instances, and what it runs stays counted."""
+    """A host is unreachable: it gets no instances, and its instances stay counted."""
     _set_lost(projection, event.data.host, True)
 
 
@@ -121,7 +121,7 @@ def _set_lost(projection: State, name: str, lost: bool) -> None:
 
 
 def host_removed(projection: State, position: int, event: EventOf[events.HostRemoved], noted: list[Noted]) -> None:
-    """Forget a host, its providers and what it held."""
+    """Remove a host, its providers and its entries."""
     host = projection.hosts.get(event.data.host)
     if host is None:
         return None
@@ -250,7 +250,7 @@ def fits(table: HostTable, row: int, index: int, amount: int) -> bool:
 def claim_released(
     projection: State, position: int, event: EventOf[events.ClaimReleased | events.ClaimExpired], noted: list[Noted]
 ) -> None:
-    """Give a claim back, if it is still this claim and was not started."""
+    """Release a claim, if it is still the claim of its consumer and was not started."""
     _end_claim(projection, event.data.consumer_uuid, event.data.claim_uuid)
 
 
@@ -285,7 +285,7 @@ def instance_started(
 def instance_deleted(
     projection: State, position: int, event: EventOf[events.InstanceDeleted], noted: list[Noted]
 ) -> None:
-    """What an instance used on a host is free again; a claim for a new start there stays."""
+    """The resources that an instance used on a host are free again; a claim for a new start there stays."""
     host = projection.hosts.get(event.data.host)
     if host is not None:
         for entry in list(host.entries.values()):
@@ -297,7 +297,7 @@ def instance_deleted(
 def allocation_moved(
     projection: State, position: int, event: EventOf[events.AllocationMoved], noted: list[Noted]
 ) -> None:
-    """Pass what one consumer holds on a host to another, unless that holds something already."""
+    """Pass the allocations of one consumer on a host to another, unless the other has some there already."""
     data = event.data
     host = projection.hosts.get(data.host)
     entry = host.entries.get(data.from_consumer_uuid) if host else None
@@ -317,7 +317,7 @@ def allocation_moved(
     return None
 
 
-# --- what belongs to no host -------------------------------------------------------------------------------------
+# --- not about a host --------------------------------------------------------------------------------------------
 
 
 def log_opened(projection: State, position: int, event: EventOf[events.LogOpened], noted: list[Noted]) -> None:
@@ -325,7 +325,7 @@ def log_opened(projection: State, position: int, event: EventOf[events.LogOpened
 
 
 def log_rebased(projection: State, position: int, event: EventOf[events.LogRebased], noted: list[Noted]) -> None:
-    """Forget everything: a reader that starts here knows nothing of what was before."""
+    """Drop the whole state, because a reader that starts here does not know the events before."""
     projection.forget()
     projection.accounts_required = event.data.accounts_required
     noted.append(Noted(position, "rebased", None, f"{event.producer} found the log to begin at {event.data.first}"))
@@ -345,7 +345,7 @@ def counted(projection: State, position: int, event: Event, noted: list[Noted]) 
 def aggregate_updated(
     projection: State, position: int, event: EventOf[events.AggregateUpdated], noted: list[Noted]
 ) -> None:
-    """An aggregate is as the event has it."""
+    """An aggregate is created or changed."""
     data = event.data
     if projection.aggregates.get(data.uuid) != data:
         projection.aggregates[data.uuid] = projection.table.aggregates[data.uuid] = data
@@ -355,7 +355,7 @@ def aggregate_updated(
 def aggregate_deleted(
     projection: State, position: int, event: EventOf[events.AggregateDeleted], noted: list[Noted]
 ) -> None:
-    """An aggregate is gone."""
+    """An aggregate is deleted."""
     if projection.aggregates.pop(event.data.uuid, None) is not None:
         projection.table.aggregates.pop(event.data.uuid, None)
         projection.table.topology_version += 1

@@ -1,7 +1,7 @@
-"""Entries on hosts: put on, taken off, started, and brought in line with what a host reports.
+"""Entries on hosts: added, removed, started, and adapted to the report of a host.
 
-All that holds resources goes through :func:`add_entry` and :func:`remove_entry`, so that the columns, the index of
-consumers and that of server groups always agree. Nothing here checks whether a claim is allowed.
+Every entry is added by :func:`add_entry` and removed by :func:`remove_entry`, so that the columns, the index of
+consumers and the index of server groups always agree. Nothing here checks whether a claim is allowed.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from rpc_api.events import Allocation, Consumer
 
 
 def add_entry(projection: State, host: Host, entry: Entry) -> None:
-    """Put an entry on its host and count it."""
+    """Add an entry to its host and count it."""
     table = projection.table
     consumer_uuid = entry.consumer_uuid
     host.entries[consumer_uuid] = entry
@@ -35,7 +35,7 @@ def add_entry(projection: State, host: Host, entry: Entry) -> None:
 
 
 def remove_entry(projection: State, host: Host, entry: Entry) -> None:
-    """Take an entry off its host and give back what it held."""
+    """Remove an entry from its host and free its resources."""
     table = projection.table
     consumer_uuid = entry.consumer_uuid
     del host.entries[consumer_uuid]
@@ -56,7 +56,7 @@ def remove_entry(projection: State, host: Host, entry: Entry) -> None:
 
 
 def _count_use(table: HostTable, host: Host, allocations: Iterable[Allocation], sign: int) -> None:
-    """Count allocations on the providers of a host; what it has no inventory of is counted nowhere."""
+    """Count allocations on the providers of a host; a class without inventory there is not counted."""
     rows = host.rows
     for provider_uuid, resource_class, amount in allocations:
         row = rows.get(provider_uuid)
@@ -67,7 +67,7 @@ def _count_use(table: HostTable, host: Host, allocations: Iterable[Allocation], 
 
 
 def count_devices(table: HostTable, host: Host) -> None:
-    """Count what the guests of a host use of its NUMA nodes and PCI pools, from all of them."""
+    """Count the use of a host's NUMA nodes and PCI pools again, from all its guests."""
     devices = table.row_devices[host.root]
     if devices is not None:
         guests = [guest_of(entry.guest) for entry in host.entries.values() if entry.guest is not None]
@@ -76,7 +76,7 @@ def count_devices(table: HostTable, host: Host) -> None:
 
 @contextmanager
 def devices_counted_once(table: HostTable, host: Host) -> Iterator[None]:
-    """Count devices once, when all entries have come and gone: each count looks at all guests."""
+    """Count devices once, after all entries were added and removed: each count reads all guests."""
     devices = table.row_devices[host.root]
     table.set_devices(host.root, None)
     yield
@@ -98,7 +98,7 @@ def _diverges(projection: State, host: Host, position: int, noted: list[Noted], 
 
 
 def start(projection: State, host: Host, consumer: Consumer, position: int, noted: list[Noted]) -> None:
-    """An instance runs on a host: what is held for it there becomes the host's own use."""
+    """An instance runs on a host: its entry there becomes use of the host."""
     entry = host.entries.get(consumer.instance_uuid)
     if entry is None or entry.instance_uuid != consumer.instance_uuid:
         entry = _best_entry(
@@ -114,7 +114,7 @@ def start(projection: State, host: Host, consumer: Consumer, position: int, note
 
 
 def reconcile(projection: State, host: Host, consumers: Iterable[Consumer], position: int, noted: list[Noted]) -> None:
-    """Bring the running entries of a host in line with what it reports; claims that it does not run yet stay."""
+    """Adapt the running entries of a host to its report; claims that it does not run yet stay."""
     with devices_counted_once(projection.table, host):
         _reconcile(projection, host, consumers, position, noted)
 
@@ -162,7 +162,7 @@ def _best_entry(entries: Iterable[Entry], consumer: Consumer) -> Entry | None:
 def _start_entry(
     projection: State, host: Host, entry: Entry, consumer: Consumer, position: int, noted: list[Noted]
 ) -> None:
-    """Turn an entry into the host's own use, as its agent reports it."""
+    """Turn an entry into use of the host, as its agent reports it."""
     # An agent that reports no guest does not know it.
     guest = entry.guest if consumer.guest is None else consumer.guest
     same = guest == entry.guest and (
@@ -200,7 +200,7 @@ def _start_entry(
 
 
 def _add_running(projection: State, host: Host, consumer: Consumer, position: int, noted: list[Noted]) -> None:
-    """Add an entry for what runs without one."""
+    """Add an entry for an instance that runs without one."""
     other = host.entries.get(consumer.instance_uuid)
     if other is not None:
         _displace(projection, host, other, position, noted)
@@ -224,7 +224,7 @@ def _add_running(projection: State, host: Host, consumer: Consumer, position: in
 
 
 def _displace(projection: State, host: Host, entry: Entry, position: int, noted: list[Noted]) -> None:
-    """Remove what is held for one instance under the uuid of another instance that runs here: it cannot be right."""
+    """Remove entries of one instance under the uuid of another instance that runs here: they cannot be right."""
     _diverges(
         projection,
         host,

@@ -47,7 +47,7 @@ class InFlight:
         self._count(entry, +1)
 
     def remove(self, claim_uuid: str) -> None:
-        """Drop a claim that was read back, or given up. Unknown claims are ignored."""
+        """Drop a claim that was read back or given up. Unknown claims are ignored."""
         entry = self.claims.pop(claim_uuid, None)
         if entry is not None:
             self.groups.remove(entry)

@@ -1,4 +1,4 @@
-"""From a host's reported inventory to the rows and columns of its tree."""
+"""Write the reported inventory of a host into the rows and columns of its tree."""
 
 import re
 
@@ -22,7 +22,7 @@ _TRAIT = re.compile(r"[A-Z0-9_]{1,255}")
 
 
 def checked(projection: State, host_name: str, packed: bytes) -> HostInventory:
-    """Unpack a HostInventory and check what the schema cannot say; InvalidEvent names the first fault."""
+    """Unpack a HostInventory and check it beyond the schema; InvalidEvent names the first fault."""
     tree = events.thaw("HostInventory", packed)
     fault = _fault(projection, host_name, tree)
     if fault:

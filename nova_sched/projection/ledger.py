@@ -1,9 +1,9 @@
-"""Who holds what: hosts, the consumers on them, and the members of server groups.
+"""The holders of resources: hosts, the consumers on them, and the members of server groups.
 
 An :class:`Entry` is what one consumer holds on one host. It is ``claimed``
 until the host's agent reports that the instance runs, then ``running``. An entry
-is counted in the table's ``used`` for as long as it is here, so room that was
-given away is gone whatever its state.
+is counted in the table's ``used`` in both states, so that its room is never
+given away twice.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ TOGETHER = "together"
 MEMBER = "member"
 POLICIES = frozenset({SPREAD, TOGETHER, MEMBER})
 
-#: What names a member of a group: (consumer, host, claim).
+#: Key of a member of a group: (consumer, host, claim).
 Member = tuple[str, str, str | None]
 
 
@@ -85,7 +85,7 @@ class Entry:
 
 
 class Host:
-    """What the projection knows of one host beside its columns."""
+    """The state of one host beside its columns."""
 
     __slots__ = (
         "_digest",
@@ -122,9 +122,9 @@ class Host:
         self._digest_of: tuple[object, ...] | None = None
 
     def digest(self) -> int:
-        """The digest that the host's agent confirms while the host is as the log has it.
+        """The digest that the host's agent confirms while the host agrees with the log.
 
-        Most hosts confirm what they confirmed before, so it is kept for as long as what it is made of stays.
+        Most hosts confirm the same digest again, so it is kept until one of its inputs changes.
         """
         parts = (self.inventory_digest, self.running_digest, self.status)
         if self._digest_of != parts:
@@ -153,7 +153,7 @@ class GroupIndex:
         self.members.setdefault(rule.group_uuid, {})[_member(entry)] = entry
 
     def remove(self, entry: Entry) -> None:
-        """Take a member out again."""
+        """Remove a member."""
         rule = entry.rule
         if rule is None:
             return
@@ -185,5 +185,5 @@ class GroupIndex:
 
 
 def _member(entry: Entry) -> Member:
-    """What names a member: one consumer may have several claims in flight for one host."""
+    """The key of a member: one consumer may have several claims in flight for one host."""
     return entry.consumer_uuid, entry.host, entry.claim_uuid

@@ -1,4 +1,4 @@
-"""What a fold returns beside the state."""
+"""The notes that a fold returns beside the state."""
 
 from typing import NamedTuple
 

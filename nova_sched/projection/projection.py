@@ -1,7 +1,7 @@
 """The projection of one cell's log: the state that its events add up to.
 
 ``Projection.fold`` is the only way in: it takes decoded records in the order
-of the log and returns what a service may want to know about them. The state
+of the log and returns the outcomes of claims and the notes. The state
 depends on nothing else, so every process that folds the same log has the
 same state (see :mod:`nova_sched.projection.digest`).
 """
@@ -25,7 +25,7 @@ from rpc_api.events import EVENTS
 from rpc_api.proof import Trail
 
 MAX_KEPT = 1000
-#: Of the reason why an event was set aside, in characters: names in it may be long.
+#: Greatest length of the reason why an event was set aside, in characters: names in it may be long.
 MAX_REASON = 400
 AGENT = "compute_agent"
 
@@ -51,7 +51,7 @@ class Quarantined(NamedTuple):
 
 
 def _requires(event: Event) -> bool:
-    """Whether an event makes a rule that it must keep itself."""
+    """Whether an event makes a rule that counts for the event itself, too."""
     data: Any = event.data
     return (event.name == "AccountsRequired" and data.required) or (
         event.name == "LogRebased" and data.accounts_required
@@ -62,7 +62,7 @@ class Projection(State):
     """State of one log.
 
     ``position`` is that of the last record folded (-1 before any); ``epoch`` is the log's. ``noted`` and
-    ``quarantine`` keep the last ``kept`` of their kind (None: all, for a caller that takes them out again), and
+    ``quarantine`` keep the last ``kept`` of their kind (None: all, for a caller that removes them), and
     ``counts`` counts all; none of the three is state.
     """
 
@@ -72,7 +72,7 @@ class Projection(State):
         self.cell = cell
         self.table = table if table is not None else HostTable()
         self.cell_index = self.table.cells.id_of(cell)
-        #: False where records were removed in front of the log: then nothing counts until a LogRebased.
+        #: False if records before the start of the log were removed: then no event counts until a LogRebased.
         self.whole = whole
         self.epoch = None
         self.position = -1
@@ -95,7 +95,7 @@ class Projection(State):
         self.aggregates = {}
         #: Provider uuid -> name of the host that reports it.
         self.provider_hosts = {}
-        #: Where nova-compute reports instances.
+        #: The hosts on which nova-compute reports instances.
         self.tracked = TrackedInstances()
         #: Affinity group -> (cell, host, number): see GroupAnchored.
         self.anchors = {}
@@ -105,7 +105,7 @@ class Projection(State):
         self.accounts_required = False
 
     def forget(self) -> None:
-        """Take all of this log's state out, of the table too."""
+        """Remove all state of this log, also from the table."""
         for host in self.hosts.values():
             if host.root >= 0:
                 inventories.erase(self, host)
@@ -124,7 +124,7 @@ class Projection(State):
     def fold(self, records: Iterable[tuple[int, DecodedRecord]]) -> tuple[list[Outcome], list[Noted]]:
         """Fold ``(position, DecodedRecord)`` pairs that follow each other in the log.
 
-        Positions rise, and may leave some out: whether a record is missing is for the log's reader to know.
+        Positions rise, and may leave some out: only the reader of the log knows whether a record is missing.
 
         Returns the outcomes of the claims in them and what was noted. Raises
         :class:`~rpc_api.errors.LogGap` for a record from before the last one
@@ -185,7 +185,8 @@ class Projection(State):
                 self._fold_event(position, index, event, outcomes, noted)
 
     def _may_speak(self, position: int, index: int, event: Event, account: str | None) -> bool:
-        """Whether the producer may publish this, for this host, with this account; it is set aside if not."""
+        """Whether the producer may publish this event, for this host, with this account; if not, the event is set
+        aside."""
         role, _, name = event.producer.partition("/")
         data: Any = event.data
         if role not in EVENTS[event.name].ROLES:

@@ -1,7 +1,7 @@
 """A reason: why a host, a request or a claim is refused. This is the one place where a reason becomes a text.
 
-A log holds the text. A reader that made a decision again compares the text of its own reason with the recorded one, and
-never takes a recorded text apart.
+A log holds the text. A reader that makes a decision again compares the text of its own reason with the recorded one,
+and never parses a recorded text.
 """
 
 from functools import lru_cache
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 class Reason(NamedTuple):
     """``code`` is stable, and is also the template of the text: it has a word in braces for each of the ``facts``, in
-    their order. After a colon a word may have what joins the items of its fact, which is then a tuple:
+    their order. If a fact is a tuple, the text after a colon in the word joins its items:
     ``trait {trait: or }``. A code without facts is its own text."""
 
     code: str
@@ -35,7 +35,7 @@ def _text_of(code: str, facts: tuple[Any, ...]) -> str:
 
 
 def template_of(code: str) -> str:
-    """A code as a person reads it: of a fact of several items two are shown, ``trait {trait} or {trait}``."""
+    """A code in the form for documents: a fact of several items is shown with two, ``trait {trait} or {trait}``."""
     return "".join(
         literal + ("" if word is None else joint.join([f"{{{word}}}"] * 2) if joint else f"{{{word}}}")
         for literal, word, joint, _ in Formatter().parse(code)

@@ -1,8 +1,8 @@
-"""A projection as bytes, and back: so that a reader starts at a position and not at the log's first record.
+"""A projection as bytes, and back, so that a reader does not need to start at the first record of the log.
 
 The bytes are a head of one msgpack array, the packed state and a proof. The
 head names the log that the state belongs to; its checksum covers all three, so
-damage is found before anything is built. The proof (:mod:`rpc_api.proof`) names
+damage is found before a projection is built. The proof (:mod:`rpc_api.proof`) names
 the last records folded. Versions that do not know the proof ignore it, as it comes
 after the end of the compressed state; their snapshots have none.
 """
@@ -32,9 +32,9 @@ from rpc_api.proof import Proof, Trail
 MAGIC = "nova_sched snapshot"
 FORMAT = 4
 _MAX_HEAD_BYTES = 4096
-#: Types of what follows magic and format; a log that was never begun has no epoch.
+#: Types of the fields after magic and format; a log that was never opened has no epoch.
 _HEAD_TYPES = ((str, str, int, str, str), (str, type(None), int, str, str))
-#: Of a state that is unpacked. One of 100,000 hosts with 1,000,000 instances has less than half of it.
+#: Greatest size of an unpacked state. One of 100,000 hosts with 1,000,000 instances has less than half of it.
 MAX_STATE_BYTES = 1 << 30
 #: The last bytes of a snapshot that has a proof; the four before them are its length.
 _PROOF_END = b"nova_sched proof"
@@ -44,11 +44,11 @@ Devices = tuple[tuple[HostNUMACell, ...], tuple[PCIPool, ...]]
 
 
 class Head(NamedTuple):
-    """What a snapshot is of: the log (``cell``, ``epoch``), the last record folded, the digest of the state, and the
-    ``proof`` that it is of this log (see :mod:`rpc_api.proof`; () of a version that made none)."""
+    """The source of a snapshot: the log (``cell``, ``epoch``), the last record folded, the digest of the state, and the
+    ``proof`` that it is of this log (see :mod:`rpc_api.proof`; () from a version without proofs)."""
 
     cell: str
-    #: None of a log that was never begun.
+    #: None for a log that was never opened.
     epoch: str | None
     position: int
     digest: str
@@ -56,7 +56,8 @@ class Head(NamedTuple):
 
 
 def dump(projection: Projection) -> bytes:
-    """Pack the state of a projection; LogGap where that is not known, as records were removed in front of its log."""
+    """Pack the state of a projection; LogGap if it is not known, because records before the start of its log were
+    removed."""
     if not projection.whole:
         raise errors.LogGap(
             f"the state of {projection.cell} is not known: records were removed in front of its log; "
@@ -96,7 +97,7 @@ def dump(projection: Projection) -> bytes:
 
 
 def with_proof(packed: bytes, proof: Proof) -> bytes:
-    """A snapshot of a version that made no proofs, with a proof that was found in another way."""
+    """A snapshot of a version without proofs, with a proof that was found in another way."""
     parts, body = _split(packed)
     body += _packed_proof(proof)
     head: bytes = msgpack.packb((*parts[:6], _checksum(Head(*parts[2:6]), body)))
@@ -109,7 +110,7 @@ def _packed_proof(proof: Proof) -> bytes:
 
 
 def _proof_of(body: bytes, position: int) -> Proof:
-    """The proof at the end of a snapshot of the state at a position; () where there is none that can be read."""
+    """The proof at the end of a snapshot of the state at a position; () if there is none that can be read."""
     end = len(body) - len(_PROOF_END) - 4
     size = int.from_bytes(body[end : end + 4], "big") if end >= 0 and body.endswith(_PROOF_END) else 0
     packed = body[end - size : end]
@@ -206,7 +207,7 @@ def load(packed: bytes, table: HostTable | None = None) -> Projection:
 
 
 def _unpacked(state: bytes) -> Any:
-    """The parts of a packed state; ValueError or InvalidEvent where the bytes are not that."""
+    """The parts of a packed state; ValueError or InvalidEvent if the bytes are not a packed state."""
     unzip = zlib.decompressobj()
     try:
         plain = unzip.decompress(state, MAX_STATE_BYTES)
@@ -229,7 +230,7 @@ def _load_state(
     accounts_required: Any,
     tracked: Any,
 ) -> None:
-    """Read and check everything first: what cannot be is met before the table is written."""
+    """Read and check everything first, so that a fault is found before the table is written."""
     hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
         raise ValueError("a host is there twice, or accounts_required is not a boolean")
@@ -327,7 +328,7 @@ def _entry(
         raise ValueError(f"an entry on {host} has fields of other types")
     if guest is not None:
         guest_of(guest)
-    # The two states are compared by identity wherever they are looked at.
+    # Other code compares the two states by identity.
     return Entry(
         consumer_uuid,
         instance_uuid,

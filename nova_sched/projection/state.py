@@ -1,4 +1,4 @@
-"""What the writers of a projection see of it: the attributes that the state of one log consists of."""
+"""The attributes of the state of one log, which the writers of a projection use."""
 
 import abc
 from collections import Counter
@@ -16,11 +16,11 @@ class State(abc.ABC):
     cell: str
     table: HostTable
     cell_index: int
-    #: False where records were removed in front of the log: then nothing counts until a LogRebased.
+    #: False if records before the start of the log were removed: then no event counts until a LogRebased.
     whole: bool
     #: None until the first record is folded.
     epoch: str | None
-    #: Of the last record folded, -1 before any.
+    #: Position of the last record folded, -1 before any.
     position: int
     #: The last records folded: they prove to which log the state belongs.
     trail: Trail
@@ -34,7 +34,7 @@ class State(abc.ABC):
     aggregates: dict[str, AggregateUpdated]
     #: Provider uuid -> name of the host that reports it.
     provider_hosts: dict[str, str]
-    #: Where nova-compute reports instances.
+    #: The hosts on which nova-compute reports instances.
     tracked: TrackedInstances
     #: Affinity group -> (cell, host, number): see GroupAnchored.
     anchors: dict[str, tuple[str, str, int]]
@@ -47,4 +47,4 @@ class State(abc.ABC):
 
     @abc.abstractmethod
     def forget(self) -> None:
-        """Take all of this log's state out, of the table too."""
+        """Remove all state of this log, also from the table."""

@@ -129,10 +129,10 @@ class Columns:
 class HostTable(Columns):
     """The columns, and the rows of hosts and providers by name.
 
-    ``free`` is kept as ``capacity - used - held``: ``used`` follows from the log, ``held`` is what this process
-    claimed and has not read back yet (always zero outside a scheduler). Root rows also hold sums over their tree:
+    ``free`` is kept as ``capacity - used - held``: ``used`` is from the log, ``held`` are the claims of this process
+    that it has not read back yet (always zero outside a scheduler). Root rows also hold sums over their tree:
     ``tree_base`` (total - reserved), ``tree_scaled`` (total * ratio - reserved) and ``tree_taken`` (used + held),
-    from which weighers compute what is left on a host. ``trees[root]`` are the rows of a tree, the root first.
+    from which weighers compute the free resources of a host. ``trees[root]`` are the rows of a tree, the root first.
     """
 
     def __init__(self) -> None:
@@ -180,7 +180,7 @@ class HostTable(Columns):
         self.tree_taken = np.zeros((FIRST_CLASSES, FIRST_ROWS), np.int64)
         self.tree_scaled = np.zeros((FIRST_CLASSES, FIRST_ROWS), np.float64)
         self.trait_words = np.zeros((1, FIRST_ROWS), np.uint64)
-        #: Largest min_unit and step_size of any provider ever, by class: where they are 1, none need be compared.
+        #: Largest min_unit and step_size of any provider ever, by class: if they are 1, no unit must be compared.
         self.largest_min_unit = np.ones(FIRST_CLASSES, np.int64)
         self.largest_step_size = np.ones(FIRST_CLASSES, np.int64)
         for name, (kind, unused) in FACTS.items():
@@ -224,7 +224,7 @@ class HostTable(Columns):
         return np.array(rows, np.int64)
 
     def drop_row(self, row: int) -> None:
-        """Give a provider's row back and clear all its columns."""
+        """Free a provider's row and clear all its columns."""
         # Another cell may have reported the same uuid later: then the uuid leads to that row.
         if self.row_of_uuid.get(self.uuids[row]) == row:
             del self.row_of_uuid[self.uuids[row]]

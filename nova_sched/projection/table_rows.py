@@ -1,6 +1,6 @@
-"""The rows of some hosts as plain values and bytes, and back into a table: what a snapshot keeps of the columns.
+"""The rows of some hosts as plain values and bytes, and back into a table: the columns in a snapshot.
 
-Only what follows from the log is taken: not what a process claims (``held``), and not the layout of the table (the
+Only values from the log are taken: not the claims of a process (``held``), and not the layout of the table (the
 numbers of rows, classes and traits).
 """
 

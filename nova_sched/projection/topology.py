@@ -1,4 +1,4 @@
-"""What follows from the providers, aggregates and zones of a table: functions of a HostTable that change nothing.
+"""Facts about the providers, aggregates and zones of a table: functions of a HostTable that change nothing.
 
 Each answer is computed once for each ``topology_version`` and kept with :meth:`HostTable.derived`. Vectors have one
 value for each row (shape [rows]); dictionaries have root rows as keys.
@@ -20,7 +20,7 @@ Key = TypeVar("Key")
 
 
 def service_version(profile: Profile) -> int:
-    """The version of Nova's compute service that a host of this Profile reports in its ``stats``; 0 where it reports
+    """The version of Nova's compute service that a host of this Profile reports in its ``stats``; 0 if it reports
     none."""
     version = dict(profile.stats).get("service_version", "")
     return int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0

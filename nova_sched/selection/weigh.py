@@ -125,8 +125,7 @@ class KeptScores:
             self.columns.append(_Column(weigher, factor, raw))
 
     def touch(self, rows: Iterable[int], said: Iterable[int]) -> None:
-        """Note that something of some of the survivors changed; of those that are ``said`` (some of them) not their use
-        alone."""
+        """Note that some of the survivors changed. Of those that are also in ``said`` more than the use changed."""
         self._stale.update(rows)
         self._said.update(said)
 
