@@ -314,7 +314,7 @@ def use_of(devices):
     used = HostDevices(Capacity(CELLS_OF_HOST, POOLS_OF_HOST)).with_guests(devices["guests"])
     return {
         "state": devices["state"],
-        "nodes": [[one.shared_cpus, sorted(one.pinned), one.memory_mb, list(one.pages)] for one in used.cell_uses],
+        "nodes": [[use.shared_cpus, sorted(use.pinned), use.memory_mb, list(use.pages)] for use in used.cell_uses],
         "pools": list(used.pool_uses),
     }
 
@@ -397,7 +397,7 @@ def request_of(number: int, ask: dict):
         image_properties=ask["image"],
         groups=(
             events.ResourceGroup(
-                "", tuple(events.ResourceAmount(*one) for one in amounts), ("COMPUTE_NODE",), (), (), (), (), None
+                "", tuple(events.ResourceAmount(*amount) for amount in amounts), ("COMPUTE_NODE",), (), (), (), (), None
             ),
         ),
         group_policy="",

@@ -425,7 +425,7 @@ def measure(options, peer) -> dict:
     asks = asks_of(clouds.hosts["plain"])
     chains = chains_of(clouds)
     alone = {
-        "filters": alone_of(clouds, {one.name: one for one in filters.ALWAYS} | filters.BUILT_IN, asks),
+        "filters": alone_of(clouds, {each.name: each for each in filters.ALWAYS} | filters.BUILT_IN, asks),
         "weighers": alone_of(clouds, weighers.BUILT_IN, asks),
     }
     settle_memory()

@@ -92,7 +92,7 @@ def request_for(number, vcpus, numa):
         {},
         tuple(
             events.ResourceGroup(
-                suffix, tuple(events.ResourceAmount(*one) for one in resources), traits, (), (), (), (), None
+                suffix, tuple(events.ResourceAmount(*resource) for resource in resources), traits, (), (), (), (), None
             )
             for suffix, resources, traits in groups
         ),

@@ -18,7 +18,7 @@ objects.register_all()
 CONF = nova.conf.CONF
 CONF([], default_config_files=[])
 FILTERS = {one.__name__: one for one in host_filters.all_filters()}
-WEIGHERS = {one.__name__: one for one in host_weights.all_weighers()}
+WEIGHERS = {weigher.__name__: weigher for weigher in host_weights.all_weighers()}
 CANDIDATE = {"allocations": {}, "mappings": {"": ["provider"]}}
 CLOUDS = {}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

@@ -88,7 +88,7 @@ def compression(url):
         ("lzma 6", lzma.compress, lzma.decompress),
     ):
         started = time.perf_counter()
-        packed = [pack(one) for one in pieces]
+        packed = [pack(piece) for piece in pieces]
         middle = time.perf_counter()
         for one in packed:
             unpack(one)

@@ -25,7 +25,7 @@ CONF([], default_config_files=[])
 logging.disable()
 
 FILTERS = {one.__name__: one for one in host_filters.all_filters()}
-WEIGHERS = {one.__name__: one for one in host_weights.all_weighers()}
+WEIGHERS = {weigher.__name__: weigher for weigher in host_weights.all_weighers()}
 EVERYTHING = whitelist.Whitelist(None)
 FILTER_HANDLER, WEIGHT_HANDLER = host_filters.HostFilterHandler(), host_weights.HostWeightHandler()
 
@@ -112,7 +112,9 @@ def state_of(host, aggregates):
             dev_filter=EVERYTHING,
         ),
         "aggregates": [
-            objects.Aggregate(metadata=one["metadata"]) for one in aggregates if host["name"] in one["hosts"]
+            objects.Aggregate(metadata=aggregate["metadata"])
+            for aggregate in aggregates
+            if host["name"] in aggregate["hosts"]
         ],
     }
     for name, value in values.items():

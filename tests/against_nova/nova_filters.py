@@ -90,7 +90,11 @@ def _state(host, aggregates):
         setattr(state, name, value)
     state.instances = dict.fromkeys(host["instances"])
     state.metrics = [types.SimpleNamespace(name=name) for name in host["metrics"]]
-    state.aggregates = [objects.Aggregate(metadata=one["metadata"]) for one in aggregates if state.host in one["hosts"]]
+    state.aggregates = [
+        objects.Aggregate(metadata=aggregate["metadata"])
+        for aggregate in aggregates
+        if state.host in aggregate["hosts"]
+    ]
     return state
 
 

@@ -67,7 +67,7 @@ def _apply(found, requests, mappings, cells):
     """What is left after some requests, how many devices they took, and how many they should have taken;
     None where they are refused. ``found`` is changed."""
     before = sum(pool["count"] for pool in found.pools)
-    wanted = sum(len(found._get_rp_uuids_for_request(mappings, one)) or one.count for one in requests)
+    wanted = sum(len(found._get_rp_uuids_for_request(mappings, request)) or request.count for request in requests)
     try:
         found.apply_requests(requests, mappings, cells)
     except exception.PciDeviceRequestFailed:

@@ -219,7 +219,7 @@ def _state(spec):
         set(spec.root_forbidden),
         list(destination.aggregates or ()) if destination else [],
         set(destination.forbidden_aggregates or ()) if destination else set(),
-        [set(one.required_traits) for one in spec.requested_resources],
+        [set(resource.required_traits) for resource in spec.requested_resources],
     )
 
 
@@ -229,7 +229,7 @@ def _groups(asked):
             "resources": group.resources,
             "required": sorted(group.required_traits),
             "forbidden": sorted(group.forbidden_traits),
-            "member_of": sorted(map(list, {tuple(sorted(set(one))) for one in group.aggregates})),
+            "member_of": sorted(map(list, {tuple(sorted(set(aggregate))) for aggregate in group.aggregates})),
             "forbidden_aggregates": sorted(group.forbidden_aggregates),
             "in_tree": group.in_tree,
         }

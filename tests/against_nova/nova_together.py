@@ -116,9 +116,9 @@ def decisions(policy):
     decision = cloud.decide(next(requests()), alternates=2)
     return {
         "of": found,
-        "hosts": [one.host for one in decision.candidates],
+        "hosts": [candidate.host for candidate in decision.candidates],
         "refusals": [(name, str(reason), hosts) for name, reason, hosts in decision.refusals],
-        "weighers": [one.weigher for one in decision.scores[0].weighers],
+        "weighers": [weigher.weigher for weigher in decision.scores[0].weighers],
     }
 
 

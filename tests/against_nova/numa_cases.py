@@ -74,7 +74,7 @@ def _pages(rng, sizes, memory_mb):
         total = max(share // size, size == 1048576)
         left -= total * size
         pages.append([size, total, rng.choice((0, 0, 0, total // 4))])
-    return [next(one for one in pages if one[0] == size) for size in sizes]
+    return [next(page for page in pages if page[0] == size) for size in sizes]
 
 
 def random_pools(rng, cells):

@@ -140,11 +140,13 @@ def candidates(groups, policy, root_required, root_forbidden, same_subtree):
     )
     return [
         [
-            one.anchor_root_provider_uuid,
-            sorted([item.resource_provider.uuid, item.resource_class, item.amount] for item in one.resource_requests),
-            {suffix: sorted(uuids) for suffix, uuids in one.mappings.items()},
+            request.anchor_root_provider_uuid,
+            sorted(
+                [item.resource_provider.uuid, item.resource_class, item.amount] for item in request.resource_requests
+            ),
+            {suffix: sorted(uuids) for suffix, uuids in request.mappings.items()},
         ]
-        for one in found.allocation_requests
+        for request in found.allocation_requests
     ]
 
 

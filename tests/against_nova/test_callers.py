@@ -107,11 +107,11 @@ def grouped(asked, policy):
 def test_placement_takes_what_a_conductor_claims_of_each_selection(conductor, world, name, make):
     (selections,) = world.selected(make(request_spec(uuid_of(f"vm {name}"), vcpus=1, memory_mb=16, disk_gb=0)))
     assert len(selections) == (1 if name == "providers of groups" else 3)
-    for one in selections:
-        answer = conductor.ask("claimed", one.allocation_request, one.allocation_request_version)["answer"]
+    for selection in selections:
+        answer = conductor.ask("claimed", selection.allocation_request, selection.allocation_request_version)["answer"]
         assert answer["wrong"] is None
         assert answer["payload"] == {
-            **json.loads(one.allocation_request),
+            **json.loads(selection.allocation_request),
             "project_id": "p",
             "user_id": "u",
             "consumer_generation": None,

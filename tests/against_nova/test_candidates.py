@@ -56,7 +56,7 @@ def random_spec(draw, number):
                     )
                 ),
                 resources={one: draw.choice((1, 1, 2)) for one in draw.sample(CLASSES[1:], draw.choice((1, 1, 2)))},
-                required_traits={one for one in TRAITS if draw.random() < 0.1},
+                required_traits={trait for trait in TRAITS if draw.random() < 0.1},
                 forbidden_traits=set(),
                 aggregates=[[draw.choice(AGGREGATES)]] if draw.random() < 0.1 else [],
                 forbidden_aggregates=set(),
@@ -64,9 +64,9 @@ def random_spec(draw, number):
                 provider_uuids=[],
             )
         )
-    suffixes = [one.requester_id for one in asked.requested_resources]
+    suffixes = [resource.requester_id for resource in asked.requested_resources]
     asked.request_level_params = RequestLevelParams(
-        root_required={one for one in TRAITS if draw.random() < 0.05},
+        root_required={trait for trait in TRAITS if draw.random() < 0.05},
         root_forbidden=set(),
         same_subtree=[suffixes] if len(suffixes) > 1 and draw.random() < 0.3 else [],
     )
@@ -122,7 +122,7 @@ def test_an_allocation_request_is_one_of_placements(peer, seed, clouds, shown):
                 mapped = peer.ask("mapped", primitive, text)["answer"]
                 assert mapped == {
                     suffix: json.loads(text)["mappings"][suffix]
-                    for suffix in (one.requester_id for one in asked.requested_resources)
+                    for suffix in (resource.requester_id for resource in asked.requested_resources)
                 }
                 of_ports += bool(asked.requested_resources)
             fit += len(found or ())

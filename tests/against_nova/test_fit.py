@@ -54,21 +54,21 @@ def random_tree(rng, name, flat):
                 f"{name}/{number}",
                 rng.randrange(number) if number else -1,
                 inventories,
-                tuple(one for one in TRAITS if rng.random() < 0.4),
-                tuple(one for one in AGGREGATES if rng.random() < 0.3),
+                tuple(trait for trait in TRAITS if rng.random() < 0.4),
+                tuple(aggregate for aggregate in AGGREGATES if rng.random() < 0.3),
             )
         )
-        for one in inventories:
+        for inventory in inventories:
             room = (
-                min(int((one.total - one.reserved) * one.allocation_ratio), one.max_unit)
-                // one.step_size
-                * one.step_size
+                min(int((inventory.total - inventory.reserved) * inventory.allocation_ratio), inventory.max_unit)
+                // inventory.step_size
+                * inventory.step_size
             )
-            if room >= one.min_unit and rng.random() < 0.3:
-                used.setdefault(uuid, {})[one.resource_class] = (
+            if room >= inventory.min_unit and rng.random() < 0.3:
+                used.setdefault(uuid, {})[inventory.resource_class] = (
                     room
                     if rng.random() < 0.2
-                    else max(one.step_size, -(-one.min_unit // one.step_size) * one.step_size)
+                    else max(inventory.step_size, -(-inventory.min_unit // inventory.step_size) * inventory.step_size)
                 )
     return providers, {uuid: dict(of.items()) for uuid, of in used.items()}
 
@@ -95,7 +95,7 @@ def random_cloud(rng):
                     "aggregates": provider.aggregates,
                     "traits": provider.traits,
                     "used": used.get(provider.uuid, {}),
-                    "inventories": [one._asdict() for one in provider.inventories],
+                    "inventories": [inventory._asdict() for inventory in provider.inventories],
                     "consumer": uuid_of(f"consumer {provider.uuid}"),
                 }
             )
@@ -112,9 +112,9 @@ def random_group(rng, suffix, resourceless, uuids):
         )
     )
     # A group that asks for nothing at all cannot be said in Placement's query.
-    required = tuple(one for one in TRAITS if rng.random() < 0.1) or ((rng.choice(TRAITS),) if resourceless else ())
+    required = tuple(trait for trait in TRAITS if rng.random() < 0.1) or ((rng.choice(TRAITS),) if resourceless else ())
     any_traits = (tuple(rng.sample(TRAITS, 2)),) if rng.random() < 0.15 else ()
-    forbidden = tuple(one for one in TRAITS if rng.random() < 0.06 and one not in required)
+    forbidden = tuple(trait for trait in TRAITS if rng.random() < 0.06 and trait not in required)
     member_of = tuple(tuple(rng.sample(AGGREGATES, rng.choice((1, 2)))) for _ in range(rng.choice((0, 0, 0, 0, 1, 2))))
     return events.ResourceGroup(
         suffix,
@@ -140,7 +140,7 @@ def random_request(rng, uuids):
     groups = [random_group(rng, suffix, suffix in bound and rng.random() < 0.3, uuids) for suffix in suffixes]
     if not any(group.resources for group in groups) or rng.random() < 0.6:
         groups.insert(0, random_group(rng, "", False, uuids))
-    root_required = tuple(one for one in TRAITS if rng.random() < 0.05)
+    root_required = tuple(trait for trait in TRAITS if rng.random() < 0.05)
     return events.SchedulingRequest(
         "req-1",
         "p",
@@ -151,7 +151,7 @@ def random_request(rng, uuids):
         rng.choice(("none", "isolate")),
         same_subtree,
         root_required,
-        tuple(one for one in TRAITS if rng.random() < 0.04 and one not in root_required),
+        tuple(trait for trait in TRAITS if rng.random() < 0.04 and trait not in root_required),
         None,
         (),
         (),
@@ -168,7 +168,7 @@ def as_placement(request):
     groups = {
         group.suffix: {
             "resources": dict(group.resources),
-            "required": [[one] for one in group.required_traits] + list(group.any_traits),
+            "required": [[trait] for trait in group.required_traits] + list(group.any_traits),
             "forbidden": group.forbidden_traits,
             "member_of": group.member_of,
             "in_tree": group.in_tree,
@@ -204,7 +204,7 @@ def test_hosts_and_assignments_are_placements(placement, seed, clouds, shown):
         projection, facts = random_cloud(rng)
         loaded = placement.ask("load", facts, TRAITS, CLASSES)
         assert "error" not in loaded, loaded
-        requests = [random_request(rng, [one["uuid"] for one in facts]) for _ in range(REQUESTS)]
+        requests = [random_request(rng, [fact["uuid"] for fact in facts]) for _ in range(REQUESTS)]
         for request, reply in zip(requests, placement.ask_all(map(as_placement, requests)), strict=True):
             assert "error" not in reply, (request, reply)
             by_root = {}
@@ -214,7 +214,10 @@ def test_hosts_and_assignments_are_placements(placement, seed, clouds, shown):
             assert set(ours) == set(by_root), (request, facts, ours, by_root)
             for root, assignment in ours.items():
                 mine = (
-                    sorted([one.provider_uuid, one.resource_class, one.amount] for one in assignment.allocations),
+                    sorted(
+                        [allocation.provider_uuid, allocation.resource_class, allocation.amount]
+                        for allocation in assignment.allocations
+                    ),
                     assignment.mappings,
                 )
                 assert mine in by_root[root], (request, facts, mine, by_root[root])

@@ -35,7 +35,8 @@ def ours(primitive):
     cells = request.numa.cells if request.numa else ()
     return {
         "groups": {
-            group.suffix: {one.resource_class: one.amount for one in group.resources} for group in request.groups
+            group.suffix: {resource.resource_class: resource.amount for resource in group.resources}
+            for group in request.groups
         },
         "cpus": _cpus(cells),
         "forbidden": list(request.root_forbidden),

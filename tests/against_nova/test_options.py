@@ -36,7 +36,7 @@ def test_old_names_that_nova_reads_are_read(nova):
 )
 def test_devices_are_what_nova_reads(nova, tmp_path, section, name):
     path = tmp_path / "nova.conf"
-    path.write_text(f"[{section}]\n" + "".join(f"{name} = {one}\n" for one in SPECS))
+    path.write_text(f"[{section}]\n" + "".join(f"{name} = {spec}\n" for spec in SPECS))
     conf = cfg.ConfigOpts()
     agents.register(conf)
     conf(["--config-file", str(path)], default_config_dirs=[])

@@ -297,7 +297,9 @@ def candidates_of(ask, host):
         return [{"": ["root"]}]
     free, found = host["free"], []
     aliases = [one for one in ask["requests"] if one["alias"]]
-    for chosen in itertools.product(*(itertools.combinations_with_replacement(free, one["count"]) for one in aliases)):
+    for chosen in itertools.product(
+        *(itertools.combinations_with_replacement(free, alias["count"]) for alias in aliases)
+    ):
         taken = Counter(itertools.chain(*chosen))
         if all(free[uuid] >= amount for uuid, amount in taken.items()):
             found.append(

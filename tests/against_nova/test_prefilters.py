@@ -152,15 +152,15 @@ def random_world(rng):
         "disabled": [rng.choice(("", "", "trait", "status")) for _ in HOSTS],
         "has_segments": rng.random() < 0.8,
         "subnets": {
-            one: {"network": rng.choice(NETWORKS), "segment": rng.choice((None, *SEGMENTS))} for one in SUBNETS
+            subnet: {"network": rng.choice(NETWORKS), "segment": rng.choice((None, *SEGMENTS))} for subnet in SUBNETS
         },
         "ports": {
-            one: {
+            port: {
                 "network": rng.choice(NETWORKS),
                 "subnets": rng.sample(SUBNETS, rng.randrange(3)),
                 "kind": rng.choice(("normal", "normal", "remote-managed")),
             }
-            for one in PORTS
+            for port in PORTS
         },
     }
 

@@ -79,8 +79,8 @@ class TestConfiguration:
         found = config.drivers_of(conf_of(driver="simulated", host="s", simulated_hosts=3, simulated_vcpus=4))
         assert list(found) == ["s-1", "s-2", "s-3"]
         inventories = [one.inventory() for one in found.values()]
-        assert len({one.providers[0].uuid for one in inventories}) == 3
-        assert [one.total for one in inventories[0].providers[0].inventories] == [4, 65536, 1000]
+        assert len({inventory.providers[0].uuid for inventory in inventories}) == 3
+        assert [inventory.total for inventory in inventories[0].providers[0].inventories] == [4, 65536, 1000]
 
     def test_simulated_numa_nodes_and_devices(self):
         found = config.drivers_of(

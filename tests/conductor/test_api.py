@@ -296,7 +296,7 @@ def test_an_answer_for_another_number_of_instances_builds_nothing(site, count):
         filter_properties=scheduler_rpc.WITH_TERMS,
     ).result(SECONDS_MAX)
     outcomes = answered([good] * count, uuid_of("one"), uuid_of("two"))
-    assert [one.outcome for one in outcomes] == [messages.SERVICE_UNAVAILABLE] * 2
+    assert [outcome.outcome for outcome in outcomes] == [messages.SERVICE_UNAVAILABLE] * 2
     assert f"hosts for {count} instances, wanted 2" in outcomes[0].reason
 
 

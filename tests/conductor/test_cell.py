@@ -52,10 +52,10 @@ class TestAlternates:
         outcome = build(cell, request)
         assert (outcome.outcome, outcome.host, outcome.attempts) == (messages.BUILT, "h2", 2)
         assert cell.holds() == {request.instance_uuid: [("h2", RUNNING)]}
-        assert [(one.host, one.reason, one.final) for one in cell.events("BuildFailed")] == [
+        assert [(event.host, event.reason, event.final) for event in cell.events("BuildFailed")] == [
             ("h1", "no more file handles", False)
         ]
-        assert [one.claim_uuid for one in cell.events("ClaimReleased")] == [request.claims[0].claim_uuid]
+        assert [event.claim_uuid for event in cell.events("ClaimReleased")] == [request.claims[0].claim_uuid]
 
     def test_a_refused_claim_costs_no_attempt(self, cell):
         cell.drivers["h1"].refuse = "no"
@@ -64,7 +64,7 @@ class TestAlternates:
         request = cell.request("h1", "h2", "h3", max_attempts=2)
         outcome = build(cell, request)
         assert (outcome.outcome, outcome.host, outcome.attempts) == (messages.BUILT, "h3", 2)
-        assert [(one.host, one.reason) for one in cell.events("BuildFailed")] == [
+        assert [(event.host, event.reason) for event in cell.events("BuildFailed")] == [
             ("h1", "no"),
             ("h2", "claim refused: VCPU"),
         ]
@@ -80,7 +80,7 @@ class TestAlternates:
             f"h{number}: broken" for number in range(1, tried + 1)
         )
         assert cell.holds() == {}
-        assert [one.final for one in cell.events("BuildFailed")] == [False] * (tried - 1) + [True]
+        assert [event.final for event in cell.events("BuildFailed")] == [False] * (tried - 1) + [True]
 
     def test_a_driver_that_breaks_leaves_nothing(self, cell):
         cell.drivers["h1"].fault = ZeroDivisionError("firmware")
@@ -155,7 +155,7 @@ class TestAlternates:
         cell.drivers["h1"].refuse = "\udc80"
         outcome = build(cell, cell.request("h1", "h2"))
         assert (outcome.outcome, outcome.host) == (messages.BUILT, "h2")
-        assert [one.reason for one in cell.events("BuildFailed")] == ["?"]
+        assert [event.reason for event in cell.events("BuildFailed")] == ["?"]
 
     def test_two_that_build_at_once_never_share_the_last_room(self, cell):
         for driver in (cell.drivers["h1"], cell.drivers["h2"]):
@@ -167,7 +167,7 @@ class TestAlternates:
             thread.start()
         for thread in threads:
             thread.join(SECONDS_MAX)
-        assert sorted(one.outcome for one in outcomes) == [messages.BUILT] * 2 + [messages.MAX_RETRIES_EXCEEDED]
+        assert sorted(outcome.outcome for outcome in outcomes) == [messages.BUILT] * 2 + [messages.MAX_RETRIES_EXCEEDED]
         assert sorted(cell.holds().values()) == [[("h3", RUNNING)]] * 2
 
 
@@ -194,7 +194,7 @@ class TestAgentsThatDoNotAnswer:
         assert (outcome.outcome, outcome.attempts) == (messages.MAX_RETRIES_EXCEEDED, 1)
         assert "did not confirm that the build is cancelled" in outcome.reason
         assert slow_cell.holds() == {request.instance_uuid: [("h1", CLAIMED)]}
-        assert [one.final for one in slow_cell.events("BuildFailed")] == [True]
+        assert [event.final for event in slow_cell.events("BuildFailed")] == [True]
         assert not slow_cell.events("ClaimReleased")
 
         driver.hold.set()
@@ -204,7 +204,7 @@ class TestAgentsThatDoNotAnswer:
         slow_cell.clock.seconds += slow_cell.conductor.engine.reaper.claim_ttl
         slow_cell.conductor.tick()
         assert slow_cell.holds() == {}
-        assert [one.claim_uuid for one in slow_cell.events("ClaimExpired")] == [request.claims[0].claim_uuid]
+        assert [event.claim_uuid for event in slow_cell.events("ClaimExpired")] == [request.claims[0].claim_uuid]
 
     def test_an_answer_that_is_lost_is_cancelled_and_the_alternate_taken(self):
         bus = LosingBus("build_instance")
@@ -270,7 +270,7 @@ class TestTime:
         cell.conductor.tick()
         assert not [host for host in cell.settled().hosts.values() if host.lost]
         assert len(cell.events("HostLost")) == 1
-        assert [one for one in cell.events("HostSeen") if one.host != "nobody"] == [events.HostSeen("h3")]
+        assert [event for event in cell.events("HostSeen") if event.host != "nobody"] == [events.HostSeen("h3")]
 
     def test_a_lost_host_takes_no_alternate(self, cell):
         cell.drivers["h1"].refuse = "no"
@@ -280,7 +280,7 @@ class TestTime:
         cell.conductor.tick()
         request = cell.request("h1", "h2", "h3")
         assert build(cell, request).host == "h3"
-        assert "claim refused: down" in [one.reason for one in cell.events("BuildFailed")]
+        assert "claim refused: down" in [event.reason for event in cell.events("BuildFailed")]
 
     def test_a_claim_that_is_not_built_expires_once(self, cell):
         request = cell.request("h1")
@@ -332,7 +332,7 @@ def test_a_conductor_whose_broker_refuses_casts_goes_on(cell, caplog, monkeypatc
         cell.agent.hosts["h1"].producer.publish(events.HostConfirmed("h1", 1))
         cell.settled()
     assert cell.conductor.fault is None
-    assert [one.getMessage() for one in caplog.records if "full reports" in one.getMessage()] == [
+    assert [record.getMessage() for record in caplog.records if "full reports" in record.getMessage()] == [
         "conductor/c cannot ask the agents of hosts for full reports: the broker refuses our account"
     ]
 

@@ -98,7 +98,7 @@ class Site:
         with open_log(self.url("cell0")) as log, log.read_from(self.looked) as reader:
             records = reader.read(100_000)
         self.looked += len(records)
-        said = [event.data for one in records for event in codec.decode_record(one.payload).events]
+        said = [event.data for record in records for event in codec.decode_record(record.payload).events]
         return [one.reason for one in said if isinstance(one, (events.RequestRefused, events.DecisionMade))]
 
     def claims(self):

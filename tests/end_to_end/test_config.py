@@ -214,7 +214,7 @@ def test_cells(tmp_path):
     )
     cell0, cells = config.cells(conf)
     assert (cell0.name, cell0.log, cell0.uuid) == ("cell0", "memory://zero", "00000000-0000-0000-0000-000000000000")
-    assert [(one.name, one.uuid, one.log) for one in cells] == [
+    assert [(cell.name, cell.uuid, cell.log) for cell in cells] == [
         ("b", "22222222-aaaa-4aaa-8aaa-000000000001", "memory://b"),
         ("a", "11111111-aaaa-4aaa-8aaa-000000000001", "memory://a"),
     ]

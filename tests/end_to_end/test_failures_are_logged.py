@@ -85,8 +85,8 @@ def test_schedulers_and_cell_conductors_that_are_gone(caplog):
 
     def look():
         clock.seconds += 10.0
-        for one in conductor._watches.values():
-            one.ask()
+        for watch in conductor._watches.values():
+            watch.ask()
         return warnings(caplog)
 
     servers = [bus.serve(TOPIC, name, [Anybody()], "4.5") for name in ("one", "two")]
@@ -133,7 +133,7 @@ def test_an_agent_whose_conductors_are_gone(caplog, drivers, url):
         wait_until(lambda: agent.facts()["conductors"] == "answer", SECONDS_MAX, "nor that they are back")
     finally:
         agent.stop()
-    said = [one for one in warnings(caplog) if "the conductors of cell1" in one]
+    said = [warning for warning in warnings(caplog) if "the conductors of cell1" in warning]
     assert "has not answered" in said[0] and "notices when its hosts are lost" in said[0]
     assert "answers again, after" in said[-1]
 

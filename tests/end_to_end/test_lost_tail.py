@@ -356,13 +356,13 @@ def test_claims_that_were_answered_are_claimed_again(tmp_path):
         wait_until(lambda: settled(site.urls["cell1"], conductor), SECONDS_MAX, "the log was not folded")
         cut(site.urls["cell1"], keep)
         wait_until(
-            lambda: running(site.urls["cell1"]) == {one[0][0].instance_uuid for one in answers},
+            lambda: running(site.urls["cell1"]) == {answer[0][0].instance_uuid for answer in answers},
             SECONDS_MAX,
             "the claims were not made again",
         )
         hosts = fold(site.urls["cell1"]).hosts.values()
         claims = {entry.claim_uuid for host in hosts for entry in host.entries.values()}
-        assert claims == {one[0][0].claim_uuid for one in answers}
+        assert claims == {answer[0][0].claim_uuid for answer in answers}
         wait_until(
             lambda: state_digest(conductor.projection) == state_digest(fold(site.urls["cell1"])),
             SECONDS_MAX,

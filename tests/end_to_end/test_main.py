@@ -251,7 +251,7 @@ class TestRestart:
                     for event in codec.decode_record(record.payload).events
                     if event.name == "HostReported"
                 ]
-        assert [(one.data.host, one.sequence) for one in reports] == [(f"sim-{n}", 1) for n in (1, 2, 3)] * 2
+        assert [(report.data.host, report.sequence) for report in reports] == [(f"sim-{n}", 1) for n in (1, 2, 3)] * 2
         assert reports[0].producer_epoch < reports[3].producer_epoch
 
 

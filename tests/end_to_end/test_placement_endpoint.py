@@ -55,7 +55,7 @@ def keys(client):
         return_alternates=True,
     )
     assert len(selections) == 3
-    (found,) = {tuple(json.loads(one.allocation_request)) for one in selections}
+    (found,) = {tuple(json.loads(selection.allocation_request)) for selection in selections}
     return found
 
 

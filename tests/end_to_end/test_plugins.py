@@ -304,8 +304,8 @@ def test_the_guides_example(example, tmp_path, number, names):
     assert cloud.refusals(windows) == [(names[0], "LicenceFilter", 1)]
     assert cloud.survivors(request()) == ["h1", "h2", "h3"]
     decision = cloud.decide(windows)
-    assert [one.host for one in decision.candidates] == ["h2"]
-    assert {one.host: one.weighers[-1][:2] for one in decision.scores} == {
+    assert [candidate.host for candidate in decision.candidates] == ["h2"]
+    assert {score.host: score.weighers[-1][:2] for score in decision.scores} == {
         "h2": (names[1], 0.0),
         "h1": (names[1], -1.0),
     }

@@ -333,7 +333,7 @@ class Load:
     @property
     def selected(self) -> int:
         """How many requests have been answered with a host."""
-        return sum(one.outcome == SELECTED for one in list(self.requests))
+        return sum(request.outcome == SELECTED for request in list(self.requests))
 
     def wait_selected(self, count: int) -> None:
         """Wait until so many more requests have been answered with a host."""
@@ -477,11 +477,11 @@ def audit(cloud: Cloud, load: Load, taps=None) -> Findings:
 
 
 def _figures(load):
-    answers = sorted(one.answered_at for one in load.requests if one.outcome == SELECTED)
+    answers = sorted(request.answered_at for request in load.requests if request.outcome == SELECTED)
     began, healed = load.faulty or (load.stopped_at, load.stopped_at)
-    moments = [load.started_at, *(one for one in answers if one <= load.stopped_at), load.stopped_at]
-    after = next((one for one in answers if one >= healed), None)
-    outcomes = Counter(one.outcome for one in load.requests)
+    moments = [load.started_at, *(answer for answer in answers if answer <= load.stopped_at), load.stopped_at]
+    after = next((answer for answer in answers if answer >= healed), None)
+    outcomes = Counter(request.outcome for request in load.requests)
     return Findings(
         outcomes.pop(SELECTED, 0),
         outcomes.pop(NO_VALID_HOST, 0),
@@ -494,7 +494,7 @@ def _figures(load):
 
 
 def _rate(answers, first, last):
-    return sum(first <= one < last for one in answers) / (last - first) if last > first else 0.0
+    return sum(first <= answer < last for answer in answers) / (last - first) if last > first else 0.0
 
 
 class _Fold:
@@ -519,7 +519,7 @@ class _Fold:
             outcomes, _ = projection.fold([(position, record)])
             if position in positions:
                 self.digests[position] = state_digest(projection)
-            taken = [one for one in outcomes if one.reason is None]
+            taken = [outcome for outcome in outcomes if outcome.reason is None]
             for one in taken:
                 self.accepted[one.claim_uuid].append(one.position)
                 self.instances[one.claim_uuid] = one.consumer_uuid
@@ -548,7 +548,7 @@ class _Fold:
                 self._end(data.host, {data.instance_uuid})
             elif event.name == "HostReported":
                 consumers = events.thaw("HostConsumers", data.consumers).consumers
-                runs = {one.instance_uuid for one in consumers}
+                runs = {consumer.instance_uuid for consumer in consumers}
                 self._end(data.host, {one for one, host in self._running.items() if host == data.host} - runs)
             elif event.name == "LogRebased":
                 self._holders.clear()
@@ -569,22 +569,22 @@ class _Fold:
 def _check_claims(findings, load, folds):
     acknowledged = set()
     started = {instance: hosts for fold in folds.values() for instance, hosts in fold.started.items()}
-    for one in load.requests:
-        if one.outcome != SELECTED:
+    for request in load.requests:
+        if request.outcome != SELECTED:
             continue
-        if one.claim_uuid is None:
-            if one.host not in started.get(one.instance_uuid, ()):
+        if request.claim_uuid is None:
+            if request.host not in started.get(request.instance_uuid, ()):
                 findings.lost.append(
-                    f"{one.instance_uuid} was reported as built on {one.host}, and started on "
-                    f"{sorted(started.get(one.instance_uuid, ())) or 'no host'}"
+                    f"{request.instance_uuid} was reported as built on {request.host}, and started on "
+                    f"{sorted(started.get(request.instance_uuid, ())) or 'no host'}"
                 )
             continue
-        acknowledged.add(one.claim_uuid)
-        found = folds[one.cell].accepted.get(one.claim_uuid, [])
-        if found != [one.position]:
+        acknowledged.add(request.claim_uuid)
+        found = folds[request.cell].accepted.get(request.claim_uuid, [])
+        if found != [request.position]:
             findings.lost.append(
-                f"{one.instance_uuid} was answered with the claim {one.claim_uuid} at {one.position} "
-                f"of {one.cell}, accepted at {found or 'no position'}"
+                f"{request.instance_uuid} was answered with the claim {request.claim_uuid} at {request.position} "
+                f"of {request.cell}, accepted at {found or 'no position'}"
             )
     for cell, fold in folds.items():
         findings.double_bookings += fold.double_bookings

@@ -57,15 +57,15 @@ class Proxy:
         """Reset all connections that there are."""
         with self._lock:
             connections, self._connections = self._connections, []
-        for one in connections:
-            one.reset()
+        for connection in connections:
+            connection.reset()
 
     def swallow(self) -> None:
         """Take all that comes from now on, pass on nothing and close nothing: as a firewall that forgot."""
         self._swallowing = True
         with self._lock:
-            for one in self._connections:
-                one.dead = True
+            for connection in self._connections:
+                connection.dead = True
 
     def spit(self) -> None:
         """Forward new connections again; those that were swallowed from stay as they are."""

@@ -40,7 +40,7 @@ def of_cell(report: str, cell: str) -> dict[str, str]:
 
 def rates(requests, moments):
     """Answers a second between each two moments."""
-    answered = [one.answered_at for one in requests]
+    answered = [request.answered_at for request in requests]
     return [sum(first <= at < last for at in answered) / (last - first) for first, last in itertools.pairwise(moments)]
 
 
@@ -82,9 +82,9 @@ def test_the_broker_of_a_cell_is_killed(tmp_path, brokers, builds):
             used = wait_until(
                 lambda: next(
                     (
-                        one.answered_at
-                        for one in list(load.requests)
-                        if one.outcome == SELECTED and cell_of(one) == DOWN and one.asked_at > opened
+                        request.answered_at
+                        for request in list(load.requests)
+                        if request.outcome == SELECTED and cell_of(request) == DOWN and request.asked_at > opened
                     ),
                     None,
                 ),
@@ -95,7 +95,7 @@ def test_the_broker_of_a_cell_is_killed(tmp_path, brokers, builds):
         load.stop()
         findings = audit(cloud, load)
         print(findings.row(f"the broker of one of two cells (log and queue) is killed{', builds' if builds else ''}"))
-        selected = [one for one in load.requests if one.outcome == SELECTED]
+        selected = [request for request in load.requests if request.outcome == SELECTED]
         moments = (load.started_at, killed, closed, restarting, opened, load.stopped_at)
         for cell in CELLS:
             there = [one for one in selected if cell_of(one) == cell]
@@ -110,7 +110,11 @@ def test_the_broker_of_a_cell_is_killed(tmp_path, brokers, builds):
         assert all(known.values()), "its instances stay listed as last known"
         late = [one for one in selected if cell_of(one) == DOWN and closed + 1 < one.asked_at < restarting]
         assert not late, f"{len(late)} requests were answered with {DOWN} while it was down"
-        assert not [one for one in load.requests if one.outcome != SELECTED and closed + 1 < one.asked_at < restarting]
+        assert not [
+            request
+            for request in load.requests
+            if request.outcome != SELECTED and closed + 1 < request.asked_at < restarting
+        ]
 
 
 def cell_of(request) -> str:

@@ -70,8 +70,8 @@ def test_connections_are_reset_at_random_bytes(tmp_path, rabbit, proxies, cut):
 def test_a_slow_network(tmp_path, rabbit, proxies):
     with proxied("50 to 70 ms each way, 1 MB/s a connection", tmp_path, rabbit, proxies) as (_, load):
         with load.fault():
-            for one in proxies:
-                one.delay_seconds, one.jitter_seconds, one.bytes_per_second = 0.05, 0.02, 1e6
+            for proxy in proxies:
+                proxy.delay_seconds, proxy.jitter_seconds, proxy.bytes_per_second = 0.05, 0.02, 1e6
             load.wait_asked(600)
             for one in proxies:
                 one.delay_seconds = one.jitter_seconds = 0.0

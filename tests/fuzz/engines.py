@@ -74,7 +74,7 @@ class Engines(Cloud):
         self.know_own()
 
     def _data(self, wanted):
-        name, values, _ = next(one for one in self.events if one[0] == wanted)
+        name, values, _ = next(event for event in self.events if event[0] == wanted)
         return events.TABLE[name].Frozen._make(values)
 
     def _ask(self, name):

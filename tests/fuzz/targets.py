@@ -39,7 +39,7 @@ def hold(condition, what, *got) -> None:
 def material():
     """(records as bytes, the same as structures, their leaves, data of every event): unpacked once."""
     records = corpus.records()
-    structures = [mutation.thaw(one) for one in records]
+    structures = [mutation.thaw(record) for record in records]
     return (
         records,
         structures,
@@ -97,15 +97,15 @@ def decoded(payload: bytes) -> DecodedRecord:
     """What the codec makes of bytes, checked for its form."""
     record = codec.decode_record(payload)
     hold(type(record) is DecodedRecord and (record.epoch is None or type(record.epoch) is str), "no record", record)
-    for one in record.events:
-        hold(type(one) in (Event, SetAside), "neither an event nor set aside", one)
-        if type(one) is SetAside:
+    for event in record.events:
+        hold(type(event) in (Event, SetAside), "neither an event nor set aside", event)
+        if type(event) is SetAside:
             hold(
-                one.code and one.reason and type(one.raw) is bytes and len(one.raw) <= codec.MAX_RAW_BYTES,
+                event.code and event.reason and type(event.raw) is bytes and len(event.raw) <= codec.MAX_RAW_BYTES,
                 "set aside without its facts",
-                one,
+                event,
             )
-            hold(len(one.reason) < 1000, "a reason without an end", one.reason)
+            hold(len(event.reason) < 1000, "a reason without an end", event.reason)
     return record
 
 
@@ -138,9 +138,9 @@ class Fold(Target):
         invariants.check(self.projection)
         for position, kept in self.taken:
             again = [
-                one
+                event
                 for payload in codec.encode_records(self.projection.epoch, codec.encode_events(kept))
-                for one in codec.decode_record(payload).events
+                for event in codec.decode_record(payload).events
             ]
             hold(again == kept, "an event is another after it was packed again", kept, again)
             self.alone.fold([(position, DecodedRecord(self.projection.epoch, again))])
@@ -155,7 +155,9 @@ class Thaw(Target):
     NAMES = ("HostInventory", "HostConsumers", "Evidence")
 
     def make(self):
-        name, values, _ = self.rng.choice([one for one in self.events if one[0] in ("HostReported", "DecisionMade")])
+        name, values, _ = self.rng.choice(
+            [event for event in self.events if event[0] in ("HostReported", "DecisionMade")]
+        )
         packed = values[-1] if name == "DecisionMade" else values[self.rng.choice((2, 4))]
         if self.rng.random() < 0.3:
             return self.mutator.damaged(packed, self.rng.choice(self.records))

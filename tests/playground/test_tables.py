@@ -110,8 +110,10 @@ def read_huawei(tmp_path, **files):
 def test_joined_traces_are_played_one_after_the_other(tmp_path):
     once, twice = read_huawei(tmp_path), read_huawei(tmp_path, requests=REQUESTS + REQUESTS)
     assert once.notes == [] and twice.requests[:2] == once.requests
-    assert [one.seq for one in twice.requests] == [0, 1, 2, 3] == [one.arrives for one in twice.requests]
-    assert len({one.instance_uuid for one in twice.requests}) == 4
+    assert (
+        [request.seq for request in twice.requests] == [0, 1, 2, 3] == [request.arrives for request in twice.requests]
+    )
+    assert len({request.instance_uuid for request in twice.requests}) == 4
     assert twice.requests[0].group != twice.requests[2].group, "each trace has groups of its own"
     assert len(twice.notes) == 1 and "requests.csv:5: another trace starts here" in twice.notes[0]
     assert "its requests are 2 to 3" in twice.notes[0]
@@ -163,4 +165,4 @@ def test_a_play_of_what_a_european_spreadsheet_wrote(tmp_path, capsys):
 def test_a_trace_with_decimal_commas(tmp_path):
     (tmp_path / "trace.csv").write_text("VmId;Cores;RAM;StartTime;EndTime\n1;2;4,0;-0,5;0,25\n2;2;4;0,5;inf\n")
     found = workload.azure(str(tmp_path / "trace.csv"), 1, None, None, 0)
-    assert [(one.arrives, one.departs) for one in found.requests] == [(0.0, 21600.0), (43200.0, None)]
+    assert [(request.arrives, request.departs) for request in found.requests] == [(0.0, 21600.0), (43200.0, None)]

@@ -248,7 +248,7 @@ class BusContract:
         stopping.start()
         try:
             names = [client.call_async(CONTEXT, "who") for _ in range(15)]
-            assert {one.result(ANSWER_SECONDS_MAX) for one in names} <= {"busy", "other"}
+            assert {name.result(ANSWER_SECONDS_MAX) for name in names} <= {"busy", "other"}
             assert client.call(CONTEXT, "who", timeout=ANSWER_SECONDS_MAX) in ("busy", "other")
         finally:
             busy.silent.set_result("done")
@@ -361,7 +361,7 @@ def test_a_transport_url_that_cannot_be_used(url, said):
 
 def test_brokers_of_a_transport_url_without_a_user_have_that_of_the_first():
     bus = MessagingBus(conf_of(), "rabbit://u:p@a:1,b:2,[::1]:3/v", "test")
-    assert [(one.hostname, one.port, one.username, one.password) for one in bus._url.hosts] == [
+    assert [(host.hostname, host.port, host.username, host.password) for host in bus._url.hosts] == [
         ("a", 1, "u", "p"),
         ("b", 2, "u", "p"),
         ("::1", 3, "u", "p"),
@@ -394,7 +394,7 @@ def test_casts_that_cannot_be_sent_are_told_once_and_when_it_is_over(monkeypatch
         client.cast(CONTEXT, "note", value=1)
     bus.close()
     # Threads of other tests may log meanwhile.
-    told = [one.getMessage() for one in caplog.records if f"casts to {topic} " in one.getMessage()]
+    told = [record.getMessage() for record in caplog.records if f"casts to {topic} " in record.getMessage()]
     assert [one.partition(",")[0] for one in told] == [
         f"casts to {topic} cannot be sent",
         f"casts to {topic} can be sent again",
@@ -448,7 +448,7 @@ def test_a_cast_that_may_pass_is_given_up_and_logged_once(fake_bus, fault, monke
     monkeypatch.setattr(client._client, "prepare", lambda **options: Failing(fault))
     for _ in range(3):
         client.cast(CONTEXT, "note", value=1)
-    assert [one.getMessage() for one in caplog.records if "casts to away " in one.getMessage()] == [
+    assert [record.getMessage() for record in caplog.records if "casts to away " in record.getMessage()] == [
         f"casts to away cannot be sent, and are given up: {fault}"
     ]
 
@@ -486,5 +486,5 @@ def test_a_cast_to_a_broker_that_was_never_there(monkeypatch, caplog):
     monkeypatch.setattr("rpc_api.bus.messaging.CAST_RETRIES", 0)
     bus = MessagingBus(conf_of(), f"rabbit://u:secret@127.0.0.1:{free_port()}/", "test")
     bus.client("away", VERSION).cast(CONTEXT, "note", value=1)
-    assert any("casts to away cannot be sent, and are given up" in one.getMessage() for one in caplog.records)
+    assert any("casts to away cannot be sent, and are given up" in record.getMessage() for record in caplog.records)
     bus.close()

@@ -235,11 +235,11 @@ def test_an_older_process_sets_the_newer_version_aside(two_versions):
 def assert_total(payload):
     record = decode_record(payload)
     assert type(record) is DecodedRecord
-    for one in record.events:
-        assert type(one) in (SetAside, codec.Event)
-        if type(one) is SetAside:
-            assert len(one.raw) <= MAX_RAW_BYTES
-            assert len(one.reason) < 500
+    for event in record.events:
+        assert type(event) in (SetAside, codec.Event)
+        if type(event) is SetAside:
+            assert len(event.raw) <= MAX_RAW_BYTES
+            assert len(event.reason) < 500
 
 
 @given(st.binary(max_size=300))

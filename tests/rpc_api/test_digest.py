@@ -27,7 +27,7 @@ def test_the_order_of_allocations_does_not_matter():
 
 
 def test_plain_arrays_hash_as_frozen_records_do():
-    assert consumer_hash(ONE.instance_uuid, [list(one) for one in ONE.allocations]) == consumer_hash(
+    assert consumer_hash(ONE.instance_uuid, [list(allocation) for allocation in ONE.allocations]) == consumer_hash(
         ONE.instance_uuid, ONE.allocations
     )
 

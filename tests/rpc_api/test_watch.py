@@ -144,7 +144,7 @@ def test_a_question_that_is_held_up_counts_as_missed(caplog):
         watch.ask_beside()
     assert asked.acquire(timeout=20) and not asked.acquire(blocking=False), "one question at a time"
     held_up = "a question to it is blocked; check the broker"
-    assert [one.getMessage() for one in caplog.records] == [LOST.format("30 s", held_up)]
+    assert [record.getMessage() for record in caplog.records] == [LOST.format("30 s", held_up)]
     assert watch.silent_since == 0.0
     gate.set()
     watch._asking.join(20)

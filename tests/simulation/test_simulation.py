@@ -35,8 +35,8 @@ def _faults_of(seeds):
     concurrency.setup()
     logging.disable(logging.CRITICAL)
     outcomes = [run(seed, STEPS) for seed in seeds]
-    return [(one.seed, one.steps, one.fault) for one in outcomes if one.fault is not None], sum(
-        one.counts["events"] for one in outcomes
+    return [(outcome.seed, outcome.steps, outcome.fault) for outcome in outcomes if outcome.fault is not None], sum(
+        outcome.counts["events"] for outcome in outcomes
     )
 
 

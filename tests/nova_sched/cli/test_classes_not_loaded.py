@@ -35,7 +35,7 @@ def few():
     cloud.settle()
     cloud.ask(engine, "vm-2")
     cloud.settle()
-    assert [one.outcome for one in cloud.events("cell1", "DecisionMade") + cloud.events(CELL0, "DecisionMade")] == [
+    assert [event.outcome for event in cloud.events("cell1", "DecisionMade") + cloud.events(CELL0, "DecisionMade")] == [
         "selected",
         "no_valid_host",
     ]

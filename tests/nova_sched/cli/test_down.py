@@ -81,7 +81,7 @@ def test_instances_of_a_cell_are_remembered(run, played_cloud, tmp_path):
 
 def test_a_cell_of_which_nothing_is_known_has_a_row(run):
     code, out, err = run("instances", "-o", "json")
-    unknown = [one for one in json.loads(out) if one["instance"] is None]
+    unknown = [instance for instance in json.loads(out) if instance["instance"] is None]
     assert code == 4 and [(one["cell"], one["as_of"]) for one in unknown] == [("cell2", "down, nothing is known")]
     assert "cell2: its instances are not known" in err
 

@@ -48,7 +48,9 @@ class Cloud:
             at_ns = self.began_ns + confirm + number * confirm // len(self.said)
             moments += [(at, host, "confirm") for at in range(at_ns, self.now_ns, confirm)]
         moments = [
-            one for one in moments if not self.away.get(one[1], (0, 0))[0] <= one[0] < self.away.get(one[1], (0, 0))[1]
+            moment
+            for moment in moments
+            if not self.away.get(moment[1], (0, 0))[0] <= moment[0] < self.away.get(moment[1], (0, 0))[1]
         ]
         for at_ns, host, what in sorted(
             [*moments, *((at, None, payload) for at, payload in told)], key=lambda one: one[0]
@@ -191,8 +193,8 @@ def unknown(cloud, at):
         cloud.later(at, "compute_agent/new", confirmation(said)),
         cloud.later(at + 1, "compute_agent/new", said),
         *(
-            cloud.later(one, "compute_agent/new", confirmation(said))
-            for one in range(at + CONFIRM, cloud.now_ns, CONFIRM)
+            cloud.later(number, "compute_agent/new", confirmation(said))
+            for number in range(at + CONFIRM, cloud.now_ns, CONFIRM)
         ),
     ]
 
@@ -401,7 +403,7 @@ def test_they_follow_the_configuration(capsys, tmp_path, options, silent):
     """Agents that confirm every hour are not silent where that is configured."""
     path = tmp_path / "nova_sched.conf"
     path.write_text("[compute_agent]\nconfirm_interval = 3600\n[conductor]\nservice_down_time = 300\n")
-    options = [word for one in options for word in ((one, str(path)) if one == "--config-file" else (one,))]
+    options = [word for option in options for word in ((option, str(path)) if option == "--config-file" else (option,))]
     cloud = Cloud(2, confirm=HOUR, now_ns=SYSTEM.now_ns() - 40 * MINUTE)
     assert found(capsys, "doctor", cloud, *options)[0] == silent
     assert found(capsys, "check", cloud, *options)[0] == 0
@@ -476,6 +478,6 @@ def test_doctor_asks_services(capsys, tmp_path, monkeypatch):
         for topic, version in (("asked", "4.5"), ("asked_c", "1.1"), ("asked_c.cell.cell1", "1.1"))
     ]
     assert found(capsys, "doctor", cloud, *options) == (0, [])
-    for one in servers:
-        one.stop()
+    for server in servers:
+        server.stop()
     bus.close()

@@ -173,7 +173,7 @@ def test_hostile_names_cannot_write_to_the_terminal(capsys, tmp_path):
 def test_diff_names_the_events(told, played):
     code, out, err = told("diff", "first", "last", "-o", "json")
     changes = json.loads(out)
-    came = {(one["what"], one["host"]): one for one in changes if one["change"] == "came"}
+    came = {(change["what"], change["host"]): change for change in changes if change["change"] == "came"}
     assert code == 0 and placements(played) <= came.keys()
     assert all("ClaimProposed" in [cause["name"] for cause in one["causes"]] for one in came.values())
     assert re.search(rf"{len(changes)} changes on 16 hosts: 16 added, .*{len(came)} came", err)

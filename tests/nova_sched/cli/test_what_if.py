@@ -35,8 +35,10 @@ def test_the_recorded_column_is_what_was_played(played_cloud, run):
     ):
         assert recorded[word] == summary[figure], f"what-if and play mean the same by {word}"
     assert summary["max_retries_exceeded"] > 0, "so that placed and built differ"
-    for one in facts.values():
-        assert one["placed"] + one["refused"] == one["asked"] and sum(one["refused_for"].values()) == one["refused"]
+    for fact in facts.values():
+        assert (
+            fact["placed"] + fact["refused"] == fact["asked"] and sum(fact["refused_for"].values()) == fact["refused"]
+        )
     # Nothing was changed: both runs are one.
     assert facts["what-if"] == {**facts["re-run"], "placed_elsewhere": 0}
 
@@ -80,7 +82,7 @@ def test_the_picture_draws_amounts_that_grow_with_what_is_placed(run, tmp_path, 
     assert all(panel.get_ylabel() and panel.get_ylim()[0] == 0 for panel in panels.values())
     assert figure.get_suptitle() == "what if: ratio VCPU=4.0, ratio MEMORY_MB=4.0"
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert [one.partition(":")[0] for one in labels] == ["recorded", "re-run", "what-if"]
+    assert [label.partition(":")[0] for label in labels] == ["recorded", "re-run", "what-if"]
     assert f"{changed['placed']:,} placed, {changed['refused']:,} refused" in labels[2]
     pyplot.close("all")
 
@@ -208,8 +210,8 @@ def test_a_scheduler_does_not_collide_with_itself(capsys):
     for number in range(4):
         cloud.ask(engine, f"vm-{number}")
     cloud.settle()
-    for one in columns(cloud, capsys):
-        assert (one["placed"], one["conflicts"], one["placed_elsewhere"]) == (4, 0, 0)
+    for column in columns(cloud, capsys):
+        assert (column["placed"], column["conflicts"], column["placed_elsewhere"]) == (4, 0, 0)
 
 
 def test_a_claim_goes_to_another_cell(capsys):
@@ -261,8 +263,8 @@ def test_a_build_that_failed_for_good_is_placed_and_not_built(capsys):
         events.ClaimReleased(uuid_of("vm-1"), claim.claim_uuid, "broke"),
         events.BuildFailed(uuid_of("vm-1"), "req-vm-1", claim.host, 1, "broke", True),
     )
-    for one in columns(cloud, capsys):
-        assert (one["placed"], one["built"], one["hosts_used"]) == (1, 0, 0)
+    for column in columns(cloud, capsys):
+        assert (column["placed"], column["built"], column["hosts_used"]) == (1, 0, 0)
 
 
 def test_a_policy_as_json_and_as_a_configuration(full, tmp_path, capsys):

@@ -646,8 +646,8 @@ def test_what_is_in_flight_is_taken():
     "facts, met",
     [
         ({}, {*NAMED}),
-        ({"force_hosts": ("a",)}, {one.name for one in filters.ALWAYS}),
-        ({"force_nodes": ("a",)}, {one.name for one in filters.ALWAYS}),
+        ({"force_hosts": ("a",)}, {each.name for each in filters.ALWAYS}),
+        ({"force_nodes": ("a",)}, {each.name for each in filters.ALWAYS}),
         ({"force_nodes": ("a",), "scheduler_hints": {"_nova_check_type": ("any",)}}, {*NAMED}),
         ({"check_only": True}, ON_REBUILD),
         ({"check_only": True, "force_hosts": ("a",)}, ON_REBUILD),

@@ -176,11 +176,11 @@ ROWS = [
 def short(assignment):
     by_name = {uuid_of(name): name for name in ("h", "n0", "n1", "g0", "g1")}
     given = {}
-    for one in assignment.allocations:
-        given.setdefault(by_name[one.provider_uuid], []).append(
-            f"{one.resource_class.removeprefix('CUSTOM_')[0]}{one.amount}"
-            if one.resource_class != "CUSTOM_GPU"
-            else f"C{one.amount}"
+    for allocation in assignment.allocations:
+        given.setdefault(by_name[allocation.provider_uuid], []).append(
+            f"{allocation.resource_class.removeprefix('CUSTOM_')[0]}{allocation.amount}"
+            if allocation.resource_class != "CUSTOM_GPU"
+            else f"C{allocation.amount}"
         )
     return {name: " ".join(sorted(amounts)) for name, amounts in given.items()}
 
@@ -192,7 +192,7 @@ def test_allocate(said, groups, facts, given):
     assignment = allocate(table, table.row_of_host["h"], request(**({"groups": tuple(groups)} | facts)))
     assert (assignment and short(assignment)) == given
     if assignment:
-        amounts = [one.amount for one in assignment.allocations]
+        amounts = [allocation.amount for allocation in assignment.allocations]
         assert cell.say(claim("vm", "h", *assignment.allocations)) == "accepted" if amounts else True
         assert set(assignment.mappings) == {one.suffix for one in groups if one.suffix or one.resources}
 

@@ -31,7 +31,7 @@ def as_they_are(table, states):
         devices, number = table.devices(row), int(states.numbers[row])
         assert (devices is None) == (number < 0)
         assert devices is None or states.values[number].key == devices.key
-    assert len({one.key for one in states.values}) == len(states.values)
+    assert len({value.key for value in states.values}) == len(states.values)
 
 
 @pytest.mark.parametrize("seed", range(5))

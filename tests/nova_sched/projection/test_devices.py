@@ -303,7 +303,7 @@ def tracked(host, *names, gone=()):
 )
 def test_an_instance_is_where_it_was_said_to_be_last(said, places):
     cell = Cell(report("a"), report("b"), *said)
-    found = {name: [one.host for one in cell.projection.instances(uuid_of(name))] for name in ("one", "two")}
+    found = {name: [instance.host for instance in cell.projection.instances(uuid_of(name))] for name in ("one", "two")}
     assert found == {name: [places[name]] if name in places else [] for name in found}
     assert not cell.projection.quarantine
 

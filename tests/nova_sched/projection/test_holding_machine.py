@@ -121,7 +121,7 @@ class Machine(RuleBasedStateMachine):
         found = {
             (host.name, uuid): (
                 entry.instance_uuid,
-                sum(one.amount for one in entry.allocations),
+                sum(allocation.amount for allocation in entry.allocations),
                 entry.rule,
                 entry.state is RUNNING,
             )

@@ -116,7 +116,7 @@ def test_instances_are_those_that_run_and_those_in_flight(cloud):
 
 
 def test_metrics(cloud):
-    assert [(one.name, one.value) for one in state_of(cloud).metrics] == [("cpu.percent", 0.5)]
+    assert [(metric.name, metric.value) for metric in state_of(cloud).metrics] == [("cpu.percent", 0.5)]
     assert state_of(cloud, "h2").metrics == []
 
 
@@ -125,7 +125,9 @@ def test_devices(cloud):
     assert (cell.id, cell.socket, cell.cpuset, cell.pcpuset, cell.memory) == (0, 1, {0, 1}, {2, 3}, 4096)
     assert (cell.free_pcpus, cell.avail_memory, cell.has_threads) == ({2, 3}, 4096, True)
     assert cell.network_metadata.tunneled is True
-    assert [(one.size_kb, one.total, one.reserved, one.used) for one in cell.mempages] == [(4, 1000, 10, 0)]
+    assert [(mempage.size_kb, mempage.total, mempage.reserved, mempage.used) for mempage in cell.mempages] == [
+        (4, 1000, 10, 0)
+    ]
     assert state_of(cloud).pci_stats.pools == [
         {"vendor_id": "8086", "product_id": "1520", "numa_node": 0, "dev_type": "type-VF", "count": 4}
     ]

@@ -131,7 +131,7 @@ def test_holes_come_back_into_sqlite(tmp_path, first):
         assert target.bounds() == Bounds(7, 21)
         with target.read_from(first) as reader:
             found = reader.read()
-        assert [one[:2] for one in found] == [one[:2] for one in HOLES if one[0] >= first]
+        assert [one[:2] for one in found] == [hole[:2] for hole in HOLES if hole[0] >= first]
         target.append([b"next"])
         assert target.bounds() == Bounds(7, 22)
         with pytest.raises(errors.UsageError, match="has records already"):
@@ -171,7 +171,7 @@ def many(tmp_path, monkeypatch):
 
 def readable(log):
     gaps = []
-    found = [tuple(one) for one in readable_records(log, None, log.bounds().last, gaps.append)]
+    found = [tuple(record) for record in readable_records(log, None, log.bounds().last, gaps.append)]
     return found, gaps
 
 
@@ -184,7 +184,7 @@ def test_a_tampered_chunk(many):
     path.write_bytes(data)
     log = only(path)
     found, (gap,) = readable(log)
-    assert found == [one for one in records if not broken.head.first <= one[0] <= broken.head.last]
+    assert found == [record for record in records if not broken.head.first <= record[0] <= broken.head.last]
     assert f"the records {broken.head.first} to {broken.head.last} of cell1" in str(gap) and gap.exit_code == 4
     with pytest.raises(Damaged):
         list(records_between(log))
@@ -221,7 +221,7 @@ def test_any_byte_that_changes_is_found_out(many):
         found, gaps = readable(log)
         assert set(found) <= set(records)
         assert len(found) == 60 or log.faults or gaps
-        missing = {one[0] for one in records} - {one[0] for one in found}
+        missing = {record[0] for record in records} - {one[0] for one in found}
         assert not missing or gaps or log.faults
         log.close()
 
@@ -234,7 +234,7 @@ def test_a_chunk_that_was_cut_out(many):
     data = path.read_bytes()
     path.write_bytes(data[: before.offset + before.length] + data[gone.offset + gone.length : -100])
     found, (gap,) = readable(only(path))
-    assert found == [one for one in records if not gone.head.first <= one[0] <= gone.head.last]
+    assert found == [record for record in records if not gone.head.first <= record[0] <= gone.head.last]
     assert f"the records {gone.head.first} to {gone.head.last} of cell1" in str(gap) and "missing" in str(gap)
 
 

@@ -118,7 +118,7 @@ def test_it_goes_on_from_a_state(count):
     later = Audit()
     later.cells["cell1"] = CellAudit.beginning(Cell(*said[:count]).projection)
     for position, record in cell.records[count:]:
-        later.record("cell1", position, record, [one for one in cell.outcomes if one.position == position])
+        later.record("cell1", position, record, [outcome for outcome in cell.outcomes if outcome.position == position])
     assert counted_alike(later, cell) and {
         key: amount for key, amount in later.cells["cell1"].used.items() if amount
     } == {key: amount for key, amount in audit.cells["cell1"].used.items() if amount}

@@ -171,10 +171,12 @@ def test_as_many_fit_as_are_really_placed(name, seed):
     hosts, asked, policy = CASES[name]
     said = list(hosts(random.Random(seed)))
     answers = capacity(world_of(*said), asked, policy)
-    assert {one.host: one.fits for one in answers if one.fits} == really_claimed(world_of(*said), asked, policy)
+    assert {answer.host: answer.fits for answer in answers if answer.fits} == really_claimed(
+        world_of(*said), asked, policy
+    )
     assert len(answers) == sum(1 for one in said if hasattr(one, "inventory"))
     if name != "a class that nobody has":
-        assert any(one.fits for one in answers)
+        assert any(answer.fits for answer in answers)
 
 
 def test_a_host_is_left_as_it_was():
@@ -196,11 +198,9 @@ def test_what_runs_out_and_what_is_left_there():
         ),
         request_for({"VCPU": 2, "MEMORY_MB": 2048}),
     )
-    assert [(one.host, one.fits, one.reason, one.left["VCPU"], one.left["MEMORY_MB"]) for one in answers] == [
-        ("a", 2, "MEMORY_MB", 6, 0),
-        ("b", 1, "VCPU", 0, 6952),
-        ("c", 0, "disabled", 8, 16384),
-    ]
+    assert [
+        (answer.host, answer.fits, answer.reason, answer.left["VCPU"], answer.left["MEMORY_MB"]) for answer in answers
+    ] == [("a", 2, "MEMORY_MB", 6, 0), ("b", 1, "VCPU", 0, 6952), ("c", 0, "disabled", 8, 16384)]
     assert by_reason(answers) == [("MEMORY_MB", 1, 2), ("VCPU", 1, 1), ("disabled", 1, 0)]
     assert stranded(answers, ("VCPU", "MEMORY_MB")) == {"VCPU": 6, "MEMORY_MB": 6952}
 

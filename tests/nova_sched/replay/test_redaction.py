@@ -287,7 +287,7 @@ def said():
 def exported(tmp_path, records, **options):
     """The exported log of some records (payloads, or Records)."""
     with open_log(f"memory://redact-{next(_names)}") as log:
-        log.append([getattr(one, "payload", one) for one in records])
+        log.append([getattr(record, "payload", record) for record in records])
         with open(tmp_path / "file", "wb") as file:
             export(SimpleNamespace(logs={"cell1": log}), {"cell1": Span(*log.bounds())}, file, 1, **options)
         before = list(decoded_records(log))

@@ -124,7 +124,7 @@ def test_intervals_add_up_to_the_whole():
         "started",
         "failed",
     ):
-        assert sum(getattr(one, name) for one in rows) == getattr(stats.all, name)
+        assert sum(getattr(row, name) for row in rows) == getattr(stats.all, name)
 
 
 def test_memory_has_an_end(monkeypatch):
@@ -168,7 +168,7 @@ def test_times_are_those_of_decoding():
     written.log.append([b"\xc1", b"\x93\x01"])
     written.say(report("c"))
     wanted = {
-        position: next((one.at_ns for one in record.events if isinstance(one, codec.Event)), None)
+        position: next((event.at_ns for event in record.events if isinstance(event, codec.Event)), None)
         for position, record in records_of(written.log)
     }
     assert times_of(written.log, [*wanted, -4, 99]) == wanted and wanted[13] is None
@@ -206,7 +206,7 @@ def test_a_view_counts_the_window():
     assert (scheduler.decisions, scheduler.refused, scheduler.lag) == (2, 1, 2)
     assert live.view(now_ns, "cell2").decisions == 0 and live.view(now_ns, most=1).hosts == view.hosts[:1]
     live.down("cell2", None)
-    assert not any(one.down for one in live.view(now_ns).cells)
+    assert not any(cell.down for cell in live.view(now_ns).cells)
 
 
 def test_what_is_older_than_the_window_goes():

@@ -45,7 +45,7 @@ def test_hosts_by_reason_are_those_that_the_decision_counted():
     with Logs(cloud) as logs, logs.source() as source:
         _, made = scenes(cloud, source, "vm")
         found = verdicts.hosts_by_reason(made)
-    counted = {(one.filter, one.reason): one.hosts for one in made.recorded.evidence.refusals}
+    counted = {(refusal.filter, refusal.reason): refusal.hosts for refusal in made.recorded.evidence.refusals}
     survivors = found.pop(None)
     found = {(name, str(reason)): rows for (name, reason), rows in found.items()}
     assert {key: len(rows) for key, rows in found.items()} == counted

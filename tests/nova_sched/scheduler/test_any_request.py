@@ -127,7 +127,9 @@ def check(site, caplog, primitive, what, **arguments):
         site.release()
     assert site.scheduler.fault is None, what
     loud = [
-        one for one in caplog.records if one.levelno >= logging.ERROR or (one.exc_info and one.levelno > logging.DEBUG)
+        record
+        for record in caplog.records
+        if record.levelno >= logging.ERROR or (record.exc_info and record.levelno > logging.DEBUG)
     ]
     assert not loud, f"{what}: {loud[0].getMessage()}"
     return got
@@ -447,7 +449,7 @@ def test_a_cast_that_cannot_be_read_is_told_of_and_changes_nothing(site, caplog,
     with pytest.raises(errors.NovaSchedError) as fault:
         site.client.call(CONTEXT, method, timeout=20, **arguments)
     assert "fault of" not in str(fault.value), fault.value
-    said = [one for one in caplog.records if text in one.getMessage()]
+    said = [record for record in caplog.records if text in record.getMessage()]
     assert [one.levelname for one in said] == ["WARNING"] and not said[0].exc_info
     assert known(site) == before and site.scheduler.fault is None
 

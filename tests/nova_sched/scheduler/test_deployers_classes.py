@@ -75,7 +75,7 @@ def test_what_was_claimed_of_its_request_is_released():
     cloud.settle()
     with pytest.raises(errors.PluginFault, match="the filter Second raised an error"):
         ask.future.result(0)
-    assert [one.consumer_uuid for one in cloud.events("cell1", "ClaimReleased")] == [uuid_of("vm-1")]
+    assert [event.consumer_uuid for event in cloud.events("cell1", "ClaimReleased")] == [uuid_of("vm-1")]
 
 
 def replayed(cloud, catalogue=BUILT_IN):
@@ -123,7 +123,7 @@ def test_a_class_that_falls_over_in_a_replay_stops_no_other_decision(decided):
     few.host_passes = Second().host_passes
     made, _ = replayed(decided, policy_of([few], [Free(), Crowded()]).catalogue)
     differences = [one.difference.text for one in made if one.recorded.decision.instance_uuid != uuid_of("vm-1")]
-    assert len(differences) == 7 and all("the filter Few raised an error" in one for one in differences)
+    assert len(differences) == 7 and all("the filter Few raised an error" in difference for difference in differences)
     assert [one.same for one in made].count(True) == 1
 
 

@@ -307,7 +307,7 @@ def test_every_decision_is_recorded_with_its_evidence():
     assert (refused.outcome, refused.reason) == ("no_valid_host", "0/1 hosts: 1 VCPU")
     for decision in (taken, refused):
         evidence = events.thaw("Evidence", decision.evidence)
-        assert sum(one.hosts for one in evidence.refusals) + evidence.survivors == evidence.hosts_total
+        assert sum(refusal.hosts for refusal in evidence.refusals) + evidence.survivors == evidence.hosts_total
         assert evidence.policy_digest == cloud.policy.digest
     in_flight = events.thaw("Evidence", refused.evidence).positions[1]
     assert (in_flight.first_in_flight, in_flight.last_in_flight) == (1, 1), "the claim before it was under way"

@@ -124,7 +124,7 @@ def test_evidence_that_cannot_be_published_does_not_keep_the_refusal_back():
     assert not cloud.events(CELL0, "DecisionMade")
     away.cells = set()
     engine.on_tick()
-    assert [one.outcome for one in cloud.events(CELL0, "DecisionMade")] == ["no_valid_host"]
+    assert [event.outcome for event in cloud.events(CELL0, "DecisionMade")] == ["no_valid_host"]
 
 
 def test_a_fault_of_our_own_is_one_requests_affair(monkeypatch):
@@ -277,9 +277,9 @@ def test_aggregates_that_cell0s_log_forgot_are_appended_again():
     engine = cloud.engine("one")
     cloud.append(CELL0, "scheduler/other", events.LogRebased(CELL0, 0))
     cloud.settle()
-    assert [one.name for one in cloud.events(CELL0, "AggregateUpdated")] == ["one", "one"]
+    assert [event.name for event in cloud.events(CELL0, "AggregateUpdated")] == ["one", "one"]
     assert uuid_of("one") in engine.world.table.aggregates
-    assert [one.digest for one in cloud.events(CELL0, "PolicyAdopted")] == [engine.policy.digest]
+    assert [event.digest for event in cloud.events(CELL0, "PolicyAdopted")] == [engine.policy.digest]
 
 
 def test_an_aggregate_that_was_deleted_meanwhile_does_not_come_back():
@@ -313,7 +313,7 @@ def test_a_claim_that_a_rebase_wiped_is_not_answered():
     engine = cloud.engine("one")
     ask = cloud.ask(engine, "vm1", "vm2")
     cloud.deliver("one", "cell1", 1)
-    assert [one.accepted for one in ask.instances] == [True, False]
+    assert [instance.accepted for instance in ask.instances] == [True, False]
     # What is under way comes behind the rebase.
     late = cloud.logs["cell1"][cloud._read["one", "cell1"] :]
     del cloud.logs["cell1"][cloud._read["one", "cell1"] :]

@@ -87,7 +87,7 @@ class Race:
         for _, ask in self.asked:
             fault = ask.future.exception(0)
             if fault is None:
-                answered.update(zip([one.uuid for one in ask.instances], hosts_of(ask), strict=True))
+                answered.update(zip([instance.uuid for instance in ask.instances], hosts_of(ask), strict=True))
                 assert all(len({one.host for one in of_one}) == len(of_one) for of_one in ask.future.result(0))
             else:
                 assert isinstance(fault, NoHostFound) and "claims were refused" not in fault.summary

@@ -136,4 +136,4 @@ def test_two_cells(policy, same):
     asks = [tiny.ask(engine, name, group=unnamed(policy, *names)) for engine, name in zip(engines, names, strict=True)]
     tiny.settle()
     assert len({hosts_of(ask)[0] for ask in asks}) == (1 if same else 3)
-    assert all(isinstance(one, events.ClaimProposed) for one in tiny.events("cell1", "ClaimProposed"))
+    assert all(isinstance(event, events.ClaimProposed) for event in tiny.events("cell1", "ClaimProposed"))

@@ -118,7 +118,7 @@ def test_a_lost_claim_is_made_again_unless_its_append_was(then, again):
     if then == "appended again and released":
         cloud.append("cell1", "conductor/c", events.ClaimReleased(placed.instance_uuid, placed.claim_uuid, "gone"))
     cloud.begin_again()
-    made = [one.claim_uuid for one in cloud.events("cell1", "ClaimProposed")]
+    made = [event.claim_uuid for event in cloud.events("cell1", "ClaimProposed")]
     assert made == [placed.claim_uuid] * (again + (then != "nothing"))
 
 

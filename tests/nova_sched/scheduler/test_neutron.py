@@ -72,7 +72,7 @@ class Fakes:
         if path == "/v2.0/extensions":
             return {"extensions": [{"alias": alias} for alias in self.extensions]}
         if path == "/v2.0/subnets":
-            found = [one for one in self.subnets.values() if one["network_id"] == query["network_id"][0]]
+            found = [subnet for subnet in self.subnets.values() if subnet["network_id"] == query["network_id"][0]]
             query_of_network = f"network_id={query['network_id'][0]}&fields=segment_id"
             start = int(query.get("marker", ["0"])[0])
             page = {"subnets": [{"segment_id": one.get("segment_id")} for one in found[start : start + self.page]]}

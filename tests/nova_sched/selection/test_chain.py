@@ -49,7 +49,7 @@ LEFT_OUT = {"MetricsFilter": "it leaves no host without metrics", "SameHostFilte
 def refusals_of_plain_hosts(name):
     """What a filter refuses of hosts as most tests here have them, for a request that asks for nothing."""
     cloud = Asked(*map(report, ("h0", "h1")), policy=Policy(enabled_filters=(name,), weighers=()))
-    return [one for one in cloud.run(request()).refusals if one[0] == name]
+    return [refusal for refusal in cloud.run(request()).refusals if refusal[0] == name]
 
 
 #: A filter that refuses those is found by the first test below; the others do without it.

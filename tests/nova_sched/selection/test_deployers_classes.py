@@ -30,7 +30,7 @@ def policy_of(filters=(), weighers=(), enabled=None, **options):
         type(one).__name__: one if isinstance(one, Filter) else NovaStyleFilter(type(one).__name__, one)
         for one in filters
     }
-    weighing = {type(one).__name__: NovaStyleWeigher(type(one).__name__, one) for one in weighers}
+    weighing = {type(weigher).__name__: NovaStyleWeigher(type(weigher).__name__, weigher) for weigher in weighers}
     return Policy(
         catalogue=Catalogue(BUILT_IN.filters | made, BUILT_IN.weighers | weighing),
         enabled_filters=tuple(enabled if enabled is not None else ("ComputeFilter", *made)),
@@ -177,7 +177,7 @@ SCORES = [
 def test_scores(weigher, scores):
     cloud = cloud_of(weighers=(weigher,))
     decision = cloud.decide(request(vcpus=1), alternates=9)
-    assert {one.host: one.score for one in decision.scores} == pytest.approx(
+    assert {score.host: score.score for score in decision.scores} == pytest.approx(
         dict(sorted(zip(("h0", "h1", "h2", "h4"), scores, strict=True), key=lambda item: -item[1]))
     )
 
@@ -189,7 +189,7 @@ def test_weighers_add_up_and_decide():
         policy=Policy(catalogue=policy.catalogue, weighers=(("RAMWeigher", 1.0), ("Position", 4.0), ("Free", 1.0))),
     )
     decision = cloud.decide(request())
-    assert decision.candidates[0].host == "h0" and [one.weigher for one in decision.scores[0].weighers] == [
+    assert decision.candidates[0].host == "h0" and [weigher.weigher for weigher in decision.scores[0].weighers] == [
         "RAMWeigher",
         "Position",
         "Free",

@@ -63,7 +63,7 @@ def test_a_log_has_the_brokers_of_a_transport_url(url):
     assert [
         (name.strip("[]"), port, *(address.at((name, port)).user, address.at((name, port)).password))
         for name, port in address.hosts
-    ] == [(one.hostname, one.port, one.username, one.password) for one in theirs.hosts]
+    ] == [(host.hostname, host.port, host.username, host.password) for host in theirs.hosts]
     assert address.vhost == (theirs.virtual_host or "/")
 
 
