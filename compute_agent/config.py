@@ -38,9 +38,7 @@ def list_opts():
 
 def register(conf) -> None:
     """Register the agent's options, and those that all services share."""
-    config.register(conf)
-    for group, options in list_opts():
-        config.register_in(conf, group, options)
+    config.register(conf, list_opts())
 
 
 def cell_of(conf) -> config.Cell:

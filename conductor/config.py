@@ -52,9 +52,8 @@ def list_opts():
 
 def register(conf) -> None:
     """Register the conductors' options, and those that all services share."""
-    config.register(conf)
+    config.register(conf, [(conductor_rpc.GROUP, OPTS)])
     conf.register_cli_opts(CLI_OPTS)
-    config.register_in(conf, conductor_rpc.GROUP, OPTS)
 
 
 def check(conf) -> None:

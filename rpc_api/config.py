@@ -116,9 +116,9 @@ def set_defaults() -> None:
     oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
 
 
-def register(conf: cfg.ConfigOpts) -> None:
-    """Register all options except those of single cells."""
-    for group, options in list_opts():
+def register(conf: cfg.ConfigOpts, of_service: Iterable[tuple[cfg.OptGroup | None, Iterable[cfg.Opt]]] = ()) -> None:
+    """Register the options that all services share, except those of single cells, and the options ``of_service``."""
+    for group, options in (*list_opts(), *of_service):
         if group is not CELL_GROUP:
             register_in(conf, group, options)
 

@@ -56,41 +56,16 @@ class WhatIf(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--policy", metavar="FILE", help="a file with options as JSON, or a configuration file")
-        parser.add_argument(
-            "--set", action="append", default=[], metavar="OPTION=VALUE", dest="options", help="one option (repeatable)"
-        )
-        parser.add_argument(
-            "--weigher",
-            action="append",
-            default=[],
-            metavar="NAME=MULTIPLIER",
-            dest="weighers",
-            help="the multiplier of a weigher (repeatable)",
-        )
-        parser.add_argument(
-            "--ratio",
-            action="append",
-            default=[],
-            metavar="CLASS=RATIO",
-            dest="ratios",
-            help="the allocation ratio of a resource class on all hosts (repeatable)",
-        )
-        parser.add_argument(
-            "--drop-host",
-            action="append",
-            default=[],
-            metavar="NAME",
-            dest="dropped",
-            help="remove this host, or the hosts that match a glob (repeatable)",
-        )
-        parser.add_argument(
-            "--add-host",
-            action="append",
-            default=[],
-            metavar="N=LIKE_HOST",
-            dest="added",
-            help="add N hosts like an existing one (repeatable)",
-        )
+        for flag, dest, metavar, text in (
+            ("--set", "options", "OPTION=VALUE", "one option"),
+            ("--weigher", "weighers", "NAME=MULTIPLIER", "the multiplier of a weigher"),
+            ("--ratio", "ratios", "CLASS=RATIO", "the allocation ratio of a resource class on all hosts"),
+            ("--drop-host", "dropped", "NAME", "remove this host, or the hosts that match a glob"),
+            ("--add-host", "added", "N=LIKE_HOST", "add N hosts like an existing one"),
+        ):
+            parser.add_argument(
+                flag, action="append", default=[], dest=dest, metavar=metavar, help=f"{text} (repeatable)"
+            )
         add_config_file(parser)
         parser.add_argument(
             "-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)"

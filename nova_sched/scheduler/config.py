@@ -140,9 +140,7 @@ def list_opts():
 
 def register(conf) -> None:
     """Register the scheduler's options, and those that all services share."""
-    config.register(conf)
-    for group, options in (*list_opts(), (neutron.GROUP, neutron.OPTS)):
-        config.register_in(conf, group, options)
+    config.register(conf, (*list_opts(), (neutron.GROUP, neutron.OPTS)))
 
 
 def policy_of(conf) -> Policy:

@@ -1,46 +1,45 @@
-"""The weighers of what is left of a host: RAM, CPU, disk. A positive multiplier spreads, a negative one packs."""
+"""The weighers of the free resources of a host: RAM, CPU, disk. A positive multiplier spreads, a negative one packs."""
 
 from nova_sched.weighers.base import Weigher
 
 
-def _left(table, base, resource_class, rows):
-    index = table.classes.get(resource_class)
-    if index < 0:
-        return None
-    return base[index].take(rows) - table.tree_taken[index].take(rows).astype(float)
+class _FreeWeigher(Weigher):
+    """Base of these weighers: the amount of a resource class that is not reserved and not used."""
+
+    floor = 0.0
+    static = True
+    resource_class = ""
+    #: Whether the total counts times the allocation ratio.
+    scaled = False
+
+    def raw(self, table, rows, request, policy, scope):
+        index = table.classes.get(self.resource_class)
+        if index < 0:
+            return None
+        base = table.tree_scaled if self.scaled else table.tree_base
+        return base[index].take(rows) - table.tree_taken[index].take(rows).astype(float)
 
 
-class RAMWeigher(Weigher):
+class RAMWeigher(_FreeWeigher):
     """Memory that is not reserved and not used, in MB, without the allocation ratio: more is better."""
 
     name = "RAMWeigher"
     option = "ram_weight_multiplier"
-    floor = 0.0
-    static = True
-
-    def raw(self, table, rows, request, policy, scope):
-        return _left(table, table.tree_base, "MEMORY_MB", rows)
+    resource_class = "MEMORY_MB"
 
 
-class CPUWeigher(Weigher):
+class CPUWeigher(_FreeWeigher):
     """VCPUs times allocation ratio that are not reserved and not used: more is better."""
 
     name = "CPUWeigher"
     option = "cpu_weight_multiplier"
-    floor = 0.0
-    static = True
-
-    def raw(self, table, rows, request, policy, scope):
-        return _left(table, table.tree_scaled, "VCPU", rows)
+    resource_class = "VCPU"
+    scaled = True
 
 
-class DiskWeigher(Weigher):
+class DiskWeigher(_FreeWeigher):
     """Disk that is not reserved and not used, in GB, without the allocation ratio: more is better."""
 
     name = "DiskWeigher"
     option = "disk_weight_multiplier"
-    floor = 0.0
-    static = True
-
-    def raw(self, table, rows, request, policy, scope):
-        return _left(table, table.tree_base, "DISK_GB", rows)
+    resource_class = "DISK_GB"
