@@ -7,8 +7,8 @@ from nova_sched.request.server_group import as_known, has_no_uuid
 from nova_sched.scheduler.claim_life import Event, ImpossibleEvent
 from nova_sched.scheduler.evidence import decision_event, positions_of
 from nova_sched.scheduler.placing import all_placed, answer_of, placed
-from nova_sched.selection.decide import decide, rule_of, unreachable_cells
-from rpc_api import errors, events, log_context
+from nova_sched.selection.decide import claim_of, decide, rule_of, unreachable_cells
+from rpc_api import errors, log_context
 
 LOG = logging.getLogger(__name__)
 
@@ -116,18 +116,7 @@ class Requests:
         if rule is not None and anchor is not None and chosen.host == anchor[1]:
             # Not on another host: our claims under way may name a host from which the group was moved.
             rule = rule._replace(limit=anchor[2])
-        proposed = events.ClaimProposed(
-            engine.new_uuid(),
-            instance.uuid,
-            instance.uuid,
-            request.request_id,
-            request.project_id,
-            chosen.host,
-            chosen.assignment.allocations,
-            rule,
-            bool(request.force_hosts or request.force_nodes),
-            chosen.guest,
-        )
+        proposed = claim_of(engine.new_uuid(), instance.uuid, request, chosen, rule)
         instance.placed = all_placed(engine.world, engine.policy, instance, rule, proposed.claim_uuid)
         # The claim and its evidence together, or neither.
         epoch, sequence = engine.publish(

@@ -263,6 +263,24 @@ def rule_of(
     return events.GroupRule(group.uuid, policy, candidate.host, instance_uuid, limit)
 
 
+def claim_of(
+    claim_uuid: str, instance_uuid: str, request: SchedulingRequest, chosen: Candidate, rule: events.GroupRule | None
+) -> events.ClaimProposed:
+    """The claim of an instance on its chosen host, under the rule of its group (:func:`rule_of`)."""
+    return events.ClaimProposed(
+        claim_uuid,
+        instance_uuid,
+        instance_uuid,
+        request.request_id,
+        request.project_id,
+        chosen.host,
+        chosen.assignment.allocations,
+        rule,
+        bool(request.force_hosts or request.force_nodes),
+        chosen.guest,
+    )
+
+
 def _score_of(
     table: HostTable, rows: RowNumbers, scores: Values, parts: Sequence[Part | PartOf], index: int
 ) -> HostScore:

@@ -23,7 +23,7 @@ from nova_sched.replay.what_if.schedulers import Group, Instance, Scheduler, Tap
 from nova_sched.replay.what_if.traffic import Feed, Tally, Traffic, count_of, top_reason, whole_of
 from nova_sched.scheduler.claim_life import Action
 from nova_sched.scheduler.claim_life import Event as Happened
-from nova_sched.selection.decide import decide, rule_of
+from nova_sched.selection.decide import claim_of, decide, rule_of
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord, Event
 
@@ -286,17 +286,12 @@ class Run:
             return
         chosen = decision.candidates[0]
         cell = scheduler.world.table.cells.values[scheduler.world.table.cell[chosen.row]]
-        claim = events.ClaimProposed(
+        claim = claim_of(
             str(uuid.uuid5(NAMESPACE, f"{request.request_id}/{instance.uuid}/{instance.attempt}")),
             instance.uuid,
-            instance.uuid,
-            request.request_id,
-            request.project_id,
-            chosen.host,
-            chosen.assignment.allocations,
+            request,
+            chosen,
             rule_of(scheduler.world.table, chosen, request, instance.uuid),
-            bool(request.force_hosts or request.force_nodes),
-            chosen.guest,
         )
         # Under another name: the numbers of the real producer are those of other events.
         mark = self._append(cell, f"{scheduler.producer}+what-if"[-codec.MAX_NAME :], claim)
