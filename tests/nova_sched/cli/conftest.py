@@ -44,15 +44,9 @@ def played_cloud(tmp_path_factory):
     return played
 
 
-@pytest.fixture(scope="session")
-def one_after_the_other(tmp_path_factory):
-    """A play with one cell and one scheduler: no scheduler races with another one, so each play is nearly the same."""
-    return _play(tmp_path_factory.mktemp("one-after-the-other") / "out", cells=1, schedulers=1)
-
-
-def _play(out, cells=2, schedulers=4):
-    words = ["--generate", "16,120", "--cells", f"{cells}", "--schedulers", f"{schedulers}"]
-    assert main(["play", *words, "--fail", "0.1", "--no-picture", "--out", str(out)]) == 0
+def _play(out):
+    words = ["--generate", "16,120", "--cells", "2", "--schedulers", "4", "--fail", "0.1"]
+    assert main(["play", *words, "--no-picture", "--out", str(out)]) == 0
     return Played(out)
 
 

@@ -1,55 +1,22 @@
 """The commands that the documentation shows with their output, and the comparison of that output with the real one.
 
-A page shows the output on one cloud, and a test runs the command on another one. So :func:`shape` replaces what differs
-from cloud to cloud by one sign for each kind, and lines that only some clouds have are listed in ``ONLY_SOMETIMES``.
+The commands of ``PAGES`` read a recorded log, ``docs/operating/demo.nslog``, so they print the same lines in every run.
+A page leaves out what a run may change (versions, random pseudonyms, the size of a compressed file) in the same way as
+what is too long: ``…`` is the rest of a line, and a line ``...`` is any number of lines. All other text must be equal.
 """
 
+import contextlib
+import io
+import os
 import re
+import shlex
 from pathlib import Path
+
+from nova_sched.cli.main import replay
 
 ROOT = Path(__file__).parents[3]
 #: The pages whose ``console`` blocks are run.
 PAGES = ("README.md", "docs/operating/replay.md")
-
-#: What differs from cloud to cloud, in the order in which it is replaced.
-VARYING = (
-    (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
-    (r"(req-)?\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
-    (r"\b([0-9a-f]{32}|[0-9a-f]{16})\b", "DIGEST"),
-    (r"sqlite:///[^\s,]+", "URL"),
-    (r"\bhost-\d+(_numa\d+)?\b", "HOST"),
-    (r"\bplay-\d+-\d+\b", "FLAVOR"),
-    (r"\b(scheduler/)?scheduler-\d+\b", "SCHEDULER"),
-    (r"\bcell\d+\b", "CELL"),
-    (r"\b\w+Filter\b", "FILTER"),
-    (r"FILTER(,\s+FILTER)+", "FILTER"),
-    (r"\b(MEMORY_MB|VCPU|DISK_GB)\b", "CLASS"),
-    (r"\bCLASS(\+CLASS)*( on (\d+|one|each of \d+) providers?)?", "CLASS"),
-    (r"(?<![A-Za-z_])-?\d[\d.]*( %)?", "N"),
-    (r"N(, N)+", "N"),
-    (r"\b(change|host|instance|record)s\b", r"\1"),
-    (r"CELL N:N(, CELL N:N)*", "CELL N:N"),
-    (r"CELL: positions N to N(; CELL: positions N to N)*", "CELL: positions N to N"),
-    (r"CLASS=N(,CLASS=N)*", "AMOUNTS"),
-    (r": N [\w -]+(, N [\w -]+)*$", ": COUNTS"),
-    (r"\bAMOUNTS|N CLASS(,? N CLASS)*", "AMOUNTS"),
-    (r"-{2,}", "--"),
-    (r"\s+", " "),
-)
-
-#: How lines begin that only some clouds have: a group, a race, a host with many instances, a second reason.
-ONLY_SOMETIMES = re.compile(
-    r"(asked|behind|so|attempt|refuse|came|member|last taken|the host reported|gone before|end built on) "
-    r"|TIME (HOST UUID|CELL N) |TIME .*(claim ref|refused|not tried|CLASS)|ClaimReleased |HOST:? "
-    r"|cell host fits |CELL HOST N CLASS|N fail, |N host refused |N of N instance|affinity N|CLASS N"
-)
-
-
-def shape(line: str) -> str:
-    """A line without what differs from cloud to cloud."""
-    for pattern, sign in VARYING:
-        line = re.sub(pattern, sign, line)
-    return line.strip()
 
 
 def examples(page: str) -> list[tuple[str, list[str]]]:
@@ -64,23 +31,42 @@ def examples(page: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def not_printed(shown: list[str], printed: str) -> list[str]:
-    """The shown lines that the command did not print.
+def run(command: str, variables: dict[str, str]) -> tuple[int, str]:
+    """Run a command of a page as a shell would; returns its exit code, and its stdout and stderr as one text.
 
-    A line is there if its shape is. Of a line that is cut (``…``) the beginning is compared, and of an indented line
-    with something that varies only the first word, as the rest of it tells the story of one cloud.
+    ``NAME=$(command)`` sets one of ``variables`` and prints nothing. ``export NAME=value`` sets one of the environment.
     """
-    shapes = {shape(line) for line in printed.splitlines()}
-    return [line for line in shown if not _is_in(line, shapes)]
+    if setting := re.fullmatch(r"export (\w+)=(\S+)", command):
+        os.environ[setting[1]] = setting[2]
+        return 0, ""
+    name, words = re.fullmatch(r"(?:(\w+)=\$\()?nova-sched-replay (.*?)\)?", command).groups()
+    words = [re.sub(r"\$(\w+)", lambda found: variables[found[1]], word) for word in shlex.split(words)]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = replay(words)
+    if name:
+        variables[name] = printed.getvalue().strip()
+        return code, ""
+    return code, printed.getvalue()
 
 
-def _is_in(line, shapes):
-    whole, cut, _ = line.partition("…")
-    wanted = shape(whole.rsplit(" ", 1)[0] if cut else whole)
-    if wanted in ("", "...") or wanted in shapes or ONLY_SOMETIMES.match(wanted):
-        return True
-    if cut and any(found.startswith(wanted) for found in shapes):
-        return True
-    varies = cut or wanted != re.sub(r"\s+", " ", whole.strip())
-    first_words = {found.split(" ")[0] for found in shapes}
-    return bool(line.startswith(" ") and varies and wanted.split(" ")[0] in first_words)
+def difference(shown: list[str], printed: str) -> str | None:
+    """What a page shows and the command did not print, or the reverse; None if there is no difference."""
+    lines, position, anywhere = [line.rstrip() for line in printed.splitlines()], 0, False
+    for wanted in shown:
+        if wanted.strip() == "...":
+            anywhere = True
+            continue
+        places = range(position, len(lines) if anywhere else min(position + 1, len(lines)))
+        place = next((place for place in places if _is(wanted, lines[place])), None)
+        if place is None:
+            return f"shows  {wanted!r}\nprints {lines[position] if position < len(lines) else 'no more lines'!r}"
+        position, anywhere = place + 1, False
+    if position < len(lines) and not anywhere:
+        return f"shows  no more lines\nprints {lines[position]!r}"
+    return None
+
+
+def _is(wanted, line):
+    beginning, cut, _ = wanted.partition("…")
+    return line.startswith(beginning) if cut else line == wanted

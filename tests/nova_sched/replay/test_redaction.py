@@ -54,18 +54,21 @@ def redactor():
     return Redactor(b"key", known)
 
 
+def shared_bits(text, other_text):
+    """(IP version, how many first bits two addresses share): they are in the same network of each length up to that."""
+    address, other = ipaddress.ip_address(text), ipaddress.ip_address(other_text)
+    assert address.version == other.version
+    return address.version, address.max_prefixlen - (int(address) ^ int(other)).bit_length()
+
+
 @pytest.mark.parametrize("network", ["10.0.0.0/8", "192.168.0.0/20", "2001:db8::/33"])
 def test_addresses_keep_their_networks(redactor, network):
     rng, network = random.Random(1), ipaddress.ip_network(network)
     texts = [str(network[rng.randrange(2**12)]) for _ in range(60)]
     hidden = [redactor.of.address(text) for text in texts]
     assert not set(hidden) & set(texts) or network.version == 4
-    for (one, hidden_one), (other, hidden_other) in itertools.combinations(zip(texts, hidden, strict=True), 2):
-        assert (one == other) == (hidden_one == hidden_other)
-        for length in range(network.max_prefixlen):
-            near = ipaddress.ip_network(f"{one}/{length}", strict=False)
-            hidden_near = ipaddress.ip_network(f"{hidden_one}/{length}", strict=False)
-            assert (ipaddress.ip_address(other) in near) == (ipaddress.ip_address(hidden_other) in hidden_near)
+    for first, second in itertools.combinations(range(len(texts)), 2):
+        assert shared_bits(hidden[first], hidden[second]) == shared_bits(texts[first], texts[second])
 
 
 @pytest.mark.parametrize(
