@@ -96,7 +96,7 @@ def test_a_locked_log_is_waited_for(tmp_path, name):
     holder.execute("BEGIN EXCLUSIVE")
     holder.execute("CREATE TABLE held (a)")
     with start(tmp_path, name) as process:
-        process.wait_for("WARNING.*database is locked; another process held it")
+        process.wait_for("WARNING.*database is locked; another process locked it")
         holder.execute("ROLLBACK")
         holder.close()
         process.wait_ready()
