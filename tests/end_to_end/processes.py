@@ -29,6 +29,11 @@ class Release(NamedTuple):
     root: Path
     modules: dict[str, str]
 
+    def environment(self) -> dict[str, str]:
+        """The environment of its processes. A PYTHONPATH of the tests would lead another release to this one."""
+        own = self.root == ROOT
+        return {name: value for name, value in os.environ.items() if own or name != "PYTHONPATH"}
+
 
 PRESENT = Release(sys.executable, ROOT, MODULES)
 
@@ -110,7 +115,7 @@ class ServiceProcess:
             stdout=self._files[0],
             stderr=self._files[1],
             cwd=release.root,
-            env={**os.environ, **(env or {})},
+            env={**release.environment(), **(env or {})},
         )
 
     def __enter__(self):

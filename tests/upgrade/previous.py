@@ -46,6 +46,7 @@ def run_script(release: Release, script: Path, *args) -> str:
     done = subprocess.run(
         [release.python, "-W", "ignore", str(script), *map(str, args)],
         cwd=release.root,
+        env=release.environment(),
         capture_output=True,
         text=True,
         timeout=RUN_SECONDS_MAX,
