@@ -1,5 +1,9 @@
 """snapshot on the logs of a played cloud, and commands that are wrong."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from nova_sched.cli.main import main
@@ -9,6 +13,10 @@ from nova_sched.replay.verify.decisions import replay
 from rpc_api import codec, events
 from rpc_api.log import open_log
 from tests.builders import Voice, record_of, report
+
+DEMO = Path(__file__).parents[3] / "docs/operating/demo.nslog"
+FULL = "the output cannot be written (No space left on device); free space, or write elsewhere"
+RUN = "import sys; from nova_sched.cli.main import replay; sys.exit(replay())"
 
 
 @pytest.mark.parametrize(
@@ -33,6 +41,48 @@ def test_wrong_commands(capsys, command, code, told):
     assert main(command) == code
     said = capsys.readouterr().err
     assert told in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "command, told",
+    [
+        (["replay", "tail", "--from", "1"], "nova-sched-replay tail: {}unrecognized arguments: --from; see {} --help"),
+        (
+            ["replay", "tail", "-n", "few"],
+            "nova-sched-replay tail: {}argument -n: 'few' is not a whole number, 0 or more; ",
+        ),
+        (
+            ["replay", "explain"],
+            "nova-sched-replay explain: {}the following arguments are required: REQUEST|INSTANCE; ",
+        ),
+        (["replay", "--color", "pink", "tail"], "nova-sched-replay: {}argument --color: invalid choice: 'pink' "),
+        (
+            ["simulate", "--seeds", "a"],
+            "nova-sched simulate: {}argument --seeds: 'a' is not a whole number, 1 or more; ",
+        ),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence(capsys, command, told):
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith(told.format("the command line is wrong: ", "nova-sched-replay tail"))
+
+
+@pytest.mark.parametrize("form", ["pretty", "ndjson"])
+def test_a_full_disk_below_the_output(form):
+    """The commands write more and less than a buffer; both meet the full disk."""
+    for words in ([], ["-n", "1"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-c", RUN, "--log", str(DEMO), "tail", "-o", form, *words],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60,
+            )
+        assert done.returncode == 1
+        assert done.stderr == f"nova-sched-replay: {FULL}\n"
 
 
 @pytest.mark.parametrize(
