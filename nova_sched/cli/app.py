@@ -82,7 +82,10 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
     def configure_logging(self):
         """Log warnings to stderr, and more with each --verbose."""
         self.options.verbose_level = max(0, self.options.verbose_level - 1)
-        super().configure_logging()
+        try:
+            super().configure_logging()
+        except OSError as fault:
+            self._end_with(f"--log-file {self.options.log_file} cannot be written ({fault.strerror})")
         for handler in logging.getLogger().handlers:
             handler.addFilter(noise.is_wanted)
 

@@ -19,10 +19,17 @@ def replay(argv=None) -> int:
     return _run("NovaSchedReplay", argv)
 
 
-def _run(name, argv):
-    concurrency.setup()
-    from nova_sched.cli import app
+def _interrupted():
+    sys.stderr.write("interrupted\n")
+    return INTERRUPTED
 
+
+def _run(name, argv):
+    try:
+        concurrency.setup()
+        from nova_sched.cli import app
+    except KeyboardInterrupt:  # the imports take a part of a second
+        return _interrupted()
     try:
         code = getattr(app, name)().run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
@@ -30,8 +37,7 @@ def _run(name, argv):
     except SystemExit as end:
         return errors.EXIT_OK if end.code is None else end.code if isinstance(end.code, int) else errors.EXIT_USAGE
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
+        return _interrupted()
     except OSError as fault:
         if not app.is_of_output(fault):
             raise

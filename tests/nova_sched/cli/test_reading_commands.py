@@ -1,11 +1,13 @@
 """snapshot on the logs of a played cloud, and commands that are wrong."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from nova_sched.cli import create_log
 from nova_sched.cli.main import main
 from nova_sched.replay.decisions.recorded import difference
 from nova_sched.replay.logs.source import Source
@@ -49,7 +51,7 @@ def test_wrong_commands(capsys, command, code, told):
         (["replay", "tail", "--from", "1"], "nova-sched-replay tail: {}unrecognized arguments: --from; see {} --help"),
         (
             ["replay", "tail", "-n", "few"],
-            "nova-sched-replay tail: {}argument -n: 'few' is not a whole number, 0 or more; ",
+            "nova-sched-replay tail: {}argument -n/--lines: 'few' is not a whole number, 0 or more; ",
         ),
         (
             ["replay", "explain"],
@@ -160,3 +162,16 @@ def test_evidence_that_is_not_what_comes_out_is_a_difference(played):
     for says, change in changed.items():
         found = difference(one.recorded._replace(evidence=evidence._replace(**change)), one.again)
         assert found.code == "evidence" and says in found.text
+
+
+def test_a_user_without_a_name_creates_a_log(monkeypatch, tmp_path, capsys):
+    """In a container the user may be a number that no file gives a name."""
+    monkeypatch.setattr(create_log.getpass, "getuser", lambda: {}["getpwuid(): uid not found: 12345"])
+    assert main(["create-log", "cell1", f"sqlite:///{tmp_path}/log.db"]) == 0
+    assert main(["replay", "--log", f"sqlite:///{tmp_path}/log.db", "tail"]) == 0
+    assert f"by operator/uid-{os.getuid()}#1" in capsys.readouterr().out
+
+
+def test_a_log_file_that_cannot_be_written(capsys):
+    assert main(["--log-file", "/proc/nowhere.log", "play"]) == 2
+    assert "--log-file /proc/nowhere.log cannot be written (No such file or directory); " in capsys.readouterr().err
