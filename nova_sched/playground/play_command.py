@@ -160,7 +160,7 @@ class Play(Command):
             raise errors.UsageError(f"{out} is a file, wanted a directory; name another --out") from None
         except OSError as fault:
             raise errors.UsageError(
-                f"the directory {out} cannot be made ({fault.strerror}); name another --out"
+                f"the directory {out} cannot be created ({fault.strerror}); name another --out"
             ) from None
         settings = PlaySettings(
             log=arguments.log or f"sqlite:///{out}/log.db",
