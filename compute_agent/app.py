@@ -6,6 +6,9 @@ from nova_sched.process.process import Remaining, Service
 from rpc_api.config import Buses
 from rpc_api.contracts.agent import VERSION
 
+#: What --help says about the service.
+DESCRIPTION = "Report the resources and instances of this host, or of simulated hosts, to the log of its cell."
+
 register = config.register
 
 

@@ -8,6 +8,11 @@ from nova_sched.process.snapshot_store import store_of
 from rpc_api import config as shared
 from rpc_api.contracts.conductor import VERSION, cell_topic
 
+#: What --help says about the service.
+DESCRIPTION = (
+    "Build instances on the chosen hosts (--level api, --level cell), and look after the claims and hosts of a cell."
+)
+
 register = config.register
 
 

@@ -10,6 +10,7 @@ myst_enable_extensions = ["deflist"]
 # Headings get anchors, so that pages can link to a section as they do on a forge.
 myst_heading_anchors = 3
 
+templates_path = ["_templates"]
 html_theme = "openstackdocs"
 openstackdocs_auto_name = False
 openstackdocs_auto_version = False

@@ -136,7 +136,7 @@ def cell0_log(conf: cfg.ConfigOpts) -> str:
     """URL of cell0's log; UsageError when it is not set."""
     if not conf.cells.cell0_log:
         raise errors.UsageError(
-            f"[cells] cell0_log is not set, wanted the URL of the API level's log; add it to {_files(conf)}"
+            f"[cells] cell0_log is not set, wanted the URL of cell0's log; add it to {_files(conf)}"
         )
     return str(conf.cells.cell0_log)
 

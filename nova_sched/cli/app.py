@@ -2,6 +2,7 @@
 ``nova_sched.replay`` for the replay tool."""
 
 import argparse
+import errno
 import logging
 import sys
 from importlib import metadata
@@ -20,6 +21,28 @@ EXIT_CODES = """\
 exit codes: 0 ok, 1 negative finding, 2 wrong usage, 3 broker or log unreachable, 4 gap or partial data, 5 data of a
 newer version
 """
+
+
+#: Faults of an output that takes nothing more: its reader has ended, its disk or quota is full, or its file too large.
+OUTPUT_FAULTS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def is_of_output(fault: Exception) -> bool:
+    """Whether an error means that the output takes nothing more."""
+    return isinstance(fault, OSError) and fault.errno in OUTPUT_FAULTS
+
+
+def _wrong_usage(program, found):
+    return f"the command line is wrong: {found}; see {program} --help"
+
+
+def _refuse(program):
+    """Return what an argument parser calls instead of printing its usage: it raises a UsageError."""
+
+    def refuse(found):
+        raise errors.UsageError(_wrong_usage(program, found))
+
+    return refuse
 
 
 class NovaSched(App):
@@ -45,14 +68,24 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
 
     def build_option_parser(self, description, version, argparse_kwargs=None):
         """As cliff's, but --log of a command is not taken for an abbreviation of --log-file."""
-        return super().build_option_parser(
+        parser = super().build_option_parser(
             description, version, {**(argparse_kwargs or {}), "allow_abbrev": False, "prog": self.NAME}
         )
+        parser.error = self._end_with
+        return parser
+
+    def _end_with(self, found):
+        """End the process with what is wrong in the options before the command."""
+        sys.stderr.write(f"{self.NAME}: {one_line(_wrong_usage(self.NAME, found))}\n")
+        raise SystemExit(errors.EXIT_USAGE)
 
     def configure_logging(self):
         """Log warnings to stderr, and more with each --verbose."""
         self.options.verbose_level = max(0, self.options.verbose_level - 1)
-        super().configure_logging()
+        try:
+            super().configure_logging()
+        except OSError as fault:
+            self._end_with(f"--log-file {self.options.log_file} cannot be written ({fault.strerror})")
         for handler in logging.getLogger().handlers:
             handler.addFilter(noise.is_wanted)
 
@@ -72,17 +105,16 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
         command = factory(self, self.options, cmd_name=name)
         self.prepare_to_run_command(command)
         try:
-            parsed = command.get_parser(f"{self.NAME} {name}").parse_args(arguments)
-            return command.run(parsed) or errors.EXIT_OK
+            parser = command.get_parser(f"{self.NAME} {name}")
+            parser.error = _refuse(parser.prog)
+            return command.run(parser.parse_args(arguments)) or errors.EXIT_OK
         except errors.NovaSchedError as fault:
             if self.options.debug:
                 logging.getLogger(__name__).exception("%s", fault)
             sys.stderr.write(f"{self.NAME} {name}: {one_line(str(fault))}\n")
             return fault.exit_code
-        except BrokenPipeError:
-            raise
         except Exception as fault:
-            if self.options.debug:
+            if self.options.debug or is_of_output(fault):
                 raise
             sys.stderr.write(
                 f"{self.NAME} {name}: a fault in nova_sched itself ({fault!r}); "

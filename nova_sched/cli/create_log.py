@@ -2,6 +2,7 @@
 
 import argparse
 import getpass
+import os
 
 from cliff.command import Command
 
@@ -53,6 +54,14 @@ def _made(arguments, producer):
         raise
 
 
+def _user():
+    """Return the name of the user who runs the command, or the number in a container that has no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
+
+
 class CreateLog(Command):
     """Create the log of a cell (or of cell0) if it does not exist; publish whether it requires accounts."""
 
@@ -71,7 +80,7 @@ class CreateLog(Command):
         )
         parser.add_argument(
             "--name",
-            default=getpass.getuser(),
+            default=_user(),
             help="publish as operator/NAME (default: the name of the user who runs the command)",
         )
         accounts = parser.add_mutually_exclusive_group()

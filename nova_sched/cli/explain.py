@@ -28,8 +28,7 @@ a log cannot be reached, 4 a log does not hold what the decision was made on
 
 
 class Explain(RequestCommand):
-    """Explain a request: one line that counts every host, how near the nearest host was for each reason, and how it
-    ended."""
+    """Explain how a request ended: one line that counts every host, and the nearest host for each reason."""
 
     EPILOG = EPILOG
 

@@ -28,8 +28,7 @@ WIDTH = 100
 
 
 class Show(RequestCommand):
-    """Show the decisions of a request: what it asked, the funnel of filters, scores, claims, retries, the build,
-    latencies."""
+    """Show the decisions of a request: what it asked, counts per filter, scores, claims, retries, build, latencies."""
 
     EPILOG = EPILOG
 

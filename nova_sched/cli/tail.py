@@ -58,8 +58,8 @@ range (what it has is shown)
 
 
 def _count(text):
-    if not text.isdigit():
-        raise ValueError
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
     return int(text)
 
 

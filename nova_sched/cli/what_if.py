@@ -48,8 +48,7 @@ COLUMNS = ("recorded", "re-run", "what-if")
 
 
 class WhatIf(ReplayCommand):
-    """Run the recorded requests again with other filters, weighers, options, allocation ratios or hosts, and
-    compare."""
+    """Run the recorded requests again with other filters, weighers, options, ratios or hosts, and compare."""
 
     EPILOG = EPILOG
     when_down = REFUSED

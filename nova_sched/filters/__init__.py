@@ -1,4 +1,4 @@
-"""The filters, in the order in which they are asked; those of deployers come by entry point or class path."""
+"""The filters, in the order in which they run. Filters of deployers come by entry point or class path."""
 
 from collections.abc import Callable
 
@@ -32,7 +32,7 @@ from nova_sched.projection.reason import Reason
 from nova_sched.projection.table import HostTable
 from rpc_api.events import SchedulingRequest
 
-#: Asked of every request, as Nova asks Placement and its request filters.
+#: They run for every request, as Placement and Nova's request filters do.
 ALWAYS = (
     DestinationFilter(),
     CellFilter(),
@@ -42,7 +42,7 @@ ALWAYS = (
     ServerGroupFaultDomainFilter(),
 )
 
-#: Asked if ``[filter_scheduler] enabled_filters`` names them. A filter that is always asked may be named too.
+#: They run if ``[filter_scheduler] enabled_filters`` names them. It may also name a filter that always runs.
 BUILT_IN = {
     each.name: each
     for each in (

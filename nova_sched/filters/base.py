@@ -3,8 +3,8 @@
 A filter is one file: a rule, which is a pure function from the columns of the hosts in view and a request to refusals;
 its options; its reasons; and how it explains its answer for one host.
 
-For each reason a refusal has one boolean vector, true where the host is refused. Of several reasons a host counts under
-the first, so that the counts of all refusals and the survivors add up to the hosts in view.
+A refusal is a reason with a boolean vector, true for each host that is refused. A host that is refused for several
+reasons counts under the first, so the counts of all refusals and the survivors add up to the hosts in view.
 """
 
 import abc
@@ -38,18 +38,21 @@ class Refusal(_Refusal):
 class Filter(abc.ABC):
     """Base of the filters.
 
-    ``static`` filters look at the table and at what :meth:`seen` gives of the request: their result is kept for all
-    requests of which that is the same, and only renewed for hosts that the log touched. A filter that looks at nothing
-    of a host that is :data:`~nova_sched.projection.touched.USE` does not ``follow_use``, and is not asked again after a
-    claim touched a host; :meth:`follows` answers that for one request. Other filters may look at ``scope``, the
-    :class:`nova_sched.selection.scope.Scope` of this one request. A ``costly`` filter is shown only the hosts that no
-    filter before it refused. A rebuild, which stays on its host and takes nothing more of it, is only shown to the
-    filters ``on_rebuild``.
+    ``static``: the filter looks only at the table and at what :meth:`seen` returns for the request. Its result is kept
+    for all requests with the same :meth:`seen`, and computed again only for hosts that the log touched. A filter that
+    is not static may also look at ``scope``, the :class:`nova_sched.selection.scope.Scope` of this one request.
 
-    ``options`` are those that the filter looks at. ``reasons`` has each code that it refuses with, and what that means.
+    ``follows_use``: a static filter looks at the use of hosts (:data:`~nova_sched.projection.touched.USE`). If it does
+    not, its result stays valid after a claim touched a host. :meth:`follows` answers this for one request.
 
-    A class that is made of another filter and has another rule must have its own :meth:`follows` (or ``follows_use``)
-    and :meth:`seen`, as these are part of the rule.
+    ``costly``: the filter sees only the hosts that no filter before it refused.
+
+    ``on_rebuild``: the filter also runs for a rebuild, which stays on its host and takes no more of its resources.
+
+    ``options`` are the options that the filter reads. ``reasons`` maps each code that it refuses with to its meaning.
+
+    A subclass of another filter with another rule needs its own :meth:`follows` (or ``follows_use``) and :meth:`seen`,
+    because both are parts of the rule.
     """
 
     name: str = ""
@@ -61,18 +64,18 @@ class Filter(abc.ABC):
     on_rebuild: bool = False
 
     def seen(self, request: SchedulingRequest) -> Hashable:
-        """All that a static filter looks at of a request, hashable."""
+        """Everything in a request that a static filter looks at, hashable."""
         return ()
 
     def follows(self, request) -> bool:
-        """Whether a static filter looks at the use of hosts for a request; it is the same for all requests of which
-        :meth:`seen` is the same."""
+        """Whether a static filter looks at the use of hosts for a request. Requests with the same :meth:`seen` must
+        have the same answer."""
         return self.follows_use
 
     @abc.abstractmethod
     def refusals(self, hosts: HostView, request, policy, scope):
         """Yield a :class:`Refusal` for each reason; none if the filter does not apply to the request. A static filter
-        yields the same reasons in the same order whichever hosts are in view, as those are part of what is kept."""
+        yields the same reasons in the same order for any hosts in view, because its kept result contains them."""
 
     def explain(self, look: Look, reason: Reason | None) -> Finding:
         """What the filter compared on one host; ``reason`` is None if it lets the host pass."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cliff.command import Command
 
+from nova_sched.playground import numbers
 from rpc_api import errors
 
 EPILOG = """\
@@ -42,9 +43,11 @@ class AllInOne(Command):
             default=Path("nova_sched-state"),
             help="directory of the logs; existing logs are continued (default: ./nova_sched-state)",
         )
-        parser.add_argument("--cells", metavar="N", type=_count, default=1, help="number of cells (default: 1)")
         parser.add_argument(
-            "--hosts", metavar="N", type=_count, help="number of simulated hosts per cell (default: 10)"
+            "--cells", metavar="N", type=numbers.positive, default=1, help="number of cells (default: 1)"
+        )
+        parser.add_argument(
+            "--hosts", metavar="N", type=numbers.positive, help="number of simulated hosts per cell (default: 10)"
         )
         parser.add_argument(
             "--driver",
@@ -57,7 +60,7 @@ class AllInOne(Command):
             "--for",
             dest="seconds",
             metavar="SECONDS",
-            type=_seconds,
+            type=numbers.seconds,
             help="end after this time (default: at SIGINT or SIGTERM)",
         )
         end.add_argument("--check", action="store_true", help="build and delete one instance, print its host, and exit")
@@ -119,17 +122,3 @@ def _wait(asked, seconds, cloud):
         except queue.Empty:
             if cloud.fault is not None:
                 raise cloud.fault from None
-
-
-def _count(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
-
-
-def _seconds(text):
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
-    return value

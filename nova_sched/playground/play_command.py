@@ -7,7 +7,7 @@ from pathlib import Path
 from cliff.command import Command
 
 from nova_sched import weighers
-from nova_sched.playground import workload
+from nova_sched.playground import numbers, workload
 from nova_sched.playground.chains import CHAINS
 from nova_sched.playground.play import Cloud, Player, PlaySettings
 from nova_sched.playground.report import write_all
@@ -39,27 +39,6 @@ exit codes: 0 played, 1 the audit found an over-commitment or a broken group, 2 
 """
 
 
-def share(text):
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
-def rate(text):
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
 def weigher(text):
     name, _, multiplier = text.partition("=")
     try:
@@ -84,16 +63,16 @@ class Play(Command):
         )
         source.add_argument("--requests", metavar="FILE", help="requests in order of arrival")
         source.add_argument("--trace", metavar="FILE", help="arrivals and departures (azure-packing)")
-        source.add_argument("--hosts", type=positive, metavar="N", help="hosts for --trace")
+        source.add_argument("--hosts", type=numbers.positive, metavar="N", help="hosts for --trace")
         source.add_argument(
             "--host-cores",
-            type=positive,
+            type=numbers.positive,
             metavar="N",
             help="cores of a host for --trace (default: those of the largest instance)",
         )
         source.add_argument(
             "--host-ram",
-            type=positive,
+            type=numbers.positive,
             metavar="N",
             help="RAM of a host for --trace (default: that of the largest instance)",
         )
@@ -107,22 +86,26 @@ class Play(Command):
         )
         cloud.add_argument(
             "--cells",
-            type=positive,
+            type=numbers.positive,
             default=1,
             metavar="N",
             help="number of cells to split the hosts over (default: 1)",
         )
-        cloud.add_argument("--schedulers", type=positive, default=1, metavar="N", help="active schedulers (1)")
+        cloud.add_argument("--schedulers", type=numbers.positive, default=1, metavar="N", help="active schedulers (1)")
         cloud.add_argument(
-            "--fail", type=share, default=0.0, metavar="P", help="share of builds that fail, 0 to 1 (default: 0)"
+            "--fail",
+            type=numbers.share,
+            default=0.0,
+            metavar="P",
+            help="share of builds that fail, 0 to 1 (default: 0)",
         )
         cloud.add_argument(
             "--seed", type=int, default=0, metavar="N", help="the seed of all random choices (default: 0)"
         )
-        cloud.add_argument("--rate", type=rate, metavar="N", help="requests per second (default: no limit)")
+        cloud.add_argument("--rate", type=numbers.rate, metavar="N", help="requests per second (default: no limit)")
         cloud.add_argument(
             "--in-flight",
-            type=positive,
+            type=numbers.positive,
             default=32,
             metavar="N",
             help="greatest number of requests in flight (default: 32)",
@@ -144,14 +127,14 @@ class Play(Command):
         )
         policy.add_argument(
             "--host-subset-size",
-            type=positive,
+            type=numbers.positive,
             default=1,
             metavar="N",
             help="draw among this many best hosts (default: 1)",
         )
         policy.add_argument(
             "--max-attempts",
-            type=positive,
+            type=numbers.positive,
             default=3,
             metavar="N",
             help="greatest number of builds per instance, including the first (default: 3)",
@@ -177,7 +160,7 @@ class Play(Command):
             raise errors.UsageError(f"{out} is a file, wanted a directory; name another --out") from None
         except OSError as fault:
             raise errors.UsageError(
-                f"the directory {out} cannot be made ({fault.strerror}); name another --out"
+                f"the directory {out} cannot be created ({fault.strerror}); name another --out"
             ) from None
         settings = PlaySettings(
             log=arguments.log or f"sqlite:///{out}/log.db",

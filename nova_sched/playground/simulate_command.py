@@ -10,6 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 from cliff.command import Command
 
+from nova_sched.playground import numbers
+
 EPILOG = """\
 examples:
   nova-sched simulate --seed 1                    one cloud, a thousand random actions
@@ -26,13 +28,6 @@ exit codes: 0 every invariant held, 1 an invariant did not hold (its seed, step 
 """
 
 
-def positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
 class Simulate(Command):
     """Run whole simulated clouds with random faults, and check the laws at every step."""
 
@@ -42,18 +37,22 @@ class Simulate(Command):
         parser.epilog = EPILOG
         parser.add_argument("--seed", type=int, default=1, metavar="N", help="the first seed (1)")
         parser.add_argument(
-            "--seeds", type=positive, default=1, metavar="N", help="number of seeds, one after the other (default: 1)"
+            "--seeds",
+            type=numbers.positive,
+            default=1,
+            metavar="N",
+            help="number of seeds, one after the other (default: 1)",
         )
         parser.add_argument(
             "--steps",
-            type=positive,
+            type=numbers.positive,
             default=1000,
             metavar="M",
             help="number of actions per cloud: requests, deletions, faults (default: 1000)",
         )
         parser.add_argument(
             "--jobs",
-            type=positive,
+            type=numbers.positive,
             default=os.cpu_count() or 1,
             metavar="N",
             help="number of processes that run seeds in parallel (default: one per core)",

@@ -335,8 +335,8 @@ def keep_newest(store, cell: str, packed: bytes, log) -> bool:
             if other.digest != head.digest:
                 LOG.error(
                     "two states of %s at position %d differ, %s here and %s in the snapshot of another service; "
-                    "compare both with the log (nova-sched snapshot --compare) and start again the service whose "
-                    "state is another",
+                    "compare both with the log (nova-sched snapshot --compare) and restart the service whose "
+                    "state differs from it",
                     cell,
                     head.position,
                     head.digest,

@@ -16,6 +16,9 @@ from rpc_api.contracts.scheduler import VERSION
 
 LOG = logging.getLogger(__name__)
 
+#: What --help says about the service.
+DESCRIPTION = "Choose hosts for instances: answer select_destinations from the logs of all cells."
+
 register = config.register
 
 

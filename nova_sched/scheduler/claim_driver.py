@@ -48,7 +48,8 @@ class ClaimDriver:
         )
 
     def look_for_passed(self, cell) -> None:
-        """Claims that the log has passed without an outcome that we have seen: the state shows whether they hold."""
+        """Settle claims whose outcome we did not see although the log has passed them: the state shows whether they
+        hold."""
         engine = self._engine
         projection = engine.world.projections[cell]
         folded = projection.producers.get(engine.name, NEVER)
@@ -89,8 +90,8 @@ class ClaimDriver:
         return undecided
 
     def log_was_rebased(self, cell, read_before) -> None:
-        """A log was rebased, so it lost all claims. It is not known which of the claims under way come after the rebase
-        and would hold: all are given up, and are released after it. ``read_before`` are claims that were read back
+        """A log was rebased, so it lost all claims before the rebase. We do not know which claims under way come after
+        it, so we give all of them up, and release them after the rebase. ``read_before`` are claims that were read back
         together with the rebase and come before it."""
         # Without the claims that are published from here on: they come after the rebase.
         under_way = self._engine.claims.under_way(cell)
@@ -112,8 +113,8 @@ class ClaimDriver:
             self.happened(claim, Event.TAIL_LOST)
 
     def look_for_missing(self, cell) -> None:
-        """The log of a cell is folded: accepted claims that it lost are claimed again. If the request is not answered
-        yet, its instance is decided again. Otherwise the claim was promised, and is published as it was."""
+        """The log of a cell is folded: look for accepted claims that it lost. If the request of such a claim is not
+        answered yet, its instance is decided again. Otherwise the claim was promised, and is published as it was."""
         engine = self._engine
         consumers, missing, undecided = engine.world.projections[cell].consumers, 0, []
         for claim in engine.claims.in_doubt(cell):

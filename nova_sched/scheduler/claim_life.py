@@ -52,7 +52,7 @@ class Action(enum.Enum):
     NOTHING = "nothing"
     ANSWER = "answer the request, if all its claims are accepted"
     DECIDE = "decide again"
-    DECIDE_AFTER_REFUSAL = "decide again, or fail the request when that has no prospect"
+    DECIDE_AFTER_REFUSAL = "decide again, or fail the request if another attempt cannot help"
     DECIDE_AFTER_LOSS = "decide again the first time, then fail the request"
     COUNT_REFUSAL = "count the refusal"
     COUNT_LOSS = "count the loss"

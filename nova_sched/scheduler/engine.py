@@ -83,7 +83,7 @@ class Engine:
     # --- logs that begin -----------------------------------------------------------------------------------------
 
     def on_begin(self, cell, beginning):
-        """A log is read from its beginning or a snapshot (a Beginning); its earlier state is dropped.
+        """Start reading a log, from its first record or from a snapshot (see Beginning); drop its earlier state.
 
         Raises a NovaSchedError for a snapshot that cannot be used.
         """
@@ -114,8 +114,8 @@ class Engine:
             if beginning.kept is not None:
                 self._emptied[cell] = self.clock.monotonic()
             if self.claims.oldest(cell) is not None or beginning.kept is not None:
-                # Or it comes after a LogRebased, with which the log lost our marks, or the log lost what we published
-                # and what was confirmed: an event that we publish now will show it.
+                # The snapshot may also come after a LogRebased, which removes our marks; or the log lost confirmed
+                # events of ours. An event that we publish now shows that as soon as we read it back.
                 self.publish_policy(cell)
         self._look_how_far(cell)
 
@@ -124,7 +124,7 @@ class Engine:
         return self.world.projections[cell].producers.get(self.name, NEVER)
 
     def _look_how_far(self, cell):
-        """Open a cell if its log is folded up to the position at which it ended when reading started."""
+        """Open a cell if its log is folded up to the position that was its end when we started reading it."""
         if not self.states.folded(cell, self.world.projections[cell]):
             return
         if cell == CELL0:
@@ -145,8 +145,8 @@ class Engine:
         self.states.see(cell, records)
         if table.topology_version != topology:
             self.world.in_flight.count_again()
-        # All at once, before anything is decided: a folded claim must not be counted as in flight, too. A claim of
-        # another producer under the uuid of a claim of ours does not change ours.
+        # All of them before the next decision: a folded claim must not count as in flight too. Another producer may
+        # use the uuid of a claim of ours; that does not change ours.
         read_back = [
             (claim, outcome)
             for outcome in outcomes
@@ -181,7 +181,8 @@ class Engine:
             self.requests.decide_again(instance)
 
     def _end_waits(self, cell, mark=None):
-        """Decide for the instances that waited for our events up to a mark, or for any. They may wait again then."""
+        """Decide for the instances that waited for our events up to a mark (None: for any event). An instance may then
+        wait for another event."""
         for instance in self.anchors.folded(cell, mark):
             self.requests.decide(instance)
 
@@ -205,7 +206,7 @@ class Engine:
             self.publish(*changes)
 
     def on_refused(self, request_id, instance_uuids, reason):
-        """Record why a request fails for which no decision was made."""
+        """Record why a request fails without a decision."""
         self.outbox.post(CELL0, events.RequestRefused(printable(request_id), tuple(instance_uuids), printable(reason)))
 
     def set_policy(self, policy):

@@ -114,7 +114,7 @@ class Requests:
         engine, chosen = self._engine, instance.decision.candidates[0]
         rule = rule_of(engine.world.table, chosen, request, instance.uuid)
         if rule is not None and anchor is not None and chosen.host == anchor[1]:
-            # Not on another host: our claims under way may name a host from which the group was moved.
+            # Only on the anchor's host: our claims under way may still name a host that the group has left.
             rule = rule._replace(limit=anchor[2])
         proposed = claim_of(engine.new_uuid(), instance.uuid, request, chosen, rule)
         instance.placed = all_placed(engine.world, engine.policy, instance, rule, proposed.claim_uuid)

@@ -84,9 +84,9 @@ def unreachable_cells(
     """Closed cells that may have a host for a request that found none: one of the cell's hosts was refused only because
     the cell is closed, the cell's hosts are not known, or there is no other cell for the request.
 
-    ``cells`` are all cells without cell0, ``closed`` those whose logs cannot be read or appended to, ``unknown`` those
-    whose hosts are not known, ``refusals`` the (filter, reason, hosts) of the decision, or of its
-    evidence, which has the text of each reason.
+    ``cells`` are all cells without cell0; the logs of ``closed`` cells cannot be read or appended to; the hosts of
+    ``unknown`` cells are not known. ``refusals`` are the (filter, reason, hosts) of the decision, or of its evidence,
+    which has the text of each reason.
     """
     wanted = {request.target_cell} if request.target_cell else {*cells}
     closed = wanted & {*closed}
@@ -210,8 +210,8 @@ def _pick(
     attempt: int,
     alternates: int,
 ) -> tuple[dict[int, Candidate], Counter[tuple[str, Reason]]]:
-    """The candidates by their index, the chosen one first, and the number of hosts that the close look refused before,
-    by filter and reason."""
+    """The candidates by their index, the chosen one first. Also the number of hosts that were ranked higher and do not
+    fit when looked at closely, by filter and reason."""
     first: dict[int, Candidate] = {}
     unfit: Counter[tuple[str, Reason]] = Counter()
     for index in ranking:

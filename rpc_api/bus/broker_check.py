@@ -44,7 +44,8 @@ def check_broker(url: TransportURL, conf: cfg.ConfigOpts, timeout: float) -> Non
     if not url.hosts:
         raise errors.UsageError("the transport URL names no host; fix transport_url")
     kind = errors.LogUnavailable if passing else errors.LogRefused
-    raise kind(f"the RPC broker cannot be used ({'; '.join(found)}); start it, or fix transport_url")
+    remedy = "start it, or fix transport_url" if passing else "fix transport_url, or the account's rights on the broker"
+    raise kind(f"the RPC broker cannot be used ({'; '.join(found)}); {remedy}")
 
 
 def _log_in(host: str, port: int, user: str | None, password: str | None, vhost: str, timeout: float) -> None:
@@ -62,5 +63,5 @@ def _log_in(host: str, port: int, user: str | None, password: str | None, vhost:
 
 def _text(fault: Exception) -> str:
     if isinstance(fault, amqp.AMQPError):
-        return f"{type(fault).__name__}: {fault.reply_text or fault}"
+        return f"{type(fault).__name__}: {fault.reply_text or fault}".rstrip(".")
     return getattr(fault, "strerror", None) or str(fault) or type(fault).__name__

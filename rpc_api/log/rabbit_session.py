@@ -104,7 +104,7 @@ def _explain(address: RabbitAddress, exc: BaseException) -> tuple[str, str]:
             return text, "the broker is recovering it or a node is down, so try again"
         return (
             f"the stream {address.stream!r} or its exchange does not exist ({text})",
-            "create the log again, or fix the name in its URL",
+            "create the log (nova-sched create-log), or fix the name in its URL",
         )
     if isinstance(exc, amqp.PreconditionFailed) and _NO_REPLICA in text:
         return text, "add one (rabbitmq-streams add_replica), or name nodes that have one in the log URL"

@@ -164,6 +164,12 @@ class SqliteFile:
         """Open another connection to the existing log."""
         self.check_kind()
         if not os.path.exists(self.path):
+            directory = os.path.dirname(self.path)
+            if os.path.isdir(directory) and not os.access(directory, os.X_OK):
+                raise errors.LogRefused(
+                    f"cannot open the log {self.url}: this user has no permission to enter {directory}; "
+                    "give the user that permission, or run the command as another user"
+                )
             raise errors.LogUnavailable(
                 f"cannot open the log {self.url}: there is no file {self.path}; "
                 "create the log first, or fix the log URL"

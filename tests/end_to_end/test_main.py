@@ -54,9 +54,15 @@ WRONG = [
     ("scheduler", (), {"filter_scheduler": {"soft_affinity_weight_multiplier": -1}}, 2, "soft_affinity.*is not valid"),
     ("scheduler", (), {"filter_scheduler": {"image_properties_default_architecture": "x86-64"}}, 2, "x86_64.*x86-64"),
     ("scheduler", ("--colour",), {}, 2, "unrecognized arguments: --colour"),
-    ("scheduler", ("--config-file", "/nowhere.conf"), {}, 2, "/nowhere.conf"),
+    (
+        "scheduler",
+        ("--config-file", "there is no configuration file /nowhere.conf"),
+        {},
+        2,
+        "there is no configuration file /nowhere.conf",
+    ),
     ("conductor", (), {}, 2, "--level is not given, wanted api or cell"),
-    ("conductor", ("--level", "rack"), {}, 2, "argument --level: .*'api', 'cell'.* rack"),
+    ("conductor", ("--level", "rack"), {}, 2, "--level: the value is 'rack', wanted one of 'api', 'cell'"),
     ("conductor", ("--level", "cell"), {}, 2, "--cell is not given"),
     ("conductor", ("--level", "cell", "--cell", "cell7"), {}, 2, "the cell 'cell7' is not enabled, wanted .* cell1"),
     ("conductor", (*API, "--cell", "cell1"), {}, 2, "--cell goes with --level cell"),
@@ -95,11 +101,20 @@ def test_a_wrong_concurrency_mode(tmp_path):
     )
 
 
-@pytest.mark.parametrize("service", ["scheduler", "conductor", "agent"])
+DESCRIPTIONS = {
+    "scheduler": "Choose hosts for instances",
+    "conductor": "Build instances on the chosen hosts",
+    "agent": "Report the resources and instances of this host",
+}
+
+
+@pytest.mark.parametrize("service", DESCRIPTIONS)
 def test_help_is_on_stdout(service):
     done = run(service, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"nova-sched-{service}" in done.stdout and "--config-file" in done.stdout
+    assert DESCRIPTIONS[service] in " ".join(done.stdout.split())
+    assert "Exit codes: 0 ok, 1 " in " ".join(done.stdout.split())
 
 
 def test_a_fault_is_in_the_log_file_too(tmp_path):

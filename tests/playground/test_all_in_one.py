@@ -110,8 +110,8 @@ def test_it_ends_at_a_signal_and_holds_its_directory_until_then(tmp_path, number
     [
         (("--driver", "local", "--hosts", "2"), "--driver local is this one machine"),
         (("--driver", "local", "--cells", "2"), "--driver local is this one machine"),
-        (("--cells", "0"), "0 is less than 1"),
-        (("--for", "-1"), "-1 is not a number of seconds"),
+        (("--cells", "0"), "'0' is not a whole number, 1 or more"),
+        (("--for", "-1"), "'-1' is not a number of seconds"),
         (("--for", "1", "--check"), "not allowed with"),
         (("--state-dir", "/proc/nowhere"), "/proc/nowhere cannot be used"),
     ],

@@ -131,6 +131,10 @@ def _of_play(directory):
         urls = json.loads((directory / "summary.json").read_text())["logs"]
         hidden = [url for url in urls.values() if ":***@" in url]
         named = [(cell, url) for cell, url in sorted(urls.items())]
+    except PermissionError as fault:
+        raise errors.UsageError(
+            f"{directory}/summary.json cannot be read ({fault.strerror}); run the command as a user who may read it"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise errors.UsageError(
             f"{directory} has no summary.json of a play with the URLs of its logs; name another "

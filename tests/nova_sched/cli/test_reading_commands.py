@@ -1,7 +1,13 @@
 """snapshot on the logs of a played cloud, and commands that are wrong."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from nova_sched.cli import create_log
 from nova_sched.cli.main import main
 from nova_sched.replay.decisions.recorded import difference
 from nova_sched.replay.logs.source import Source
@@ -9,6 +15,10 @@ from nova_sched.replay.verify.decisions import replay
 from rpc_api import codec, events
 from rpc_api.log import open_log
 from tests.builders import Voice, record_of, report
+
+DEMO = Path(__file__).parents[3] / "docs/operating/demo.nslog"
+FULL = "the output cannot be written (No space left on device); free space, or write elsewhere"
+RUN = "import sys; from nova_sched.cli.main import replay; sys.exit(replay())"
 
 
 @pytest.mark.parametrize(
@@ -33,6 +43,48 @@ def test_wrong_commands(capsys, command, code, told):
     assert main(command) == code
     said = capsys.readouterr().err
     assert told in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "command, told",
+    [
+        (["replay", "tail", "--from", "1"], "nova-sched-replay tail: {}unrecognized arguments: --from; see {} --help"),
+        (
+            ["replay", "tail", "-n", "few"],
+            "nova-sched-replay tail: {}argument -n/--lines: 'few' is not a whole number, 0 or more; ",
+        ),
+        (
+            ["replay", "explain"],
+            "nova-sched-replay explain: {}the following arguments are required: REQUEST|INSTANCE; ",
+        ),
+        (["replay", "--color", "pink", "tail"], "nova-sched-replay: {}argument --color: invalid choice: 'pink' "),
+        (
+            ["simulate", "--seeds", "a"],
+            "nova-sched simulate: {}argument --seeds: 'a' is not a whole number, 1 or more; ",
+        ),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence(capsys, command, told):
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith(told.format("the command line is wrong: ", "nova-sched-replay tail"))
+
+
+@pytest.mark.parametrize("form", ["pretty", "ndjson"])
+def test_a_full_disk_below_the_output(form):
+    """The commands write more and less than a buffer; both meet the full disk."""
+    for words in ([], ["-n", "1"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-c", RUN, "--log", str(DEMO), "tail", "-o", form, *words],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60,
+            )
+        assert done.returncode == 1
+        assert done.stderr == f"nova-sched-replay: {FULL}\n"
 
 
 @pytest.mark.parametrize(
@@ -110,3 +162,16 @@ def test_evidence_that_is_not_what_comes_out_is_a_difference(played):
     for says, change in changed.items():
         found = difference(one.recorded._replace(evidence=evidence._replace(**change)), one.again)
         assert found.code == "evidence" and says in found.text
+
+
+def test_a_user_without_a_name_creates_a_log(monkeypatch, tmp_path, capsys):
+    """In a container the user may be a number that no file gives a name."""
+    monkeypatch.setattr(create_log.getpass, "getuser", lambda: {}["getpwuid(): uid not found: 12345"])
+    assert main(["create-log", "cell1", f"sqlite:///{tmp_path}/log.db"]) == 0
+    assert main(["replay", "--log", f"sqlite:///{tmp_path}/log.db", "tail"]) == 0
+    assert f"by operator/uid-{os.getuid()}#1" in capsys.readouterr().out
+
+
+def test_a_log_file_that_cannot_be_written(capsys):
+    assert main(["--log-file", "/proc/nowhere.log", "play"]) == 2
+    assert "--log-file /proc/nowhere.log cannot be written (No such file or directory); " in capsys.readouterr().err

@@ -1,5 +1,8 @@
 """Each filter by itself, one row a case: which hosts it refuses, and for what reason."""
 
+import importlib
+import pkgutil
+
 import pytest
 
 from nova_sched import filters
@@ -595,6 +598,14 @@ def test_every_filter_refuses_in_some_row_and_none_in_another():
             f"in no row {', '.join(missing)} {what}: add a row (name, events, facts of the request, reason -> hosts) "
             "to ROWS here or in test_cheap_filters.py"
         )
+
+
+def test_every_filter_of_the_package_is_in_its_list():
+    modules = [f"{filters.__name__}.{module.name}" for module in pkgutil.iter_modules(filters.__path__)]
+    classes = [each for module in modules for each in vars(importlib.import_module(module)).values()]
+    defined = {each.name for each in classes if isinstance(each, type) and issubclass(each, filters.Filter)}
+    missing = sorted(defined - set(NAMED) - {""})
+    assert not missing, f"{', '.join(missing)}: add it to BUILT_IN in nova_sched/filters/__init__.py"
 
 
 def test_a_closed_cell_is_unreachable():

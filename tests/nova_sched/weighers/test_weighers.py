@@ -1,10 +1,13 @@
 """Weighers and their arithmetic, one row a case."""
 
+import importlib
 import math
+import pkgutil
 
 import numpy as np
 import pytest
 
+from nova_sched import weighers
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.policy import DEFAULT_WEIGHERS, Policy
 from nova_sched.selection.weigh import weigh
@@ -415,3 +418,11 @@ def test_large_and_overcommitted_hosts_stay_finite():
     scores, _ = weigh(cloud.table, cloud.table.roots(), request(group(VCPU=1)), cloud.scope(request()), Policy())
     assert all(math.isfinite(score) for score in scores)
     assert scores[0] == scores.max()
+
+
+def test_every_weigher_of_the_package_is_in_its_list():
+    modules = [f"{weighers.__name__}.{module.name}" for module in pkgutil.iter_modules(weighers.__path__)]
+    classes = [each for module in modules for each in vars(importlib.import_module(module)).values()]
+    defined = {each.name for each in classes if isinstance(each, type) and issubclass(each, weighers.Weigher)}
+    missing = sorted(defined - set(BUILT_IN) - {""})
+    assert not missing, f"{', '.join(missing)}: add it to BUILT_IN in nova_sched/weighers/__init__.py"

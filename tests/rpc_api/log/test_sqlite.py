@@ -73,11 +73,23 @@ def _append_until_refused(url, limit_bytes, pipe):
             pipe.send((str(exc), appended, log.bounds().count))
 
 
-def _use_as_nobody(url, pipe):
+def _become_nobody():
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
+
+
+def _read_as_nobody(url, pipe):
+    _become_nobody()
+    try:
+        open_log(url, create=False)
+    except errors.LogUnavailable as exc:
+        pipe.send(str(exc))
+
+
+def _use_as_nobody(url, pipe):
+    _become_nobody()
     try:
         with open_log(url) as log:
             bounds = log.bounds()
@@ -200,6 +212,14 @@ def test_a_directory_that_may_only_be_read(open_to_nobody):
     _, pipe = _start(_use_as_nobody, f"sqlite:///{open_to_nobody}/events.db")
     text = _receive(pipe)
     assert "cannot create the log" in text and f"check that {open_to_nobody} is a directory" in text
+
+
+def test_a_directory_that_may_not_be_entered(open_to_nobody):
+    path = open_to_nobody / "events.db"
+    with open_log(f"sqlite:///{path}"):
+        open_to_nobody.chmod(0o600)
+        _, pipe = _start(_read_as_nobody, f"sqlite:///{path}")
+        assert f"this user has no permission to enter {open_to_nobody}; " in _receive(pipe)
 
 
 def test_positions_survive_the_process(url):
