@@ -78,8 +78,9 @@ class ClaimDriver:
             engine.requests.decide_again(instance)
 
     def forget_accepted(self, cell, event) -> list:
-        """A log lost the claims that it had accepted (``event`` is RECREATED or REBASED). Returns the instances of open
-        requests that have no claim any more, so that they must be decided again."""
+        """A log lost the claims that it had accepted, or perhaps lost them (``event`` is RECREATED, REBASED or
+        REBASE_READ_AGAIN). Returns the instances of open requests that have no claim any more, so that they must be
+        decided again."""
         claims, undecided = self._engine.claims, []
         for claim in self._engine.requests.accepted_claims(cell):
             instance = claim.instance
@@ -109,7 +110,10 @@ class ClaimDriver:
 
     def tail_was_lost(self, cell, before, kept) -> None:
         """The log of a cell lost its records after the position ``kept``; ``before`` is the Projection with them."""
-        for claim in self._engine.claims.held_after(cell, before, kept):
+        claims = self._engine.claims
+        # Of those that were published again, the log may have lost the new record before it was read back.
+        again = [claim for claim in claims.kept(cell) if claim.state is State.RECLAIMED]
+        for claim in dict.fromkeys((*claims.held_after(cell, before, kept), *again)):
             self.happened(claim, Event.TAIL_LOST)
 
     def look_for_missing(self, cell) -> None:

@@ -38,6 +38,7 @@ class Event(enum.Enum):
     CELL_DOWN = "the log of its cell cannot be read or appended to for too long"
     RECREATED = "the log of its cell was recreated"
     REBASED = "the log of its cell was rebased, before or after this claim"
+    REBASE_READ_AGAIN = "the log of its cell is read again, and was rebased, before or after this claim"
     READ_BEFORE_REBASE = "it is read back together with a rebase that comes after it in the log"
     REQUEST_FAILED = "its request is answered with an error"
     REQUEST_ANSWERED = "its request is answered with it"
@@ -130,6 +131,8 @@ TRANSITIONS = {
     (State.ACCEPTED, Event.REFUSED): Step(State.ACCEPTED, Action.NOTHING),
     (State.ACCEPTED, Event.RECREATED): Step(State.FORGOTTEN, Action.DECIDE),
     (State.ACCEPTED, Event.REBASED): Step(State.FORGOTTEN, Action.DECIDE),
+    # The log may hold it: that is known when the log is folded.
+    (State.ACCEPTED, Event.REBASE_READ_AGAIN): Step(State.DOUBTFUL, Action.NOTHING),
     (State.ACCEPTED, Event.REQUEST_FAILED): Step(State.RELEASED, Action.RELEASE),
     (State.ACCEPTED, Event.REQUEST_ANSWERED): Step(State.ANSWERED, Action.NOTHING),
     (State.ACCEPTED, Event.TAIL_LOST): Step(State.DOUBTFUL, Action.NOTHING),
@@ -138,6 +141,8 @@ TRANSITIONS = {
     (State.DOUBTFUL, Event.REFUSED): Step(State.REFUSED, Action.DECIDE_AFTER_REFUSAL),
     (State.DOUBTFUL, Event.RECREATED): Step(State.FORGOTTEN, Action.DECIDE),
     (State.DOUBTFUL, Event.REBASED): Step(State.FORGOTTEN, Action.DECIDE),
+    (State.DOUBTFUL, Event.REBASE_READ_AGAIN): Step(State.DOUBTFUL, Action.NOTHING),
+    (State.DOUBTFUL, Event.READ_BEFORE_REBASE): Step(State.DOUBTFUL, Action.NOTHING),
     (State.DOUBTFUL, Event.REQUEST_FAILED): Step(State.RELEASED, Action.RELEASE),
     (State.DOUBTFUL, Event.REQUEST_ANSWERED): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
     (State.DOUBTFUL, Event.TAIL_LOST): Step(State.DOUBTFUL, Action.NOTHING),
@@ -146,8 +151,8 @@ TRANSITIONS = {
     (State.ANSWERED, Event.ACCEPTED): Step(State.ANSWERED, Action.NOTHING),
     (State.ANSWERED, Event.REFUSED): Step(State.ANSWERED, Action.NOTHING),
     (State.ANSWERED, Event.RECREATED): Step(State.FORGOTTEN, Action.NOTHING),
-    # In a log that is read again it may also come after the rebase.
     (State.ANSWERED, Event.REBASED): Step(State.ANSWERED, Action.NOTHING),
+    (State.ANSWERED, Event.REBASE_READ_AGAIN): Step(State.ANSWERED, Action.NOTHING),
     (State.ANSWERED, Event.READ_BEFORE_REBASE): Step(State.FORGOTTEN, Action.NOTHING),
     (State.ANSWERED, Event.TAIL_LOST): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
     (State.ANSWERED_DOUBTFUL, Event.ACCEPTED): Step(State.ANSWERED, Action.NOTHING),
@@ -155,6 +160,7 @@ TRANSITIONS = {
     # It was promised: it is claimed again if the log does not have it when it is read again.
     (State.ANSWERED_DOUBTFUL, Event.RECREATED): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
     (State.ANSWERED_DOUBTFUL, Event.REBASED): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
+    (State.ANSWERED_DOUBTFUL, Event.REBASE_READ_AGAIN): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
     (State.ANSWERED_DOUBTFUL, Event.READ_BEFORE_REBASE): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
     (State.ANSWERED_DOUBTFUL, Event.TAIL_LOST): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
     (State.ANSWERED_DOUBTFUL, Event.FOUND): Step(State.ANSWERED, Action.NOTHING),
@@ -163,8 +169,9 @@ TRANSITIONS = {
     (State.RECLAIMED, Event.REFUSED): Step(State.REFUSED, Action.REPORT),
     (State.RECLAIMED, Event.RECREATED): Step(State.RECLAIMED, Action.NOTHING),
     (State.RECLAIMED, Event.REBASED): Step(State.RECLAIMED, Action.NOTHING),
+    (State.RECLAIMED, Event.REBASE_READ_AGAIN): Step(State.RECLAIMED, Action.NOTHING),
     (State.RECLAIMED, Event.READ_BEFORE_REBASE): Step(State.FORGOTTEN, Action.NOTHING),
-    # A snapshot may bring it without an outcome.
+    # A snapshot may bring it without an outcome, or the log lost it a second time.
     (State.RECLAIMED, Event.TAIL_LOST): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
 }
 
@@ -172,7 +179,7 @@ IMPOSSIBLE = (
     Impossible(ENDS, tuple(Event), "nothing is known of a claim that has ended"),
     Impossible(
         UNDER_WAY,
-        (Event.REQUEST_ANSWERED, Event.TAIL_LOST, Event.FOUND, Event.MISSING),
+        (Event.REQUEST_ANSWERED, Event.TAIL_LOST, Event.REBASE_READ_AGAIN, Event.FOUND, Event.MISSING),
         "only of a claim that was read back as accepted",
     ),
     Impossible(KEPT, (Event.PASSED, Event.CELL_DOWN), "only of a claim that was not read back"),
@@ -191,7 +198,7 @@ IMPOSSIBLE = (
         (Event.REQUEST_ANSWERED,),
         "a request is answered once",
     ),
-    Impossible((State.ACCEPTED, State.DOUBTFUL), (Event.READ_BEFORE_REBASE,), "the rebase has ended it before"),
+    Impossible((State.ACCEPTED,), (Event.READ_BEFORE_REBASE,), "the rebase has ended it before"),
     Impossible(
         (State.ACCEPTED, State.ANSWERED, State.RECLAIMED),
         (Event.FOUND, Event.MISSING),

@@ -165,7 +165,9 @@ class Engine:
 
     def _rebased(self, cell, position, read_back, aggregates):
         """The log lost everything before a position, ``aggregates`` too."""
-        undecided = self.claim_driver.forget_accepted(cell, Event.REBASED)
+        # In a log that is read again, the accepted claims may also come after the rebase.
+        event = Event.REBASE_READ_AGAIN if self.states.is_behind(cell) else Event.REBASED
+        undecided = self.claim_driver.forget_accepted(cell, event)
         for claim, outcome in read_back:
             if outcome.position > position:
                 self.claim_driver.read_back(claim, outcome)

@@ -177,3 +177,60 @@ def test_a_claim_in_doubt_that_is_refused_when_it_comes_again_is_not_answered(cl
     with pytest.raises(errors.NoHostFound):
         ask.future.result(0)
     assert unfinished(engine) == 0
+
+
+def test_an_answered_claim_that_the_log_lost_twice_is_claimed_again(cloud):
+    """The log loses the record of the second claim, too, before the scheduler has read it."""
+    engine, first = cloud.engine("one"), len(cloud.logs["cell1"])
+    ask = cloud.ask(engine, "vm")
+    cloud.settle()
+    lose_tail(cloud, engine, first)
+    cloud.deliver("one", "cell1")
+    assert [claim.state for claim in engine.claims.kept("cell1")] == [State.RECLAIMED]
+    lose_tail(cloud, engine, first)
+    reported_again(cloud, engine)
+    assert held_of(engine, "vm") == [ask.future.result(0)[0][0].claim_uuid]
+    assert [claim.state for claim in engine.claims.kept("cell1")] == [State.ANSWERED]
+
+
+def ask_in_two_cells(cloud):
+    """A request for two instances, whose claim in cell1 is accepted, and whose claim in cell2 is not read back. Returns
+    (engine, Ask, the instance in cell1)."""
+    cloud.host("b", "cell2", vcpus=2)
+    engine = cloud.engine("one")
+    cloud.append("cell1", "conductor/c", events.LogRebased("cell1", 0))
+    cloud.host("a", "cell1", vcpus=8)
+    cloud.deliver("one", "cell1")
+    ask = cloud.ask(engine, "vm1", "vm2", vcpus=2, group=server_group("anti-affinity"))
+    cloud.deliver("one", "cell1")
+    (accepted,) = [instance for instance in ask.instances if instance.accepted]
+    return engine, ask, accepted
+
+
+@pytest.mark.parametrize("records", [None, 1])
+def test_an_accepted_claim_after_a_rebase_is_kept_if_the_log_is_read_again(cloud, records):
+    """All of the log is read at once, or record by record."""
+    engine, ask, accepted = ask_in_two_cells(cloud)
+    claim = accepted.claim
+    cloud._read["one", "cell1"] = 0
+    engine.on_begin("cell1", Beginning(None, 0, len(cloud.logs["cell1"]) - 1, True, False))
+    for _ in cloud.logs["cell1"]:
+        cloud.deliver("one", "cell1", records)
+    assert accepted.claim is claim and claim.state is State.ACCEPTED
+    cloud.settle()
+    claims = {placed.instance_uuid: placed.claim_uuid for (placed, *_) in ask.future.result(0)}
+    assert claims[accepted.uuid] == claim.uuid
+    assert [entry.claim_uuid for entry in engine.world.projections["cell1"].consumers[accepted.uuid]] == [claim.uuid]
+
+
+def test_an_accepted_claim_is_decided_again_if_a_log_that_is_read_again_was_rebased_meanwhile(cloud):
+    engine, ask, accepted = ask_in_two_cells(cloud)
+    before = accepted.claim
+    cloud.append("cell1", "conductor/c", events.LogRebased("cell1", 0))
+    cloud.host("a", "cell1", vcpus=8)
+    cloud._read["one", "cell1"] = 0
+    engine.on_begin("cell1", Beginning(None, 0, len(cloud.logs["cell1"]) - 1, True, False))
+    cloud.settle()
+    assert before.state is State.FORGOTTEN
+    claims = {placed.instance_uuid: placed.claim_uuid for (placed, *_) in ask.future.result(0)}
+    assert claims[accepted.uuid] != before.uuid and unfinished(engine) == 0
