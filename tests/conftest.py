@@ -7,12 +7,15 @@ concurrency.setup()  # before anything that the tests import brings oslo's libra
 
 import logging
 import os
+import sys
 import uuid
 
 import pytest
 
 from tests.servers import RabbitServer, RedisServer, ServerMissing
 
+#: Characters of captured output that the report of a test keeps.
+OUTPUT_MAX = 200_000
 #: What takes longest for its number of tests goes first, so that test processes side by side end together.
 FIRST = ("tests/simulation/", "tests/playground/", "tests/end_to_end/", "tests/faults/", "tests/against_nova/")
 
@@ -30,6 +33,28 @@ def no_log_handlers_left():
     yield
     for handler in [handler for handler in logging.root.handlers if type(handler).__module__.startswith("oslo_log")]:
         logging.root.removeHandler(handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Shorten captured output: a loop that logs without end must not end the whole run, as its report is too long."""
+    report = yield
+    report.sections = [(name, shortened(text)) for name, text in report.sections]
+    return report
+
+
+def shortened(text: str) -> str:
+    """A text, or its beginning and its end if it has more than ``OUTPUT_MAX`` characters."""
+    if len(text) <= OUTPUT_MAX:
+        return text
+    half = OUTPUT_MAX // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half:,} characters are left out …\n{text[-half:]}"
+
+
+def pytest_runtest_logreport(report):
+    """Name a test as soon as it fails: a run that is ended early shows no summary."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        sys.stderr.write(f"\nfailed: {report.nodeid} ({report.when})\n")
 
 
 def running(server_class):
