@@ -28,9 +28,12 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def no_log_handlers_left():
-    """Remove the handlers that a command added while it ran in the test: their stream ends with the test."""
+def log_as_before():
+    """Take back what a command that ran in the test did to the root logger: its handlers, whose stream ends with the
+    test, and its level, with which all later tests would keep every line of their libraries."""
+    level = logging.root.level
     yield
+    logging.root.setLevel(level)
     for handler in [handler for handler in logging.root.handlers if type(handler).__module__.startswith("oslo_log")]:
         logging.root.removeHandler(handler)
 
