@@ -29,13 +29,14 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def log_as_before():
-    """Take back what a command that ran in the test did to the root logger: its handlers, whose stream ends with the
-    test, and its level, with which all later tests would keep every line of their libraries."""
-    level = logging.root.level
+    """Take back what a command that ran in the test did to the root logger: its handlers (each of them would write a
+    traceback for every later line, as its stream ends with the test), and its level."""
+    before, level = list(logging.root.handlers), logging.root.level
     yield
     logging.root.setLevel(level)
-    for handler in [handler for handler in logging.root.handlers if type(handler).__module__.startswith("oslo_log")]:
-        logging.root.removeHandler(handler)
+    for handler in list(logging.root.handlers):
+        if handler not in before and not type(handler).__module__.startswith("_pytest"):
+            logging.root.removeHandler(handler)
 
 
 @pytest.hookimpl(wrapper=True)

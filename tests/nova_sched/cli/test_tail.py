@@ -118,7 +118,7 @@ def test_ranges_and_conditions(told, capsys, arguments, shown):
         (["3:4", "-f"], 2, "the range has an end", []),
         (["x:y"], 2, "is not a range", []),
         (["--cell", "cell9"], 2, "no log of 'cell9'", []),
-        (["-n", "-1"], 2, "invalid", []),
+        (["-n", "-1"], 2, "is not a whole number", []),
         (["cell9:1:2"], 2, "no log of 'cell9'", []),
         (["--since", "soon"], 2, "is not a time", []),
         (["--from", "1"], 2, "unrecognized", []),
