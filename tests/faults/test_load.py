@@ -78,7 +78,7 @@ def test_an_answer_that_the_log_does_not_bear_out_is_a_loss(site, changes, said)
     "host, ended, said",
     [
         ("h1", False, ""),
-        ("h2", False, "1 lost.*said to be built on h2, and started on .'h1'.*"),
+        ("h2", False, "1 lost.*was reported as built on h2, and started on .'h1'.*"),
         (None, True, ""),
         (None, False, "1 double_bookings.*is started on h2 and runs on h1.*"),
     ],
