@@ -194,9 +194,6 @@ def test_an_endpoint_s_lines_in_whatever_service(lines, bus):
         def note(self, context):
             logging.getLogger("here").warning("noted")
 
-        def fail(self, context):
-            raise KeyError("x")
-
     topic = f"t{uuid_of(str(bus))}"
     server, client = bus.serve(topic, "s", [Endpoint()], "1.0"), bus.client(topic, "1.0")
     for ids in IDS:
