@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from conductor.build import Call, ReadBack
 from conductor.engine import CellEngine
 from conductor.losses import HostLosses
+from nova_sched.process.backlog import Backlog
 from nova_sched.process.cell_log import CellLog
 from nova_sched.process.log_state import READ
 from nova_sched.process.report import log_facts, projection_facts
@@ -34,6 +35,12 @@ READ_BACK_TIMEOUT = 30.0
 WAIT_STEP = 0.25
 #: Seconds to wait for a tick that is under way when the conductor stops.
 TICK_SECONDS = 2.0
+#: The log is far behind after so many seconds without reaching its end. Then it is folded for this share of the time,
+#: so that beats and builds are handled in the other.
+FAR_BEHIND_AFTER = 5.0
+SHARE_FAR_BEHIND = 0.5
+#: Seconds between two warnings about that.
+SAY_AGAIN = 60.0
 
 
 class CellConductor:
@@ -75,6 +82,9 @@ class CellConductor:
         self._current = threading.Event()
         self._started = False
         self._losses = HostLosses(cell)
+        self._backlog = Backlog(FAR_BEHIND_AFTER)
+        #: When the next warning that the log is far behind is due, monotonic.
+        self._warn_at = 0.0
         self._asking = Outage(f"{self.name} cannot ask the agents of hosts for full reports", clock, LOG)
         #: Name of a count -> its value when it was logged last.
         self._logged = {}
@@ -159,6 +169,7 @@ class CellConductor:
 
     def _on_begin(self, beginning):
         self._current.clear()
+        self._backlog.begin()
         try:
             with self._lock, collector_paused():
                 self.engine.on_begin(beginning)
@@ -167,19 +178,30 @@ class CellConductor:
             self._log.refuse_snapshot()
         self._look_how_far()
 
-    def _on_records(self, records):
-        asked = {}
+    def _on_records(self, batch):
+        asked, began = {}, self._clock.monotonic()
         try:
             with self._lock:
-                asked = self.engine.on_records(records)
+                asked = self.engine.on_records(batch.records)
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self._log.begin_anew()
-        self._log.taken()
+        self._look_at_backlog(batch)
+        self._log.taken(self._clock.monotonic() - began, SHARE_FAR_BEHIND if self._backlog.is_far else 1.0)
         self._look_how_far()
         if self._current.is_set():
             self._log.check_heard(self.projection.producers.get(self.name))
         self._ask_to_report(asked)
+
+    def _look_at_backlog(self, batch):
+        now = self._clock.monotonic()
+        if self.engine.is_current:
+            changed = self._backlog.folded(batch.records, batch.at_end, now)
+            if self._backlog.is_far and now >= self._warn_at:
+                self._warn_at = now + SAY_AGAIN
+                LOG.warning("cell %s: %s", self.cell, self._backlog.why())
+            elif changed and not self._backlog.is_far:
+                LOG.warning("cell %s: its log is folded again as fast as it grows", self.cell)
 
     def _ask_to_report(self, asked):
         for host, server in asked.items():

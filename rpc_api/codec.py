@@ -96,13 +96,19 @@ def encode_events(batch: Iterable[Event]) -> list[bytes]:
     return packed
 
 
-def encode_records(epoch: str, packed_events: Sequence[bytes]) -> list[bytes]:
-    """Put packed events, in order, into as few records as their limits allow."""
+def encode_records(
+    epoch: str,
+    packed_events: Sequence[bytes],
+    max_events: int = MAX_EVENTS_A_RECORD,
+    max_bytes: int = MAX_RECORD_BYTES,
+) -> list[bytes]:
+    """Put packed events, in order, into as few records as these limits allow. An event of more than ``max_bytes`` gets
+    a record of its own."""
     records: list[bytes] = []
     batch: list[bytes] = []
     size = 0
     for event in packed_events:
-        if batch and (size + len(event) > MAX_RECORD_BYTES - 1024 or len(batch) == MAX_EVENTS_A_RECORD):
+        if batch and (size + len(event) > max_bytes - 1024 or len(batch) == max_events):
             records.append(_record(epoch, batch))
             batch, size = [], 0
         batch.append(event)
