@@ -97,10 +97,7 @@ def encode_events(batch: Iterable[Event]) -> list[bytes]:
 
 
 def encode_records(
-    epoch: str,
-    packed_events: Sequence[bytes],
-    max_events: int = MAX_EVENTS_A_RECORD,
-    max_bytes: int = MAX_RECORD_BYTES,
+    epoch: str, packed_events: Sequence[bytes], max_events: int = MAX_EVENTS_A_RECORD, max_bytes: int = MAX_RECORD_BYTES
 ) -> list[bytes]:
     """Put packed events, in order, into as few records as these limits allow. An event of more than ``max_bytes`` gets
     a record of its own."""

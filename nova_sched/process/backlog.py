@@ -13,6 +13,9 @@ WINDOW = 10.0
 #: A producer is named if it writes more than this share of all events, and so many times the mean of the others.
 SHARE_MIN = 0.2
 TIMES_MIN = 10
+#: Events per second of one producer that a log which only a tool reads must have, so that the producer is named. A
+#: service folds ten times as many.
+FLOOD_EVENTS_S = 5000
 #: Share of the time that a log that is far behind gets while the service has other work.
 SHARE_FAR_BEHIND = 0.2
 
@@ -34,7 +37,7 @@ class Loudest(NamedTuple):
 
 
 def loudest(counts) -> Loudest | None:
-    """The Loudest of ``counts``, (producer, account) -> number of events; None if no producer is far above its share."""
+    """The Loudest of ``counts``, (producer, account) -> events; None if no producer is far above its share."""
     total = sum(counts.values())
     if not total:
         return None
@@ -43,6 +46,12 @@ def loudest(counts) -> Loudest | None:
     if events <= SHARE_MIN * total or events < TIMES_MIN * mean:
         return None
     return Loudest(producer, account, events, total)
+
+
+def flooding(counts, seconds: float) -> Loudest | None:
+    """The Loudest of the ``counts`` of so many seconds, if it wrote at least FLOOD_EVENTS_S events per second."""
+    found = loudest(counts)
+    return found if found is not None and found.events >= FLOOD_EVENTS_S * seconds else None
 
 
 def count_producers(records) -> Counter:

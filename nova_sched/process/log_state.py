@@ -79,8 +79,8 @@ class LogState:
         return bool(self._down_since) if way is None else way in self._down_since
 
     def fault(self, fault, way: str, now: float) -> float | None:
-        """The log cannot be read, appended to or folded in time, or can be again (``fault`` None). Returns how many seconds it was
-        down if that ends, else None."""
+        """The log cannot be read, appended to or folded in time, or can be again (``fault`` None). Returns how many
+        seconds it was down if that ends, else None."""
         if fault is None:
             since = self._down_since.pop(way, None)
             return None if since is None else now - since

@@ -32,8 +32,8 @@ LONGEST_PAUSE = 5.0
 
 
 class Batch(NamedTuple):
-    """Records of a log as they are handed on: ``records`` are (position, record). ``at_end`` says whether the end of the
-    log was reached before they came; then there may be none."""
+    """Records of a log as they are handed on: ``records`` are (position, record). ``at_end`` says whether the end of
+    the log was reached before they came; then there may be none."""
 
     records: list[tuple[int, codec.DecodedRecord]]
     at_end: bool

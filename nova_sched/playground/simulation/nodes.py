@@ -328,7 +328,9 @@ class AgentNode(Node):
         # It publishes for several hosts, so it has the account of its role.
         self.appender = SimAppender(self.world, self.guard, log, epoch, "compute_agent")
         self.voices = {
-            host: HostVoice(host, driver, Producer(self.appender, f"compute_agent/{host}", self.clock), self.name)
+            host: HostVoice(
+                host, driver, Producer(self.appender, f"compute_agent/{host}", self.clock), self.name, self.clock
+            )
             for host, driver in self.drivers.items()
         }
         for voice in self.voices.values():
