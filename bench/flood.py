@@ -16,33 +16,55 @@ import statistics
 import threading
 import time
 from contextlib import ExitStack
+from itertools import cycle
+
+import msgpack
 
 SECONDS_MAX = 600.0
 AGENT = "flat-out"
-REPORTS_A_RECORD = 500
+#: Reports that are appended together.
+REPORTS = 2000
 
 
 def flooding_process(url, rate, pipe):
-    """Append reports of one host, as fast as possible or ``rate`` in a second; sends how many in how many seconds."""
+    """Append reports of one host, whose inventory changes each time, as fast as possible or ``rate`` in a second; sends
+    how many in how many seconds."""
     from bench.cloud import reported
     from rpc_api import codec
     from rpc_api.feed.epoch import ensure_open
+    from rpc_api.feed.publisher import RECORD_BYTES, RECORD_EVENTS
     from rpc_api.log import open_log
 
+    epoch_ns = time.time_ns()
+    halves = [_halves(reported(AGENT, vcpus=vcpus), epoch_ns) for vcpus in (64, 128)]
     with open_log(url) as log:
-        epoch, number, report = ensure_open(log, "cell2", f"compute_agent/{AGENT}").epoch, 0, reported(AGENT)
+        epoch, number = ensure_open(log, "cell2", f"compute_agent/{AGENT}").epoch, 0
         pipe.send("ready")
         pipe.recv()
-        began, epoch_ns = time.monotonic(), time.time_ns()
+        began = time.monotonic()
         while not pipe.poll():
             made = [
-                codec.make_event(report, f"compute_agent/{AGENT}", epoch_ns, number + index, time.time_ns())
-                for index in range(1, REPORTS_A_RECORD + 1)
+                head + msgpack.packb(sequence) + tail
+                for sequence, (head, tail) in zip(range(number + 1, number + REPORTS + 1), cycle(halves))
             ]
-            log.append(codec.encode_records(epoch, codec.encode_events(made)))
-            number += REPORTS_A_RECORD
+            log.append(codec.encode_records(epoch, made, RECORD_EVENTS, RECORD_BYTES))
+            number += REPORTS
             time.sleep(max(0.0, began + number / rate - time.monotonic()) if rate else 0.0)
         pipe.send((number, time.monotonic() - began))
+
+
+def _halves(report, epoch_ns):
+    """The packed event of a report, before and after its sequence. Only the sequences of the events of a flood differ,
+    and to encode each of them as a whole would take longer than to fold it."""
+    from rpc_api import codec
+
+    event = codec.make_event(report, f"compute_agent/{AGENT}", epoch_ns, 1, epoch_ns)
+    (packed,) = codec.encode_events([event])
+    *head, _, at_ns, fields = event
+    head = packed[:1] + b"".join(map(msgpack.packb, head))
+    tail = msgpack.packb(at_ns) + msgpack.packb(fields, use_bin_type=True)
+    assert packed == head + msgpack.packb(1) + tail
+    return head, tail
 
 
 def scheduler_process(urls, window, pipe):
@@ -156,7 +178,7 @@ def run(urls, arguments) -> dict:
         reports, seconds = flood.recv()
         ended = time.monotonic()
         after = asked(arguments.seconds / 2)
-        while not any("open again" in line for at, line in after[3] if at > began) and time.monotonic() < ended + 300:
+        while not any("open again" in line for at, line in after[3] if at > began) and time.monotonic() < ended + 90:
             time.sleep(1)
             after = (*after[:3], asked(0.0)[3])
         scheduler.send(None)
