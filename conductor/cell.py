@@ -39,8 +39,6 @@ TICK_SECONDS = 2.0
 #: so that beats and builds are handled in the other.
 FAR_BEHIND_AFTER = 5.0
 SHARE_FAR_BEHIND = 0.5
-#: Seconds between two warnings about that.
-SAY_AGAIN = 60.0
 
 
 class CellConductor:
@@ -83,8 +81,6 @@ class CellConductor:
         self._started = False
         self._losses = HostLosses(cell)
         self._backlog = Backlog(FAR_BEHIND_AFTER)
-        #: When the next warning that the log is far behind is due, monotonic.
-        self._warn_at = 0.0
         self._asking = Outage(f"{self.name} cannot ask the agents of hosts for full reports", clock, LOG)
         #: Name of a count -> its value when it was logged last.
         self._logged = {}
@@ -194,14 +190,14 @@ class CellConductor:
         self._ask_to_report(asked)
 
     def _look_at_backlog(self, batch):
+        if not self.engine.is_current:
+            return
         now = self._clock.monotonic()
-        if self.engine.is_current:
-            changed = self._backlog.folded(batch.records, batch.at_end, now)
-            if self._backlog.is_far and now >= self._warn_at:
-                self._warn_at = now + SAY_AGAIN
-                LOG.warning("cell %s: %s", self.cell, self._backlog.why())
-            elif changed and not self._backlog.is_far:
-                LOG.warning("cell %s: its log is folded again as fast as it grows", self.cell)
+        changed = self._backlog.folded(batch.records, batch.at_end, now)
+        if self._backlog.is_warning_due(now):
+            LOG.warning("cell %s: %s", self.cell, self._backlog.why())
+        elif changed and not self._backlog.is_far:
+            LOG.warning("cell %s: its log is folded again as fast as it grows", self.cell)
 
     def _ask_to_report(self, asked):
         for host, server in asked.items():

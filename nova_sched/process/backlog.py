@@ -16,6 +16,8 @@ TIMES_MIN = 10
 #: Events per second of one producer that a log which only a tool reads must have, so that the producer is named. A
 #: service folds ten times as many.
 FLOOD_EVENTS_S = 5000
+#: Seconds between two warnings about a log that is far behind.
+SAY_AGAIN = 60.0
 #: Share of the time that a log that is far behind gets while the service has other work.
 SHARE_FAR_BEHIND = 0.2
 
@@ -77,6 +79,7 @@ class Backlog:
         self.since = None
         self._window_began = None
         self._window, self._window_before = Counter(), Counter()
+        self._say_at = float("-inf")
 
     def folded(self, records, at_end: bool, now: float) -> bool:
         """Records (position, DecodedRecord) were folded; ``at_end``: the end of the log was reached before them (see
@@ -93,6 +96,13 @@ class Backlog:
         self._window.update(count_producers(records))
         self.is_far = now - self.since >= self._after
         return self.is_far != was_far
+
+    def is_warning_due(self, now: float) -> bool:
+        """Whether the log is far behind, and this method did not return True for SAY_AGAIN seconds."""
+        if not self.is_far or now < self._say_at:
+            return False
+        self._say_at = now + SAY_AGAIN
+        return True
 
     def why(self) -> str:
         """What is wrong, and what to do, for a log that is far behind."""

@@ -17,8 +17,6 @@ NEEDED_HEADLESS = 1.0
 #: Seconds to wait for reports of the hosts of a cell whose log lost records: agents beat every 10 s. Until then the
 #: log does not have the instances of the hosts, so new claims may not fit.
 REPORTS_WITHIN = 15.0
-#: Seconds between two warnings about a log that is far behind.
-SAY_AGAIN = 60.0
 
 
 class CellStates:
@@ -32,8 +30,6 @@ class CellStates:
         #: Cell -> LogState, in the order in which they were first expected.
         self._logs = defaultdict(LogState)
         self._backlogs = defaultdict(lambda: Backlog(down_after))
-        #: Cell -> time of the last warning that its log is far behind.
-        self._warned = {}
         #: Cell -> hosts that were known before, of those whose logs lost records, until they are folded again.
         self._lost = {}
         #: Cell -> the MissingReports of its hosts, until they have come after a loss.
@@ -133,8 +129,8 @@ class CellStates:
         # Until it is folded to its end of the start, it is behind for another reason.
         if not log.is_behind and backlog.folded(records, at_end, now):
             if backlog.is_far:
-                self._warned[cell] = now
                 log.fault(backlog.why(), FOLD, backlog.since)
+                backlog.is_warning_due(now)  # the cell is closed with one
             else:
                 self.fault(cell, None, FOLD)
         if cell in self._missing:
@@ -150,8 +146,7 @@ class CellStates:
         """Warn again of the logs that are far behind: another producer may write most of them by now."""
         now = self._clock.monotonic()
         for cell, backlog in self._backlogs.items():
-            if backlog.is_far and now - self._warned[cell] >= SAY_AGAIN:
-                self._warned[cell] = now
+            if backlog.is_warning_due(now):
                 LOG.warning("cell %s is still closed, for %s: %s", cell, spelled(now - backlog.since), backlog.why())
 
     def _look_for_reports(self, cell):

@@ -8,7 +8,8 @@ from concurrent.futures import Future
 import pytest
 from oslo_config import cfg
 
-from conductor.cell import FAR_BEHIND_AFTER, SAY_AGAIN, SHARE_FAR_BEHIND
+from conductor.cell import FAR_BEHIND_AFTER, SHARE_FAR_BEHIND
+from nova_sched.process.backlog import SAY_AGAIN
 from nova_sched.projection.ledger import CLAIMED, RUNNING
 from rpc_api import codec, errors, events, messages
 from rpc_api.bus import LocalBus, MessagingBus

@@ -4,8 +4,7 @@ import logging
 
 import pytest
 
-from nova_sched.process.backlog import SHARE_FAR_BEHIND
-from nova_sched.scheduler.cell_states import SAY_AGAIN
+from nova_sched.process.backlog import SAY_AGAIN, SHARE_FAR_BEHIND
 from nova_sched.scheduler.claim_life import State
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
 from nova_sched.selection.policy import Policy
