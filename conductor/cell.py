@@ -182,22 +182,13 @@ class CellConductor:
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self._log.begin_anew()
-        self._look_at_backlog(batch)
+        if self.engine.is_current:
+            _follow_backlog(self.cell, self._backlog, batch, self._clock.monotonic())
         self._log.taken(self._clock.monotonic() - began, SHARE_FAR_BEHIND if self._backlog.is_far else 1.0)
         self._look_how_far()
         if self._current.is_set():
             self._log.check_heard(self.projection.producers.get(self.name))
         self._ask_to_report(asked)
-
-    def _look_at_backlog(self, batch):
-        if not self.engine.is_current:
-            return
-        now = self._clock.monotonic()
-        changed = self._backlog.folded(batch.records, batch.at_end, now)
-        if self._backlog.is_warning_due(now):
-            LOG.warning("cell %s: %s", self.cell, self._backlog.why())
-        elif changed and not self._backlog.is_far:
-            LOG.warning("cell %s: its log is folded again as fast as it grows", self.cell)
 
     def _ask_to_report(self, asked):
         for host, server in asked.items():
@@ -343,3 +334,12 @@ class CellConductor:
                     if name.startswith("set-aside")
                     else "a host and the log did not agree, and the host was believed",
                 )
+
+
+def _follow_backlog(cell, backlog, batch, now):
+    """A batch of a cell's log was folded: log if the log is far behind, and when it is not any more."""
+    changed = backlog.folded(batch.records, batch.at_end, now)
+    if backlog.is_warning_due(now):
+        LOG.warning("cell %s: %s", cell, backlog.why())
+    elif changed and not backlog.is_far:
+        LOG.warning("cell %s: its log is folded again as fast as it grows", cell)
