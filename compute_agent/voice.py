@@ -98,11 +98,11 @@ class HostVoice:
         if not self.lock.acquire(blocking=False):
             return False
         try:
-            epoch, reported_at = self._reported
-            if epoch == self.producer.epoch and self._clock.monotonic() - reported_at < REPORT_PAUSE:
-                return False
             packed, _, status = self._state()
             if self._said == (packed, status) and not self._asked:
+                return False
+            epoch, reported_at = self._reported
+            if epoch == self.producer.epoch and self._clock.monotonic() - reported_at < REPORT_PAUSE:
                 return False
             self._report()
             return True
