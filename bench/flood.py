@@ -47,7 +47,7 @@ def flooding_process(url, rate, pipe):
                 head + msgpack.packb(sequence) + tail
                 for sequence, (head, tail) in zip(range(number + 1, number + REPORTS + 1), cycle(halves))
             ]
-            log.append(codec.encode_records(epoch, made, RECORD_EVENTS, RECORD_BYTES))
+            log.append(codec.encode_records(epoch, made, 1, RECORD_EVENTS, RECORD_BYTES))
             number += REPORTS
             time.sleep(max(0.0, began + number / rate - time.monotonic()) if rate else 0.0)
         pipe.send((number, time.monotonic() - began))

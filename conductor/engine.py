@@ -13,11 +13,14 @@ from nova_sched.process.log_state import LogState
 from nova_sched.process.missing_reports import MissingReports
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.ledger import CLAIMED
-from nova_sched.projection.projection import Projection
+from nova_sched.projection.projection import AGENT, Projection
 from rpc_api import events
+from rpc_api.codec import Event
 
 #: Claims of deleted instances that are remembered.
 DELETED_KEPT = 1000
+#: Seconds after which an agent that still publishes in the forms of another level is told the log's level again.
+TELL_AGAIN = 60.0
 #: Seconds between two rebases of one log by the same conductor.
 NEVER_AGAIN = float("inf")
 
@@ -54,10 +57,15 @@ class CellEngine:
         self._known_before = None
         #: Uuids of the claims that are being built.
         self.building = set()
-        #: Claim uuid -> function that is called with its outcome (None, or why it was refused) when it was folded.
+        #: Claim uuid -> function that is called with its outcome (None, or the Reason why it was refused) when it was
+        #: folded.
         self.settled = {}
         #: (position, function): called when the log is folded to the position.
         self.waiting = []
+        #: Servers of agents that publish in the forms of another level than the log's, and must be told its level.
+        self._other_level = set()
+        #: Server of an agent -> ((epoch, level) that it was told, when).
+        self._told = {}
         self._builds = set()
         #: Uuids of claims whose instances were deleted, oldest first (a dictionary for its order):
         #: their release may not be folded yet when the build begins.
@@ -81,6 +89,7 @@ class CellEngine:
         elif self._wants_reports and self._known_before is None:
             self.missing_reports.count_after(beginning.catch_up)
         self.log_state.expect()
+        self._other_level.clear()
         self.projection = Projection(self.cell, whole=False)
         self.projection = projection_of(self.cell, beginning, accounts_required=bool(self.account_rule.wanted))
         self.log_state.begin(beginning)
@@ -95,20 +104,50 @@ class CellEngine:
     def on_records(self, records) -> dict:
         """Fold records of the log. Returns the hosts whose agents must report in full, and the servers of these
         agents."""
+        before = self.projection.level
         outcomes, noted = self.projection.fold(records)
         self.log_state.folded(self.projection)
+        self._look_for_other_level(before, records)
         self.missing_reports.see(records)
         for outcome in outcomes:
             # A claim of another producer may have the uuid of ours.
             settle = self.settled.pop(outcome.claim_uuid, None) if outcome.producer == self.name else None
             if settle is not None:
-                settle(None if outcome.reason is None else str(outcome.reason))
+                settle(outcome.reason)
         for waiting in [waiting for waiting in self.waiting if waiting[0] <= self.projection.position]:
             self.waiting.remove(waiting)
             waiting[1]()
         if any(note.kind == "rebased" for note in noted):
             self.account_rule.begin()
         return {note.host: self.server_of(note.host) for note in noted if note.resync and note.host}
+
+    def _look_for_other_level(self, before, records):
+        """Note the agents that do not know the level of the log: after a pin all of them, later those whose records
+        have another level."""
+        level, hosts = self.projection.level, self.projection.hosts
+        if level != before:
+            self._other_level.update(host.server for host in hosts.values())
+            return
+        for _, record in records:
+            if record.level != level:
+                names = {event.producer.partition("/") for event in record.events if isinstance(event, Event)}
+                self._other_level.update(
+                    hosts[name].server for role, _, name in names if role == AGENT and name in hosts
+                )
+
+    def agents_to_tell(self, now: float) -> list:
+        """Servers of the agents that must be told the level of the log now, each at most once in TELL_AGAIN."""
+        if not self.is_current:
+            return []
+        log, servers = (self.projection.epoch, self.projection.level), sorted(self._other_level)
+        self._other_level.clear()
+        due = [
+            server
+            for server in servers
+            if self._told.get(server, (None, 0.0))[0] != log or now - self._told[server][1] >= TELL_AGAIN
+        ]
+        self._told.update((server, (log, now)) for server in due)
+        return due
 
     def hosts_to_ask(self) -> dict:
         """Hosts whose agents must report in full at once because their log lost records, and the servers of these
@@ -167,12 +206,16 @@ class CellEngine:
         """The steps of building an instance (a BuildRequest): see :mod:`conductor.build`."""
         return build.steps(self, request)
 
-    def on_beat(self, hosts, epoch: str, now: float) -> list:
-        """Hosts are alive at ``now`` (monotonic), and report in the log's incarnation ``epoch``. Returns those that
-        must report in full: the log does not know them, may have lost their reports, or use another incarnation."""
+    def on_beat(self, server: str, hosts, epoch: str, now: float) -> list:
+        """Hosts of the agent that answers at ``server`` are alive at ``now`` (monotonic), and report in the log's
+        incarnation ``epoch``. Returns those that must report in full: the log does not know them, may have lost their
+        reports, or use another incarnation."""
         self.monitor.heard(hosts, now)
         if not self.is_current:
             return []
+        if any(host not in self.projection.hosts for host in hosts):
+            # Its reports may be in the forms of a level that this log does not have.
+            self._other_level.add(server)
         missing = self.missing_reports.hosts
         return [
             host
@@ -183,6 +226,8 @@ class CellEngine:
     def on_tick(self, now: float, readable: bool = True) -> None:
         """Publish which hosts are lost or seen again, and which claims were not built in time; rebase a headless log.
         While the log is not ``readable``, beats may not come either, so nothing is published about hosts."""
+        if self.projection.is_too_new:
+            return
         if self.log_state.is_rebase_due(now, 0.0, NEVER_AGAIN):
             self.publish(events.LogRebased(self.cell, self.log_state.first, bool(self.account_rule.wanted)))
             self.log_state.rebase_asked(now)

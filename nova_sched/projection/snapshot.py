@@ -26,11 +26,14 @@ from rpc_api import errors, events
 from rpc_api.digest import MASK, inventory_digest
 from rpc_api.events import HostNUMACell, PCIPool
 from rpc_api.events.schema import thaw_fields
+from rpc_api.levels import LEVEL
 from rpc_api.packing import unpack
 from rpc_api.proof import Proof, Trail
 
 MAGIC = "nova_sched snapshot"
 FORMAT = 4
+#: The format rises with the level of the log: a version that does not know the level must not load the state.
+FORMATS = {FORMAT + level - 1: level for level in range(1, LEVEL + 1)}
 _MAX_HEAD_BYTES = 4096
 #: Types of the fields after magic and format; a log that was never opened has no epoch.
 _HEAD_TYPES = ((str, str, int, str, str), (str, type(None), int, str, str))
@@ -45,7 +48,8 @@ Devices = tuple[tuple[HostNUMACell, ...], tuple[PCIPool, ...]]
 
 class Head(NamedTuple):
     """The source of a snapshot: the log (``cell``, ``epoch``), the last record folded, the digest of the state, and the
-    ``proof`` that it is of this log (see :mod:`rpc_api.proof`; () from a version without proofs)."""
+    ``proof`` that it is of this log (see :mod:`rpc_api.proof`; () from a version without proofs), and the log's
+    ``level`` there."""
 
     cell: str
     #: None for a log that was never opened.
@@ -53,11 +57,14 @@ class Head(NamedTuple):
     position: int
     digest: str
     proof: Proof = ()
+    level: int = 1
 
 
 def dump(projection: Projection) -> bytes:
     """Pack the state of a projection; LogGap if it is not known, because records before the start of its log were
-    removed."""
+    removed, and UnknownSchema if its log is pinned to a level that this version does not know."""
+    if projection.is_too_new:
+        raise projection.unknown_level()
     if not projection.whole:
         raise errors.LogGap(
             f"the state of {projection.cell} is not known: records were removed in front of its log; "
@@ -92,7 +99,7 @@ def dump(projection: Projection) -> bytes:
     )
     head = Head(projection.cell, projection.epoch, projection.position, state_digest(projection))
     body = state + _packed_proof(projection.trail.proof())
-    packed: bytes = msgpack.packb((MAGIC, FORMAT, *head[:4], _checksum(head, body)))
+    packed: bytes = msgpack.packb((MAGIC, FORMAT + projection.level - 1, *head[:4], _checksum(head, body)))
     return packed + body
 
 
@@ -152,17 +159,25 @@ def _split(packed: bytes) -> tuple[tuple[Any, ...], bytes]:
         head = None
     if type(head) is not tuple or len(head) < 2 or head[0] != MAGIC:
         raise errors.UnknownSchema("these bytes are not a snapshot of nova_sched; name another file or key")
-    if head[1] != FORMAT or tuple(map(type, head[2:])) not in _HEAD_TYPES:
+    if head[1] not in FORMATS or tuple(map(type, head[2:])) not in _HEAD_TYPES:
         raise errors.UnknownSchema(
             f"the snapshot has format {head[1]!r:.40}, or a head of another form, this process "
-            f"knows {FORMAT}; upgrade nova_sched, or remove the snapshot and fold the log"
+            f"knows {', '.join(map(str, FORMATS))}; upgrade nova_sched, or remove the snapshot and fold the log"
         )
     return head, packed[unpacker.tell() :]
 
 
 def _head(parts: tuple[Any, ...], body: bytes) -> Head:
     cell, epoch, position, digest = parts[2:6]
-    return Head(cell, epoch, position, digest, _proof_of(body, position))
+    return Head(cell, epoch, position, digest, _proof_of(body, position), FORMATS[parts[1]])
+
+
+def level_of(packed: bytes) -> int:
+    """The level of the log of a snapshot; 1 for bytes that are not a snapshot that this version knows."""
+    try:
+        return head_of(packed).level
+    except errors.UnknownSchema:
+        return 1
 
 
 def head_of(packed: bytes) -> Head:
@@ -191,6 +206,7 @@ def load(packed: bytes, table: HostTable | None = None) -> Projection:
     projection = Projection(head.cell, table)
     projection.epoch, projection.position = head.epoch, head.position
     projection.trail = Trail(head.proof or (None if head.position >= 0 else ()))
+    projection.use_level(head.level)
     try:
         _load_state(projection, *_unpacked(_split(packed)[1]))
         if state_digest(projection) != head.digest:

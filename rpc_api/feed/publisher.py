@@ -38,7 +38,8 @@ class Appender:
         self.epoch = epoch
         self.name = name
         self._changed = threading.Condition()
-        self._waiting: list[bytes] = []
+        #: Packed events in their order, in runs of one level. An event keeps the level with which it was queued.
+        self._waiting: list[tuple[int, list[bytes]]] = []
         self._queued = 0
         self._durable = 0
         self._closed = False
@@ -47,21 +48,24 @@ class Appender:
         self._thread = concurrency.vital_thread(self._run, f"append {name}")
         self._thread.start()
 
-    def queue(self, pack_events: Callable[[], list[bytes]]) -> int:
-        """Queue the packed events that ``pack_events()`` returns, in the order of the calls; returns a ticket.
+    def queue(self, pack_events: Callable[[], list[bytes]], level: int = 1) -> int:
+        """Queue the packed events that ``pack_events()`` returns, in the order of the calls, for records of a level;
+        returns a ticket.
 
         Raises LogClosed when the appender is closed, LogUnavailable when more than ``MAX_WAITING`` events wait.
         """
         with self._changed:
             if self._closed:
                 raise errors.LogClosed(f"cannot append to {self.log.url}: this service is stopping")
-            if len(self._waiting) >= MAX_WAITING:
+            waiting = sum(len(packed) for _, packed in self._waiting)
+            if waiting >= MAX_WAITING:
                 raise errors.LogUnavailable(
-                    f"{len(self._waiting)} events wait for {self.log.url}, wanted less than {MAX_WAITING}; "
-                    "see to the log's broker"
+                    f"{waiting} events wait for {self.log.url}, wanted less than {MAX_WAITING}; see to the log's broker"
                 )
             packed = pack_events()
-            self._waiting.extend(packed)
+            if not self._waiting or self._waiting[-1][0] != level:
+                self._waiting.append((level, []))
+            self._waiting[-1][1].extend(packed)
             self._queued += len(packed)
             self._changed.notify_all()
             return self._queued
@@ -120,7 +124,7 @@ class Appender:
                 self._durable = last
                 self._changed.notify_all()
 
-    def _append(self, batch: list[bytes]) -> bool:
+    def _append(self, batch: list[tuple[int, list[bytes]]]) -> bool:
         pause = FIRST_PAUSE
         while True:
             with self._changed:
@@ -129,7 +133,13 @@ class Appender:
                     return False
                 log, epoch = self.log, self.epoch
             try:
-                log.append(codec.encode_records(epoch, batch, RECORD_EVENTS, RECORD_BYTES))
+                log.append(
+                    [
+                        record
+                        for level, run in batch
+                        for record in codec.encode_records(epoch, run, level, RECORD_EVENTS, RECORD_BYTES)
+                    ]
+                )
                 self._outage.over(f"{self.name} can append to {self.log.url} again")
                 self._fault = None
                 return True
@@ -161,6 +171,8 @@ class Producer:
         self.epoch = epoch or clock.now_ns()
         #: Sequence of the last event that was published.
         self.sequence = 0
+        #: The level of the log as far as the owner knows: events are published in its forms (:mod:`rpc_api.levels`).
+        self.level = 1
         self._clock = clock
 
     def begin_anew(self, after: int = 0) -> None:
@@ -174,7 +186,7 @@ class Producer:
 
         Raises TooLarge for one over the codec's limit (then none is queued), LogClosed and LogUnavailable.
         """
-        return self.appender.queue(lambda: self._packed(data))
+        return self.appender.queue(lambda: self._packed(data), self.level)
 
     def wait(self, ticket: int, timeout: float | None = None) -> bool:
         """Wait until all events up to a ticket are durable; False if they are not in time."""
@@ -182,9 +194,10 @@ class Producer:
 
     def _packed(self, data: tuple[FrozenRecord, ...]) -> list[bytes]:
         at_ns = self._clock.now_ns()
-        packed = codec.encode_events(
+        made = (
             codec.make_event(record, self.name, self.epoch, self.sequence + number, at_ns)
             for number, record in enumerate(data, 1)
         )
+        packed = codec.encode_events(made, self.level)
         self.sequence += len(packed)
         return packed

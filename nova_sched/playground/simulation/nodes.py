@@ -122,6 +122,7 @@ class SchedulerNode(Node):
 
     def _publish(self, cell, *data):
         producer = self.logs[cell].producer
+        producer.level = self.engine.world.projections[cell].level
         producer.publish(*data)
         return producer.epoch, producer.sequence
 
@@ -187,12 +188,7 @@ class ConductorNode(Node):
 
     def begin(self):
         self.engine = CellEngine(
-            self.cell,
-            self.name,
-            lambda *data: self.log.producer.publish(*data),
-            SERVICE_DOWN,
-            CLAIM_TTL,
-            self.cloud.require_accounts,
+            self.cell, self.name, self._publish, SERVICE_DOWN, CLAIM_TTL, self.cloud.require_accounts
         )
         self._silent = True
         self.log = SimCellLog(
@@ -207,8 +203,18 @@ class ConductorNode(Node):
             lambda gap: None,
         )
         self.log.start()
-        self.every(TICK, lambda: self.engine.on_tick(self.world.now))
+        self.every(TICK, self._tick)
         self.every(SNAPSHOT, self._snapshot)
+
+    def _tick(self):
+        self.engine.on_tick(self.world.now)
+        for server in self.engine.agents_to_tell(self.world.now):
+            projection = self.engine.projection
+            self.world.send(self.cloud.call, server, "use_level", self.cell, projection.epoch, projection.level)
+
+    def _publish(self, *data):
+        self.log.producer.level = self.engine.projection.level
+        return self.log.producer.publish(*data)
 
     def _on_begin(self, beginning):
         self._silent = True
@@ -249,7 +255,7 @@ class ConductorNode(Node):
             getattr(self, method)(*arguments)
 
     def beat(self, server, hosts, epoch):
-        for host in self.engine.on_beat(hosts, epoch, self.world.now):
+        for host in self.engine.on_beat(server, hosts, epoch, self.world.now):
             self._ask_to_report(host, server)
 
     def delete(self, host, instance_uuid):
@@ -364,6 +370,7 @@ class AgentNode(Node):
     def _begin_anew(self):
         for voice in self.voices.values():
             voice.producer.begin_anew()
+            voice.use_level(1)
 
     def lose_instances(self):
         """Reboot the machine: its instances are gone."""
@@ -400,6 +407,11 @@ class AgentNode(Node):
 
     def delete(self, host, instance_uuid, claim_uuids):
         self.voices[host].delete(instance_uuid, claim_uuids)
+
+    def use_level(self, cell, epoch, level):
+        if epoch == self.appender.epoch:
+            for voice in self.voices.values():
+                voice.use_level(level)
 
     def report(self, host, epoch, after):
         voice, before = self.voices[host], self.appender.epoch
