@@ -81,6 +81,9 @@ class Node(abc.ABC):
     def partition(self, seconds):
         """Stop reading for a while."""
 
+    def lag(self, seconds):
+        """Read one record after the other for a while, as if the log grew faster than it is folded."""
+
 
 class SchedulerNode(Node):
     """A scheduler: an Engine over the logs of all cells and of cell0."""
@@ -112,7 +115,7 @@ class SchedulerNode(Node):
                 self.clock,
                 cloud.store,
                 lambda beginning, cell=cell: self._on_begin(cell, beginning),
-                lambda records, cell=cell: self._on_records(cell, records),
+                lambda records, at_end, cell=cell: self._on_records(cell, records, at_end),
                 lambda gap, cell=cell: self.engine.on_fault(cell, gap),
             )
         for log in self.logs.values():
@@ -132,9 +135,9 @@ class SchedulerNode(Node):
         self.engine.on_fault(cell, None)
         self._learn_to_speak(cell)
 
-    def _on_records(self, cell, records):
+    def _on_records(self, cell, records, at_end):
         for part in self.cloud.checks.parts(cell, records):
-            self.engine.on_records(cell, part)
+            self.engine.on_records(cell, part, at_end)
             self._learn_to_speak(cell)
             self.cloud.checks.folded(self.name, cell, self.engine.world.projections[cell])
 
@@ -157,6 +160,9 @@ class SchedulerNode(Node):
 
     def partition(self, seconds):
         self.logs[self.world.chance.choice(sorted(self.logs))].partition(seconds)
+
+    def lag(self, seconds):
+        self.logs[self.world.chance.choice(sorted(self.logs))].lag(seconds)
 
     def select(self, request, instance_uuids, alternates, reply):
         """``select_destinations``: ``reply(selections or None)``."""
@@ -228,7 +234,7 @@ class ConductorNode(Node):
         for host, server in self.engine.hosts_to_ask().items():
             self._ask_to_report(host, server)
 
-    def _on_records(self, records):
+    def _on_records(self, records, at_end):
         for part in self.cloud.checks.parts(self.cell, records):
             asked = self.engine.on_records(part)
             self._learn_to_speak()
@@ -248,6 +254,9 @@ class ConductorNode(Node):
 
     def partition(self, seconds):
         self.log.partition(seconds)
+
+    def lag(self, seconds):
+        self.log.lag(seconds)
 
     def hear(self, method, *arguments):
         """Return a function that sends a message to the process that has this name at its arrival."""
