@@ -193,6 +193,15 @@ class Engine:
         """Decide a request and publish its claims."""
         self.requests.add(ask)
 
+    def on_not_delivered(self, claims):
+        """The answer with some claims, (cell, claim uuid), was not delivered because its caller is gone: release them.
+        A claim that was started meanwhile is not released by the fold."""
+        self.counts["answers_not_delivered"] += 1
+        for cell, claim_uuid in claims:
+            claim = self.claims.answered(cell, claim_uuid)
+            if claim is not None:
+                self.claim_driver.happened(claim, Event.NOT_DELIVERED)
+
     def on_aggregate(self, aggregate):
         """Append an AggregateUpdated to cell0's log, unless the log has the aggregate in this form."""
         self.aggregates.update(aggregate)
