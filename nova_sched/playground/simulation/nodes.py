@@ -184,6 +184,10 @@ class SchedulerNode(Node):
         ask.future.add_done_callback(self.guard(answered))
         self.engine.on_ask(ask)
 
+    def not_delivered(self, selections):
+        """The caller of an answer is gone."""
+        self.engine.on_not_delivered([(chosen[0].cell, chosen[0].claim_uuid) for chosen in selections])
+
 
 class ConductorNode(Node):
     """The conductor of a cell: a CellEngine, whose builds are driven by messages."""
