@@ -69,6 +69,8 @@ def _check_amounts(table, host, tree):
     for entry in host.entries.values():
         for provider_uuid, resource_class, amount in entry.allocations:
             used[provider_uuid, resource_class] += amount
+    known = {(provider.uuid, own.resource_class) for provider in tree.providers for own in provider.inventories}
+    assert host.strays == {key: amount for key, amount in used.items() if key not in known and amount}
     base, scaled, taken = Counter(), Counter(), Counter()
     for provider in tree.providers:
         row = host.rows[provider.uuid]

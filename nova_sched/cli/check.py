@@ -14,6 +14,7 @@ EPILOG = """\
 state: ok; note (not a fault, or one without effect: a duplicate event, positions that a stream leaves out); ended
   (there was a fault and it is over: a later event repaired it, or it did not happen again within --silent);
   wrong (the fault lasts); gap (a part of the log is missing, so its effects are not known)
+stray-use: what instances use of providers or resource classes that their hosts do not report
 hosts: how many are up, disabled, forced down and lost
 silent: agents that published nothing for longer than --silent
 reader: the position up to which a scheduler knew the log at its last decision, and the time between the oldest event
@@ -132,7 +133,7 @@ def _of_log(check):
     )
     if check.rebased:
         yield row("rebased", NOTE, check.rebased, "the log starts again from here: earlier records do not count")
-    told = (checking.SET_ASIDE, checking.GAPS, checking.STALE, checking.CLOCKS, checking.LOST)
+    told = (checking.SET_ASIDE, checking.GAPS, checking.STALE, checking.CLOCKS, checking.LOST, checking.STRAYS)
     for kind in sorted(kind for kind in check.incidents if kind not in told):
         yield _incidents(
             check,
@@ -147,6 +148,7 @@ def _of_log(check):
             check.contradictions,
             "instances that several hosts report: see nova-sched-replay instances",
         )
+    yield _of_strays(check)
     yield _of_hosts(check)
 
 
@@ -170,6 +172,19 @@ def _incidents(check, kind, text, more="", none="none"):
         last_ns = max((incident.last_ns for incident in every.values() if incident.last_ns is not None), default=None)
         found = f"over, the last at {stamp(last_ns)}: {found}"
     return (check.cell, kind, WRONG if lasting else ENDED, sum(incident.count for incident in shown.values()), found)
+
+
+def _of_strays(check):
+    """The row of use of providers and classes that the hosts do not report."""
+    strays, noted = check.strays, check.incidents.get(checking.STRAYS, {})
+    if strays:
+        found = _named(dict.fromkeys(strays, 0), lambda host: f"{host} has {strays[host]}, which it does not report")
+        return check.cell, checking.STRAYS, WRONG, len(strays), found
+    if noted:
+        last_ns = max(incident.last_ns for incident in noted.values())
+        found = _named({host: incident.count for host, incident in noted.items()}, str)
+        return check.cell, checking.STRAYS, ENDED, len(noted), f"over, the last at {stamp(last_ns)}: {found}"
+    return check.cell, checking.STRAYS, OK, 0, "none"
 
 
 def _of_hosts(check):

@@ -283,6 +283,11 @@ def _lines(details, fold):
                 ("position",),
             )
         )
+    if details["stray_use"]:
+        yield "use that the host does not report:"
+        heads = ("provider", "resource_class", "amount")
+        rows = [tuple(stray[head] for head in heads) for stray in details["stray_use"]]
+        yield from (f"  {line}" for line in aligned(heads, rows, ("amount",)))
     if details["tracked_only"]:
         yield (f"{len(details['tracked_only'])} more that nova-compute reports: {', '.join(details['tracked_only'])}")
 

@@ -18,6 +18,7 @@ from nova_sched.projection.provider_columns import sum_tree
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
+from nova_sched.projection.use import note_strays
 from rpc_api import errors, events
 from rpc_api.codec import MAX_NAME, Event, SetAside
 from rpc_api.digest import inventory_digest
@@ -77,6 +78,7 @@ def host_reported(
         inventories.write_status(projection.table, host)
     if consumers is not None:
         reconcile(projection, host, consumers, position, noted)
+    note_strays(host, position, noted)
     projection.table.touched.touch(host.root)
     return None
 

@@ -22,6 +22,7 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.provider_columns import set_metrics
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.table_rows import Rows, taken_out
+from nova_sched.projection.use import find_strays
 from rpc_api import errors, events
 from rpc_api.digest import MASK, inventory_digest
 from rpc_api.events import HostNUMACell, PCIPool
@@ -262,6 +263,7 @@ def _load_state(
             projection.consumers[entry.consumer_uuid] = (*others, entry)
             if entry.rule is not None:
                 projection.groups.add(entry)
+            find_strays(projection.table, host, entry.allocations)
     for host, (cells, pools) in devices:
         projection.table.set_devices(host.root, HostDevices(projection.table.capacity_of(cells, pools)))
         count_devices(projection.table, host)

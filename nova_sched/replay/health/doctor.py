@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from nova_sched.process.snapshot_store import check_fits
 from nova_sched.projection import snapshot
+from nova_sched.projection.use import strays_text
 from nova_sched.replay.health.heard import IDLE, ago, heard_of, told
 from nova_sched.replay.health.intervals import Intervals
 from nova_sched.replay.logs.ends import LastHeard
@@ -94,8 +95,10 @@ def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state
     heard = None
     if state is not None:
         try:
-            heard = heard_of(state(), log, at_ns, intervals.silent_ns)
+            projection = state()
+            heard = heard_of(projection, log, at_ns, intervals.silent_ns)
             yield from _of_hosts(cell, heard, intervals)
+            yield from _of_strays(cell, projection)
         except errors.LogGap as gap:
             yield Finding(
                 cell, "hosts", WARN, f"the hosts are not known: {gap}", "name a snapshot store with --snapshots"
@@ -241,6 +244,20 @@ def _of_hosts(cell, heard, intervals):
         else:
             yield Finding(cell, "agents", OK, f"{heard.agents} agents heard within {limit}")
     yield Finding(cell, "services", OK, f"last heard: {told(heard.services, heard.at_ns)}; {IDLE}")
+
+
+def _of_strays(cell, projection):
+    strays = [f"{host.name} has {strays_text(host)}" for host in projection.hosts.values() if host.strays]
+    if strays:
+        yield Finding(
+            cell,
+            "stray use",
+            WARN,
+            f"instances on {len(strays)} hosts use providers or resource classes that the hosts do not report: "
+            f"{_some(strays)}",
+            "check whether these hosts got another name, other CPU sets or other devices; change that back, or move "
+            "the instances",
+        )
 
 
 def _some(names):

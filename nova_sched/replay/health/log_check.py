@@ -8,6 +8,7 @@ certain time: see :class:`~nova_sched.replay.health.intervals.Intervals`.
 from typing import NamedTuple
 
 from nova_sched.projection.projection import AGENT, Projection
+from nova_sched.projection.use import strays_text
 from nova_sched.replay.health.intervals import Intervals
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.moments import SECOND_NS, next_time
@@ -21,6 +22,8 @@ from rpc_api.feed.epoch import opening_of
 BACKWARDS_NS = SECOND_NS
 #: Kinds of faults, in addition to those that the fold notes.
 SET_ASIDE, GAPS, STALE, CLOCKS, LOST = "set aside", "sequence gaps", "stale epochs", "clocks", "hosts"
+#: The kind of the note about use that its host does not report. It lasts while the host has such use.
+STRAYS = "stray-use"
 #: Kinds that last until the host reports, or confirms the state of the log.
 _UNTIL_REPORT = ("digest-mismatch", "unknown-host", "not-moved")
 
@@ -111,6 +114,8 @@ class LogCheck:
         self.host_counts, self.hosts, self.lost = {}, (), ()
         #: Instances that several hosts report at the end of the log.
         self.contradictions = 0
+        #: At the end of the log: host -> use of providers and classes that it does not report, in words.
+        self.strays = {}
         #: Time of the last event that could be read.
         self._now_ns = None
         #: Last DecisionMade of each scheduler: producer -> (time, evidence).
@@ -170,6 +175,7 @@ class LogCheck:
         self.host_counts, self.hosts = counts_of(hosts), frozenset(projection.hosts)
         self.lost = frozenset(host.name for host in hosts if host.lost)
         self.contradictions = sum(len(entries) > 1 for entries in projection.consumers.values())
+        self.strays = {host.name: strays_text(host) for host in hosts if host.strays}
 
     def _take(self, said, noted, projection):
         """Add the results of folding a record."""

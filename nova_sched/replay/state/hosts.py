@@ -198,6 +198,10 @@ def details_of(world, cell: str, host, times) -> dict:
             _instance(entry, times)
             for entry in sorted(host.entries.values(), key=lambda entry: (entry.position, entry.consumer_uuid))
         ],
+        "stray_use": [
+            {"provider": uuid, "resource_class": name, "amount": amount}
+            for (uuid, name), amount in sorted(host.strays.items())
+        ],
         "tracked_only": sorted(
             projection.tracked.of(host.name).keys() - {entry.instance_uuid for entry in host.entries.values()}
         ),

@@ -134,7 +134,7 @@ class Machine(RuleBasedStateMachine):
     @rule(host=HOSTS, name=INSTANCES, wanted=uses())
     def start(self, host, name, wanted):
         noted = self.model.started(host, name, on(host, wanted))
-        self.said(builders.started(name, host, *allocations(on(host, wanted))), noted and {noted})
+        self.said(builders.started(name, host, *allocations(on(host, wanted))), noted)
 
     @rule(host=HOSTS, name=INSTANCES)
     def delete(self, host, name):
