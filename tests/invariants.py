@@ -20,7 +20,7 @@ def check(projection) -> None:
         assert host.name == name
         tree = events.thaw("HostInventory", host.inventory)
         _check_rows(table, projection, host, tree)
-        _check_amounts(table, host, tree)
+        _check_amounts(table, host, tree, projection.rules)
         _check_status(table, host)
         providers.update(dict.fromkeys(host.rows, name))
         for uuid, entry in host.entries.items():
@@ -63,14 +63,22 @@ def _check_rows(table, projection, host, tree):
     assert table.num_instances[host.root] == len(host.entries)
 
 
-def _check_amounts(table, host, tree):
+def _check_amounts(table, host, tree, rules):
     """Used is what the entries use; free and the sums over the tree follow."""
-    used = Counter()
+    known = {(provider.uuid, own.resource_class) for provider in tree.providers for own in provider.inventories}
+    used, strays = Counter(), Counter()
     for entry in host.entries.values():
         for provider_uuid, resource_class, amount in entry.allocations:
-            used[provider_uuid, resource_class] += amount
-    known = {(provider.uuid, own.resource_class) for provider in tree.providers for own in provider.inventories}
-    assert host.strays == {key: amount for key, amount in used.items() if key not in known and amount}
+            if (provider_uuid, resource_class) in known:
+                used[provider_uuid, resource_class] += amount
+                continue
+            strays[provider_uuid, resource_class] += amount
+            first = [provider.uuid for provider in tree.providers if (provider.uuid, resource_class) in known][:1]
+            if first and rules.use_is_never_dropped:
+                used[first[0], resource_class] += amount
+    assert host.strays == {key: amount for key, amount in strays.items() if amount}
+    if rules.use_is_never_dropped:
+        _check_that_nothing_is_dropped(table, host, known)
     base, scaled, taken = Counter(), Counter(), Counter()
     for provider in tree.providers:
         row = host.rows[provider.uuid]
@@ -94,6 +102,15 @@ def _check_amounts(table, host, tree):
         assert table.tree_base[index, host.root] == base[index]
         assert np.isclose(table.tree_scaled[index, host.root], scaled[index])
         assert table.tree_taken[index, host.root] == taken[index]
+
+
+def _check_that_nothing_is_dropped(table, host, known):
+    """Per class that a host has, the use of its providers is the sum of the allocations of its entries."""
+    for resource_class in {name for _, name in known}:
+        index = table.classes.get(resource_class)
+        assert sum(table.used[index, row] for row in host.rows.values()) == sum(
+            amount for entry in host.entries.values() for _, name, amount in entry.allocations if name == resource_class
+        )
 
 
 def _check_devices(table, host, tree):

@@ -11,10 +11,9 @@ from typing import Any, Protocol, TypeVar
 from nova_sched.projection import inventory as inventories
 from nova_sched.projection.claim_refusals import HOLDS_ALREADY, ClaimRefused
 from nova_sched.projection.devices import checked_guest, guest_of
-from nova_sched.projection.holding import add_entry, count_all_use, devices_counted_once, reconcile, remove_entry, start
+from nova_sched.projection.holding import add_entry, devices_counted_once, reconcile, remove_entry, start
 from nova_sched.projection.ledger import CLAIMED, POLICIES, RUNNING, TOGETHER, Entry, Host
 from nova_sched.projection.noted import Noted
-from nova_sched.projection.provider_columns import sum_tree
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
@@ -71,8 +70,6 @@ def host_reported(
     if tree is not None:
         inventories.write(projection, host, tree)
         host.inventory, host.inventory_digest = data.inventory, inventory_digest(data.inventory)
-        count_all_use(projection, host)
-        sum_tree(projection.table, host.root)
     if tree is not None or host.lost or host.status != data.status:
         host.status, host.lost = data.status, False
         inventories.write_status(projection.table, host)
@@ -343,7 +340,7 @@ def accounts_required(
 def level_pinned(
     projection: State, position: int, event: EventOf[events.LevelPinned], noted: list[Noted]
 ) -> SetAside | None:
-    """From the next event on, the log has a higher level."""
+    """From the next event on, the log has a higher level: all hosts are written and counted again by its rules."""
     level = event.data.level
     if level < max(2, projection.level):
         return SetAside(
@@ -355,6 +352,9 @@ def level_pinned(
     if level > projection.level:
         projection.use_level(level)
         noted.append(Noted(position, "pinned", None, f"{event.producer} pinned the log to level {level}"))
+        for host in projection.hosts.values():
+            inventories.write(projection, host, events.thaw("HostInventory", host.inventory))
+            projection.table.touched.touch(host.root)
     return None
 
 

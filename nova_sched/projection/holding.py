@@ -26,7 +26,7 @@ def add_entry(projection: State, host: Host, entry: Entry) -> None:
     projection.consumers[consumer_uuid] = (entry,) if others is None else (*others, entry)
     if entry.rule is not None:
         projection.groups.add(entry)
-    count_use(table, host, entry.allocations, +1)
+    count_use(projection, host, entry.allocations, +1)
     if entry.guest is not None:
         count_devices(table, host)
     if entry.state is RUNNING:
@@ -47,7 +47,7 @@ def remove_entry(projection: State, host: Host, entry: Entry) -> None:
         del projection.consumers[consumer_uuid]
     if entry.rule is not None:
         projection.groups.remove(entry)
-    count_use(table, host, entry.allocations, -1)
+    count_use(projection, host, entry.allocations, -1)
     if entry.guest is not None:
         count_devices(table, host)
     if entry.state is RUNNING:
@@ -78,7 +78,7 @@ def count_all_use(projection: State, host: Host) -> None:
     """Count every entry of a host again, after its providers were cleared."""
     host.strays.clear()
     for entry in host.entries.values():
-        count_use(projection.table, host, entry.allocations, +1)
+        count_use(projection, host, entry.allocations, +1)
     count_devices(projection.table, host)
 
 

@@ -3,8 +3,9 @@
 import re
 
 from nova_sched.projection.devices import HostDevices, fault_of
+from nova_sched.projection.holding import count_all_use
 from nova_sched.projection.ledger import Host
-from nova_sched.projection.provider_columns import clear_provider, set_inventory, set_metrics, set_traits
+from nova_sched.projection.provider_columns import clear_provider, set_inventory, set_metrics, set_traits, sum_tree
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable, Profile
 from nova_sched.projection.topology import service_version
@@ -74,7 +75,7 @@ def _inventory_fault(provider: Provider) -> str | None:
 
 
 def write(projection: State, host: Host, tree: HostInventory) -> None:
-    """Write a checked inventory into the table. Use is cleared; the caller counts it again."""
+    """Write a checked inventory into the table, and count the use of the host again."""
     table = projection.table
     uuids = {provider.uuid for provider in tree.providers}
     if host.root >= 0:
@@ -104,6 +105,8 @@ def write(projection: State, host: Host, tree: HostInventory) -> None:
     table.trees[host.root] = tuple(rows)
     table.children[host.root] = len(rows) - 1
     _write_host(table, host.root, tree)
+    count_all_use(projection, host)
+    sum_tree(table, host.root)
 
 
 def _write_provider(table: HostTable, row: int, provider: Provider, parent: int) -> None:

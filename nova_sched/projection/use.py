@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from nova_sched.projection.ledger import Host
 from nova_sched.projection.noted import Noted
+from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
 from rpc_api.events import Allocation
 
@@ -11,19 +12,29 @@ from rpc_api.events import Allocation
 NAMED = 3
 
 
-def count_use(table: HostTable, host: Host, allocations: Iterable[Allocation], sign: int) -> None:
+def count_use(projection: State, host: Host, allocations: Iterable[Allocation], sign: int) -> None:
     """Count allocations on the providers of a host, or stop to count them (``sign`` -1).
 
-    An allocation of a provider or class that the host does not report is one of ``host.strays``.
+    An allocation of a provider or class that the host does not report is one of ``host.strays``. If use is never
+    dropped, the host's first provider that has the class holds it, or none until a report brings the class.
     """
-    rows = host.rows
+    table, rows = projection.table, host.rows
     for provider_uuid, resource_class, amount in allocations:
         row = rows.get(provider_uuid)
         index = table.classes.get(resource_class)
         if row is None or index < 0 or not table.step_size[index, row]:
             _count_stray(host, (provider_uuid, resource_class), sign * amount)
-        else:
-            table.take(row, index, sign * amount)
+            row = _first_row(table, host, index) if projection.rules.use_is_never_dropped else None
+            if row is None:
+                continue
+        table.take(row, index, sign * amount)
+
+
+def _first_row(table: HostTable, host: Host, index: int) -> int | None:
+    """The first row of a host, the root first, that has a class; None if no row has it."""
+    if index < 0:
+        return None
+    return next((row for row in table.trees[host.root] if table.step_size[index, row]), None)
 
 
 def find_strays(table: HostTable, host: Host, allocations: Iterable[Allocation]) -> None:

@@ -13,10 +13,25 @@ class Model:
         self.hosts = {}
         #: (host, consumer) -> instance, uses: {provider: amount}, runs, attempt, group: (group, domain, partition).
         self.held = {}
+        #: Whether use of providers that the host does not have counts on its root (from level 2 on).
+        self.never_dropped = False
 
     def used(self, host, provider):
         """VCPU of a provider that all that is held on its host uses."""
-        return sum(one["uses"].get(provider, 0) for (name, _), one in self.held.items() if name == host)
+        counted = {provider}
+        if self.never_dropped and provider == host:
+            counted |= self.names(host) - self.hosts[host]["has"].keys()
+        return sum(
+            amount
+            for (name, _), one in self.held.items()
+            if name == host
+            for of, amount in one["uses"].items()
+            if of in counted
+        )
+
+    def names(self, host):
+        """All providers of which something is used on a host."""
+        return {of for (name, _), one in self.held.items() if name == host for of in one["uses"]}
 
     def strays(self, host, uses):
         """Whether something is used of a provider that the host does not have."""
