@@ -36,7 +36,7 @@ def check(projection) -> None:
                 consumer_hash(entry.instance_uuid, entry.allocations, guest) for guest in (entry.guest, None)
             ]
         assert host.running_digest == MASK & sum(entry.hash for entry in running)
-        _check_devices(table, host, tree)
+        _check_devices(table, host, tree, projection.rules)
     assert providers == projection.provider_hosts
     assert dict(consumers) == {uuid: set(entries) for uuid, entries in projection.consumers.items()}
     _check_groups(projection.groups, members)
@@ -113,12 +113,13 @@ def _check_that_nothing_is_dropped(table, host, known):
         )
 
 
-def _check_devices(table, host, tree):
+def _check_devices(table, host, tree, rules):
     devices = table.row_devices[host.root]
     assert (devices is not None) == bool(tree.numa_cells or tree.pci_pools)
     if devices is not None:
         guests = [guest_of(entry.guest) for entry in host.entries.values() if entry.guest is not None]
-        assert devices.key == HostDevices(Capacity(tree.numa_cells, tree.pci_pools)).with_guests(guests).key
+        capacity = Capacity(tree.numa_cells, tree.pci_pools, rules.card_is_one_device)
+        assert devices.key == HostDevices(capacity).with_guests(guests).key
 
 
 def _check_status(table, host):

@@ -104,7 +104,7 @@ def write(projection: State, host: Host, tree: HostInventory) -> None:
         _write_provider(table, row, provider, parent)
     table.trees[host.root] = tuple(rows)
     table.children[host.root] = len(rows) - 1
-    _write_host(table, host.root, tree)
+    _write_host(projection, host.root, tree)
     count_all_use(projection, host)
     sum_tree(table, host.root)
 
@@ -121,12 +121,13 @@ def _write_provider(table: HostTable, row: int, provider: Provider, parent: int)
     set_traits(table, row, provider.traits)
 
 
-def _write_host(table: HostTable, root: int, tree: HostInventory) -> None:
+def _write_host(projection: State, root: int, tree: HostInventory) -> None:
+    table = projection.table
     table.node_names[root] = tree.nodename
     table.host_ips[root] = tree.host_ip
     table.set_devices(
         root,
-        HostDevices(table.capacity_of(tree.numa_cells, tree.pci_pools))
+        HostDevices(table.capacity_of(tree.numa_cells, tree.pci_pools, projection.rules.card_is_one_device))
         if (tree.numa_cells or tree.pci_pools)
         else None,
     )

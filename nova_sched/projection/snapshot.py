@@ -280,7 +280,8 @@ def _load_state(
                 projection.groups.add(entry)
             find_strays(projection.table, host, entry.allocations)
     for host, (cells, pools) in devices:
-        projection.table.set_devices(host.root, HostDevices(projection.table.capacity_of(cells, pools)))
+        capacity = projection.table.capacity_of(cells, pools, projection.rules.card_is_one_device)
+        projection.table.set_devices(host.root, HostDevices(capacity))
         count_devices(projection.table, host)
 
 

@@ -330,12 +330,14 @@ class HostTable(Columns):
         column = self.metrics.get(name)
         return np.full(self.count, np.nan) if column is None else column[: self.count]
 
-    def capacity_of(self, cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...]) -> Capacity:
-        """The Capacity that all hosts with the same NUMA nodes and PCI pools share."""
-        key = capacity_key(cells, pools)
+    def capacity_of(
+        self, cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...], card_is_one_device: bool
+    ) -> Capacity:
+        """The Capacity that all hosts with the same NUMA nodes, PCI pools and rule for cards share."""
+        key = capacity_key(cells, pools, card_is_one_device)
         known = self._capacities.get(key)
         if known is None:
-            known = self._capacities[key] = Capacity(cells, pools)
+            known = self._capacities[key] = Capacity(cells, pools, card_is_one_device)
         return known
 
     def set_devices(self, root: int, devices: HostDevices | None) -> None:
