@@ -1,5 +1,7 @@
 """What must hold of a projection at every position, computed again from its hosts and their entries alone."""
 
+import math
+import re
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -18,7 +20,7 @@ def check(projection) -> None:
     consumers, members, providers = defaultdict(set), defaultdict(set), {}
     for name, host in projection.hosts.items():
         assert host.name == name
-        tree = events.thaw("HostInventory", host.inventory)
+        tree = _open_tree(events.thaw("HostInventory", host.inventory), projection.rules)
         _check_rows(table, projection, host, tree)
         _check_amounts(table, host, tree, projection.rules)
         _check_status(table, host)
@@ -40,6 +42,32 @@ def check(projection) -> None:
     assert providers == projection.provider_hosts
     assert dict(consumers) == {uuid: set(entries) for uuid, entries in projection.consumers.items()}
     _check_groups(projection.groups, members)
+
+
+def _open_tree(tree, rules):
+    """A HostInventory in which a provider with a fault offers nothing of its classes."""
+    if not rules.fault_closes_provider:
+        return tree
+    return tree._replace(providers=tuple(map(_open_provider, tree.providers)))
+
+
+def _open_provider(provider):
+    classes = [own.resource_class for own in provider.inventories]
+    names = {name for name in classes if re.fullmatch("[A-Z0-9_]+", name)}
+    traits = tuple(name for name in provider.traits if re.fullmatch("[A-Z0-9_]+", name))
+    whole = all(
+        own.step_size > 0
+        and own.min_unit > 0
+        and math.isfinite(own.allocation_ratio)
+        and abs(own.allocation_ratio) < 3.5e38
+        and int((own.total - own.reserved) * own.allocation_ratio) >= 0
+        for own in provider.inventories
+    )
+    if whole and len(names) == len(classes) and traits == tuple(provider.traits):
+        return provider
+    return provider._replace(
+        inventories=tuple(events.Inventory(name, 0, 0, 1, 0, 1, 1.0) for name in sorted(names)), traits=traits
+    )
 
 
 def _check_rows(table, projection, host, tree):

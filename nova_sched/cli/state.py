@@ -259,6 +259,7 @@ def _lines(details, fold):
         ]
         if table:
             yield from (f"{'  ' * depth}  {line}" for line in aligned(heads, table, heads[1:]))
+    yield from (f"a provider is closed: {fault}" for fault in details["closed_providers"])
     yield from _device_lines(details)
     yield ""
     yield f"{len(details['instances'])} instances"

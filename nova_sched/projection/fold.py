@@ -68,7 +68,7 @@ def host_reported(
         host = projection.hosts[data.host] = Host(data.host, data.server, projection.cell)
     host.server = data.server
     if tree is not None:
-        inventories.write(projection, host, tree)
+        _write_inventory(projection, host, tree, position, noted)
         host.inventory, host.inventory_digest = data.inventory, inventory_digest(data.inventory)
     if tree is not None or host.lost or host.status != data.status:
         host.status, host.lost = data.status, False
@@ -78,6 +78,16 @@ def host_reported(
     note_strays(host, position, noted)
     projection.table.touched.touch(host.root)
     return None
+
+
+def _write_inventory(
+    projection: State, host: Host, tree: events.HostInventory, position: int, noted: list[Noted]
+) -> None:
+    """Write an inventory, and note which providers are closed by a fault."""
+    for fault in inventories.write(projection, host, tree):
+        noted.append(
+            Noted(position, "closed-provider", host.name, f"{fault}; the provider is closed until it is fixed")
+        )
 
 
 def _consumers(data: events.HostReported) -> tuple[events.Consumer, ...]:
@@ -353,7 +363,7 @@ def level_pinned(
         projection.use_level(level)
         noted.append(Noted(position, "pinned", None, f"{event.producer} pinned the log to level {level}"))
         for host in projection.hosts.values():
-            inventories.write(projection, host, events.thaw("HostInventory", host.inventory))
+            _write_inventory(projection, host, events.thaw("HostInventory", host.inventory), position, noted)
             projection.table.touched.touch(host.root)
     return None
 

@@ -7,6 +7,7 @@ certain time: see :class:`~nova_sched.replay.health.intervals.Intervals`.
 
 from typing import NamedTuple
 
+from nova_sched.projection.inventory import closed_providers
 from nova_sched.projection.projection import AGENT, Projection
 from nova_sched.projection.use import strays_text
 from nova_sched.replay.health.intervals import Intervals
@@ -22,8 +23,8 @@ from rpc_api.feed.epoch import opening_of
 BACKWARDS_NS = SECOND_NS
 #: Kinds of faults, in addition to those that the fold notes.
 SET_ASIDE, GAPS, STALE, CLOCKS, LOST = "set aside", "sequence gaps", "stale epochs", "clocks", "hosts"
-#: The kind of the note about use that its host does not report. It lasts while the host has such use.
-STRAYS = "stray-use"
+#: Kinds of notes about the state of a host: these faults last while the host is in that state.
+STRAYS, CLOSED = "stray-use", "closed-provider"
 #: Kinds that last until the host reports, or confirms the state of the log.
 _UNTIL_REPORT = ("digest-mismatch", "unknown-host", "not-moved")
 
@@ -114,8 +115,9 @@ class LogCheck:
         self.host_counts, self.hosts, self.lost = {}, (), ()
         #: Instances that several hosts report at the end of the log.
         self.contradictions = 0
-        #: At the end of the log: host -> use of providers and classes that it does not report, in words.
-        self.strays = {}
+        #: At the end of the log, in words: host -> use of providers and classes that it does not report; host -> why
+        #: providers of it are closed.
+        self.strays, self.closed = {}, {}
         #: Time of the last event that could be read.
         self._now_ns = None
         #: Last DecisionMade of each scheduler: producer -> (time, evidence).
@@ -176,6 +178,7 @@ class LogCheck:
         self.lost = frozenset(host.name for host in hosts if host.lost)
         self.contradictions = sum(len(entries) > 1 for entries in projection.consumers.values())
         self.strays = {host.name: strays_text(host) for host in hosts if host.strays}
+        self.closed = {host.name: faults[0] for host in hosts if (faults := closed_providers(projection, host))}
 
     def _take(self, said, noted, projection):
         """Add the results of folding a record."""

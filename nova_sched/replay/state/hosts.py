@@ -7,6 +7,7 @@ import numpy as np
 
 from nova_sched.projection.devices import guest_of
 from nova_sched.projection.digest import state_digest
+from nova_sched.projection.inventory import closed_providers
 from nova_sched.projection.topology import zone_names
 from rpc_api import errors, events
 
@@ -192,6 +193,7 @@ def details_of(world, cell: str, host, times) -> dict:
             if host.name in aggregate.hosts
         ],
         "providers": [_provider(table, row) for row in table.trees[host.root]],
+        "closed_providers": closed_providers(projection, host),
         "numa_nodes": _numa_nodes(table.row_devices[host.root]),
         "pci_pools": _pci_pools(table.row_devices[host.root]),
         "instances": [
