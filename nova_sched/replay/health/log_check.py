@@ -198,9 +198,9 @@ class LogCheck:
             if note.kind == "rebased":
                 self.rebased += 1
                 self.whole = True
-            elif note.kind not in ("sequence-gap", "stale-epoch"):
-                # (Those two are noted by producer.) The fold takes over another state that a host reports: that is over
-                # at once.
+            elif note.kind not in ("sequence-gap", "stale-epoch", "pinned"):
+                # (The first two are noted by producer, and a pin is not a fault.) The fold takes over another state
+                # that a host reports: that is over at once.
                 self._happened(note.kind, note.host, note.kind not in _UNTIL_REPORT)
 
     def _see(self, position, epoch, event):
