@@ -184,6 +184,8 @@ class CellEngine:
     def on_tick(self, now: float, readable: bool = True) -> None:
         """Publish which hosts are lost or seen again, and which claims were not built in time; rebase a headless log.
         While the log is not ``readable``, beats may not come either, so nothing is published about hosts."""
+        if self.projection.is_too_new:
+            return
         if self.log_state.is_rebase_due(now, 0.0, NEVER_AGAIN):
             self.publish(events.LogRebased(self.cell, self.log_state.first, bool(self.account_rule.wanted)))
             self.log_state.rebase_asked(now)
