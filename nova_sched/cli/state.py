@@ -227,7 +227,7 @@ def _lines(details, fold):
     facts = [
         ("status", details["status"] + (f" ({details['reason']})" if details["reason"] else "")),
         ("load", f"{details['num_io_ops']} I/O operations, {details['failed_builds']} failed builds"),
-        ("metrics", ", ".join(f"{name} {value:g}" for name, value in details["metrics"].items()) or "none"),
+        ("metrics", _metrics(details) or "none"),
         (
             "node",
             f"{details['node']}, {details['hypervisor']['type']} {details['hypervisor']['version']}"
@@ -291,6 +291,13 @@ def _lines(details, fold):
         yield from (f"  {line}" for line in aligned(heads, rows, ("amount",)))
     if details["tracked_only"]:
         yield (f"{len(details['tracked_only'])} more that nova-compute reports: {', '.join(details['tracked_only'])}")
+
+
+def _metrics(details):
+    whole = [f"{name} {value:g}" for name, value in details["metrics"].items()]
+    return ", ".join(
+        whole + ["{name} {value} on NUMA node {node}".format(**metric) for metric in details["numa_metrics"]]
+    )
 
 
 def _device_lines(details):

@@ -212,8 +212,8 @@ def write_status(table: HostTable, host: Host) -> None:
     table.down[host.root] = status.forced_down or host.lost
     table.num_io_ops[host.root] = min(status.num_io_ops, 2**31 - 1)
     table.failed_builds[host.root] = min(status.failed_builds, 2**31 - 1)
-    if status.metrics or table.metrics:
-        set_metrics(table, host.root, status.metrics)
+    if status.metrics or status.numa_metrics or table.metrics or table.numa_metrics:
+        set_metrics(table, host.root, status)
 
 
 def erase(projection: State, host: Host) -> None:

@@ -23,7 +23,7 @@ from nova_sched.projection.provider_columns import set_metrics
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.table_rows import Rows, taken_out
 from nova_sched.projection.use import find_strays
-from rpc_api import errors, events
+from rpc_api import errors, events, levels
 from rpc_api.digest import MASK, inventory_digest
 from rpc_api.events import HostNUMACell, PCIPool
 from rpc_api.events.schema import thaw_fields
@@ -80,7 +80,7 @@ def dump(projection: Projection) -> bytes:
                         host.name,
                         host.server,
                         host.inventory,
-                        host.status,
+                        levels.at(host.status, projection.level),
                         host.lost,
                         [(*entry.facts(), entry.position, entry.hash) for entry in host.entries.values()],
                     )
@@ -272,8 +272,8 @@ def _load_state(
         host.root = tree[0]
         host.rows = {uuids[row]: row for row in tree}
         projection.provider_hosts.update(dict.fromkeys(host.rows, host.name))
-        if host.status.metrics:
-            set_metrics(projection.table, host.root, host.status.metrics)
+        if host.status.metrics or host.status.numa_metrics:
+            set_metrics(projection.table, host.root, host.status)
         for entry in host.entries.values():
             others = projection.consumers.get(entry.consumer_uuid, ())
             projection.consumers[entry.consumer_uuid] = (*others, entry)

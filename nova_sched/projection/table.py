@@ -160,6 +160,8 @@ class HostTable(Columns):
         self.image_counts: object = None
         #: Metric -> its column (float64, NaN where a host does not report it).
         self.metrics: dict[str, npt.NDArray[np.float64]] = {}
+        #: Metric -> root row -> NUMA node -> value, of hosts that report it for each node.
+        self.numa_metrics: dict[str, dict[int, dict[int, int]]] = {}
         self.trees: dict[int, tuple[int, ...]] = {}
         self.aggregates: dict[str, AggregateUpdated] = {}
         #: Index of a cell -> level of its log: see LevelPinned.
@@ -240,6 +242,8 @@ class HostTable(Columns):
             names[row] = None
         for column in self.metrics.values():
             column[row] = np.nan
+        for of_hosts in self.numa_metrics.values():
+            of_hosts.pop(row, None)
         heapq.heappush(self._unused, row)
         self.topology_version += 1
 
@@ -326,9 +330,15 @@ class HostTable(Columns):
     # --- metrics and devices ---------------------------------------------------------------------------------
 
     def metric(self, name: str) -> npt.NDArray[np.float64]:
-        """A metric of all rows (float64, NaN for hosts that do not report it)."""
+        """A metric of all rows (float64, NaN for hosts that do not report it, or only for each NUMA node)."""
         column = self.metrics.get(name)
         return np.full(self.count, np.nan) if column is None else column[: self.count]
+
+    def lacks_metric(self, name: str) -> Flags:
+        """Which rows report a metric neither for the host nor for its NUMA nodes (bool, shape [rows])."""
+        lacking: Flags = np.isnan(self.metric(name))
+        lacking[list(self.numa_metrics.get(name, ()))] = False
+        return lacking
 
     def capacity_of(
         self, cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...], card_is_one_device: bool

@@ -182,6 +182,7 @@ def details_of(world, cell: str, host, times) -> dict:
         "num_io_ops": host.status.num_io_ops,
         "failed_builds": host.status.failed_builds,
         "metrics": dict(sorted(host.status.metrics.items())),
+        "numa_metrics": [metric._asdict() for metric in host.status.numa_metrics],
         "server": host.server,
         "node": inventory.nodename,
         "ip": inventory.host_ip,
