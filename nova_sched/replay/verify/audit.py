@@ -4,7 +4,6 @@ The outcome of a claim comes from the fold. Whether it was right is then compute
 dictionaries, so that a fault of the fold is found.
 """
 
-import math
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
@@ -129,7 +128,8 @@ class CellAudit:
             host.providers = [provider.uuid for provider in inventory.providers]
             for provider in inventory.providers:
                 for inventory_ in provider.inventories:
-                    self.capacity[provider.uuid, inventory_.resource_class] = _capacity_of(inventory_)
+                    amount = (inventory_.total - inventory_.reserved) * inventory_.allocation_ratio
+                    self.capacity[provider.uuid, inventory_.resource_class] = int(min(max(amount, 0.0), 2.0**53))
             host.nodes = {
                 node.id: (
                     frozenset(node.dedicated_cpus),
@@ -288,12 +288,6 @@ class CellAudit:
             host.digest = (host.digest + sign * held.hash) & MASK
         for provider_uuid, resource_class, amount in held.allocations:
             self.used[provider_uuid, resource_class] += sign * amount
-
-
-def _capacity_of(inventory) -> int:
-    """Return how much may be used of an inventory; 0 for a ratio so large that its provider is closed."""
-    capacity = (inventory.total - inventory.reserved) * inventory.allocation_ratio
-    return int(capacity) if math.isfinite(capacity) else 0
 
 
 def _rank(consumer, held, guest):
