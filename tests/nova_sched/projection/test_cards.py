@@ -139,6 +139,15 @@ def test_the_filter_agrees_with_the_claims(used, asked, before, after):
     assert passes(cell.projection.table, *asked) is after
 
 
+def test_plenty_of_devices_is_not_enough_if_one_request_takes_from_the_other():
+    """Two physical functions at one address: no agent reports that, and filter and claims must agree on it, too."""
+    many = pool(3, product_id="1521", dev_type="type-PF", address="9"), pool(3, dev_type="type-VF", address="9")
+    cell = Cell(PIN, report("host", inventory=tree("host", pci_pools=many)))
+    asked = [pci(request_id="pf", dev_type="type-PF"), pci(request_id="vf", dev_type="type-VF")]
+    assert place(cell.projection.table.devices(0), asked) is None
+    assert not passes(cell.projection.table, *asked)
+
+
 def test_two_cells_of_one_table_have_a_rule_each():
     table = HostTable()
     cells = [Cell(cell=name, table=table) for name in ("cell1", "cell2")]
