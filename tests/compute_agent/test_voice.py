@@ -107,7 +107,7 @@ def test_the_digest_of_the_host_is_that_of_the_fold(log, agent, drivers):
     [
         (lambda driver: driver._running.clear(), "digest-mismatch"),
         (lambda driver: setattr(driver, "state", driver.state._replace(disabled=True)), "digest-mismatch"),
-        (lambda driver: setattr(driver, "_inventory", inventory_of("h1", 16, 8192, 100)), "digest-mismatch"),
+        (lambda driver: setattr(driver, "offered", inventory_of("h1", 16, 8192, 100)), "digest-mismatch"),
         (lambda driver: None, None),
     ],
     ids=["instances", "status", "inventory", "nothing"],
