@@ -22,7 +22,7 @@ def count_use(projection: State, host: Host, allocations: Iterable[Allocation], 
     for provider_uuid, resource_class, amount in allocations:
         row = rows.get(provider_uuid)
         index = table.classes.get(resource_class)
-        if row is None or index < 0 or not table.step_size[index, row]:
+        if row is None or index < 0 or not table.step_size.item(index, row):
             _count_stray(host, (provider_uuid, resource_class), sign * amount)
             row = _first_row(table, host, index) if projection.rules.use_is_never_dropped else None
             if row is None:

@@ -316,18 +316,17 @@ def _object_check(cls: type[SchemaObject], level: int) -> Check:
 
     Values that an older version does not have are missing at the end: they get their defaults.
     """
-    names = list(cls.fields)
-    checks = [_check_of(field, level) for field in cls.fields.values()]
+    names = [name for name in cls.fields if cls.NEWER.get(name, 1) <= level]
+    checks = [_check_of(cls.fields[name], level) for name in names]
     defaults = [field.default for field in cls.fields.values() if field.default is not ovo_fields.UnspecifiedDefault]
     read = _reader(cls, checks)
-    count = len(names)
-    least, most = count - len(defaults), sum(cls.NEWER.get(name, 1) <= level for name in names)
+    least, count = len(cls.fields) - len(defaults), len(names)
 
     def check_object(value: Any) -> Any:
-        if not isinstance(value, (tuple, list)) or not least <= len(value) <= most:
-            raise _Refused(f"an array of the {most} fields of {cls.__name__}")
+        if not isinstance(value, (tuple, list)) or not least <= len(value) <= count:
+            raise _Refused(f"an array of the {count} fields of {cls.__name__}")
         if len(value) < count:
-            value = (*value, *defaults[len(value) - least :])
+            value = (*value, *defaults[len(value) - least : count - least])
         try:
             return read(value)
         except _Refused as refused:
@@ -339,18 +338,21 @@ def _object_check(cls: type[SchemaObject], level: int) -> Check:
 
 def _reader(cls: type[SchemaObject], checks: list[Check]) -> Check:
     """Compile, as namedtuple does, the function that checks exactly one value per field and returns the frozen form.
+    Fields without one of the ``checks`` get their defaults.
 
     A loop over ``checks`` would take twice the time, and a reader of the log spends half of its time here.
     """
     scope: dict[str, Any] = {"new": tuple.__new__, "frozen": cls.Frozen, "is_uuid": _is_uuid}
     names, parts = [], []
-    for name, field, check in zip(cls.fields, cls.fields.values(), checks, strict=True):
+    scope |= {f"default_{name}": field.default for name, field in list(cls.fields.items())[len(checks) :]}
+    for name, field, check in zip(cls.fields, cls.fields.values(), checks, strict=False):
         scope[f"check_{name}"] = check
         good = _SURELY_GOOD.get(type(field._type), "False").format(f"_{name}")
         if field.nullable:
             good = f"_{name} is None or {good}"
         names.append(f"_{name}")
         parts.append(f"_{name} if {good} else check_{name}(_{name})")
+    parts += [name for name in scope if name.startswith("default_")]
     exec(f"def read(values):\n    {', '.join(names)}, = values\n    return new(frozen, ({', '.join(parts)},))\n", scope)
     read: Check = scope["read"]
     return read
