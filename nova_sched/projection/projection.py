@@ -88,6 +88,8 @@ class Projection(State):
         self.hosts = {}
         #: Consumer uuid -> tuple of its entries (more than one only while reports contradict each other).
         self.consumers = {}
+        #: Those of them that have more than one.
+        self.several = set()
         self.groups = GroupIndex()
         #: Producer -> (epoch, sequence) of its last event.
         self.producers = {}
@@ -120,6 +122,18 @@ class Projection(State):
         tracked = self.tracked.get(uuid)
         held = self.consumers.get(uuid, ())
         return held if tracked is None else (*held, tracked)
+
+    def strangers(self, named: frozenset[str], group_uuid: str) -> list[Entry]:
+        """The entries of consumers that a request names as members of a group, without those that claims of this log
+        name as members of it."""
+        known = self.groups.consumers.get(group_uuid, {})
+        found = (named.difference(known) & self.consumers.keys()) | (named & self.several)
+        return [
+            entry
+            for consumer in found
+            for entry in self.consumers[consumer]
+            if entry.rule is None or entry.rule.group_uuid != group_uuid
+        ]
 
     def fold(self, records: Iterable[tuple[int, DecodedRecord]]) -> tuple[list[Outcome], list[Noted]]:
         """Fold ``(position, DecodedRecord)`` pairs that follow each other in the log.

@@ -16,7 +16,7 @@ import msgpack
 
 from nova_sched.projection.devices import Capacity, HostDevices, guest_of
 from nova_sched.projection.digest import state_digest
-from nova_sched.projection.holding import count_devices
+from nova_sched.projection.holding import count_devices, index_entry
 from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.provider_columns import set_metrics
@@ -258,10 +258,7 @@ def _load_state(
         if host.status.metrics:
             set_metrics(projection.table, host.root, host.status.metrics)
         for entry in host.entries.values():
-            others = projection.consumers.get(entry.consumer_uuid, ())
-            projection.consumers[entry.consumer_uuid] = (*others, entry)
-            if entry.rule is not None:
-                projection.groups.add(entry)
+            index_entry(projection, entry)
     for host, (cells, pools) in devices:
         projection.table.set_devices(host.root, HostDevices(projection.table.capacity_of(cells, pools)))
         count_devices(projection.table, host)

@@ -27,6 +27,8 @@ class State(abc.ABC):
     hosts: dict[str, Host]
     #: Consumer uuid -> its entries (more than one only while reports contradict each other).
     consumers: dict[str, tuple[Entry, ...]]
+    #: Those of them that have more than one.
+    several: set[str]
     groups: GroupIndex
     #: Producer -> (epoch, sequence) of its last event.
     producers: dict[str, tuple[int, int]]

@@ -63,7 +63,7 @@ def test_members_in_flight():
 def test_a_member_that_the_log_and_the_conductor_both_name_is_one_entry():
     cloud = cloud_of(cell1=[member("vm-1", "a")])
     asked = request(server_group=server_group("anti-affinity", members=["vm-1"]))
-    assert len(cloud.scope(asked, "vm-new").members) == 1
+    assert len([*cloud.scope(asked, "vm-new").members()]) == 1
 
 
 def test_members_of_another_group_are_none_of_this_one():
