@@ -7,7 +7,8 @@ same state (see :mod:`nova_sched.projection.digest`).
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import filterfalse
 from typing import Any, NamedTuple
 
 from nova_sched.projection import inventory as inventories
@@ -123,11 +124,13 @@ class Projection(State):
         held = self.consumers.get(uuid, ())
         return held if tracked is None else (*held, tracked)
 
-    def strangers(self, named: frozenset[str], group_uuid: str) -> list[Entry]:
-        """The entries of consumers that a request names as members of a group, without those that claims of this log
-        name as members of it."""
+    def strangers(self, named: Collection[str], group_uuid: str) -> list[Entry]:
+        """The entries of consumers that a request names as members of a group, without those that name the group
+        themselves. ``named`` may be 100,000: nothing is done for each of them but one look-up."""
         known = self.groups.consumers.get(group_uuid, {})
-        found = (named.difference(known) & self.consumers.keys()) | (named & self.several)
+        found = set(filter(self.consumers.__contains__, filterfalse(known.__contains__, named)))
+        if self.several:
+            found |= self.several.intersection(named)
         return [
             entry
             for consumer in found

@@ -75,15 +75,16 @@ def as_known(request, world):
     """Return the request with the name of its group (without uuid) that a log, or a claim in flight, has for one of its
     members."""
     group = request.server_group
-    named = frozenset(group.members)
+    claims = world.in_flight.claims.values()
+    of_group = {entry.instance_uuid for entry in claims}.intersection(group.members)
     entries = [
         *(
             entry
             for projection in world.projections.values()
-            for member in named & projection.consumers.keys()
+            for member in filter(projection.consumers.__contains__, group.members)
             for entry in projection.consumers[member]
         ),
-        *(entry for entry in world.in_flight.claims.values() if entry.instance_uuid in named),
+        *(entry for entry in claims if entry.instance_uuid in of_group),
     ]
     names = {entry.rule.group_uuid for entry in entries if entry.rule is not None}
     if not names:
@@ -98,20 +99,18 @@ def breaks_named(group, claim, position, projection) -> bool:
     """
     if claim.rule is None or group.policy not in ("affinity", "anti-affinity"):
         return False
-    named = frozenset(group.members) - {claim.instance_uuid}
 
     def came_before(entry):
-        return entry.rule is not None and entry.position < position
+        return entry.consumer_uuid != claim.instance_uuid and entry.rule is not None and entry.position < position
 
-    others = list(filter(came_before, projection.strangers(named, claim.rule.group_uuid)))
+    others = list(filter(came_before, projection.strangers(group.members, claim.rule.group_uuid)))
     if group.policy == "affinity":
         return bool(others) and claim.host not in _hosts_of_group(group, others)
     if all(entry.host != claim.host for entry in others):
         return False
-    here = projection.hosts[claim.host].entries.values()
-    return len({entry.instance_uuid for entry in here if entry.consumer_uuid in named and came_before(entry)}) >= (
-        group.limit
-    )
+    on_host = projection.hosts[claim.host].entries
+    here = filter(came_before, (on_host[member] for member in on_host.keys() & group.members))
+    return len({entry.instance_uuid for entry in here}) >= group.limit
 
 
 def _hosts_of_group(group, entries):

@@ -6,7 +6,6 @@ from nova_sched.projection.topology import zone_names
 from nova_sched.scheduler.anchors import without
 from nova_sched.selection.decide import decide, rule_of
 from nova_sched.selection.limits import NUMALimits, numa_limits
-from nova_sched.selection.needed_members import with_needed_members
 
 
 class Placed(NamedTuple):
@@ -73,7 +72,7 @@ def _alternate(world, policy, instance, other):
 
 
 def _alternates(world, chain, policy, instance):
-    request = with_needed_members(instance.ask.request, world, policy, instance.uuid)
+    request = instance.ask.request
     chosen = dict.fromkeys(each.claim.proposed.host for each in instance.ask.instances)
     request = without(request._replace(target_cell=instance.cell), (*instance.excluded, *chosen))
     others = decide(

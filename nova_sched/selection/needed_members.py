@@ -4,8 +4,6 @@ The logs know each member that was claimed under the group's uuid, so a replay f
 entries do not name the group (one that was imported, or claimed when the group had no uuid) must be in the evidence.
 """
 
-from collections.abc import Iterator
-
 from nova_sched.projection.world import World
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.scope import Scope
@@ -29,7 +27,7 @@ def with_needed_members(
     ):
         return request
     scope = Scope(world.table, list(world.projections.values()), world.in_flight, request, instance_uuid)
-    needed = group._replace(members=tuple(_members(group, scope)), hosts=_hosts(group, scope))
+    needed = group._replace(members=_members(group, scope), hosts=_hosts(group, scope))
     return request._replace(server_group=needed)
 
 
@@ -49,11 +47,10 @@ def may_lack_members(request: SchedulingRequest) -> bool:
     return group is not None and MAX_NAMED in (len(group.members), len(group.hosts))
 
 
-def _members(group: ServerGroupRequest, scope: Scope) -> Iterator[str]:
+def _members(group: ServerGroupRequest, scope: Scope) -> tuple[str, ...]:
     """The members whose entries do not name the group, sorted."""
-    listed = frozenset(group.members)
-    found = {uuid for entry in scope.strangers for uuid in (entry.consumer_uuid, entry.instance_uuid) if uuid in listed}
-    yield from sorted(found)
+    found = {uuid for entry in scope.strangers for uuid in (entry.consumer_uuid, entry.instance_uuid)}
+    return tuple(sorted(found.intersection(group.members) if found else found))
 
 
 def _hosts(group: ServerGroupRequest, scope: Scope) -> tuple[str, ...]:

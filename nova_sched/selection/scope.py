@@ -2,7 +2,7 @@
 accepted and in flight, and hosts one by one."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -47,13 +47,14 @@ class Scope:
         may also name it differently: one of a request whose group had no uuid."""
         if self.group is None or not self.group.members:
             return []
-        uuid, named = self.group.uuid, frozenset(self.group.members)
+        uuid, named = self.group.uuid, self.group.members
         found = [entry for projection in self.projections for entry in projection.strangers(named, uuid)]
-        found += (
-            entry
-            for entry in self.in_flight.claims.values()
-            if entry.instance_uuid in named and (entry.rule is None or entry.rule.group_uuid != uuid)
-        )
+        under_way = [
+            entry for entry in self.in_flight.claims.values() if entry.rule is None or entry.rule.group_uuid != uuid
+        ]
+        if under_way:
+            of_group = {entry.instance_uuid for entry in under_way}.intersection(named)
+            found += (entry for entry in under_way if entry.instance_uuid in of_group)
         return found
 
     @property
@@ -68,15 +69,16 @@ class Scope:
             yield from self.strangers
 
     @cached_property
-    def members_by_host(self) -> dict[str, Set[str]]:
-        """Host -> instances of the group on it; no host without any."""
-        by_host: dict[str, Set[str]] = {}
+    def members_by_host(self) -> dict[str, Collection[str]]:
+        """Host -> instances of the group on it, each once; no host without any."""
+        by_host: dict[str, Collection[str]] = {}
         if self.group is None:
             return by_host
         for index in self._indexes:
-            for host, instances in index.hosts.get(self.group.uuid, {}).items():
-                others = by_host.get(host)
-                by_host[host] = instances.keys() if others is None else {*others, *instances}
+            hosts = index.hosts.get(self.group.uuid, {})
+            shared = {host: {*by_host[host], *hosts[host]} for host in by_host.keys() & hosts.keys()}
+            by_host.update(hosts)
+            by_host.update(shared)
         strangers: dict[str, set[str]] = {}
         for entry in self.strangers:
             strangers.setdefault(entry.host, set()).add(entry.instance_uuid)
@@ -84,7 +86,7 @@ class Scope:
             by_host[host] = more.union(by_host.get(host, ()))
         return by_host
 
-    def members_by_row(self) -> dict[int, Set[str]]:
+    def members_by_row(self) -> dict[int, Collection[str]]:
         """Root row -> instances of the group on that host."""
         row_of_host = self.table.row_of_host
         return {row_of_host[host]: instances for host, instances in self.members_by_host.items() if host in row_of_host}

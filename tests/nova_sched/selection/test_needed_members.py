@@ -3,12 +3,14 @@
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from nova_sched.filters import BUILT_IN
 from nova_sched.filters.nova_style import NovaStyleFilter
+from nova_sched.projection.ledger import RUNNING
 from nova_sched.projection.world import World
+from nova_sched.request.server_group import breaks_named
 from nova_sched.selection import needed_members
 from nova_sched.selection.catalogue import BUILT_IN as CATALOGUE
 from nova_sched.selection.needed_members import MAX_NAMED, as_evidence, may_lack_members, with_needed_members
@@ -232,7 +234,7 @@ def test_the_request_with_less_gives_the_same_decision(world, instance, seed):
     wanted = naive(cloud, asked, instance)
     for each in (asked, less):
         scope = cloud.scope(each, instance)
-        assert scope.members_by_host == wanted.by_host
+        assert {host: set(those) for host, those in scope.members_by_host.items()} == wanted.by_host
         assert scope.taken_domains() == wanted.taken
         if asked.server_group.policy != "affinity":
             continue
@@ -245,3 +247,62 @@ def test_the_request_with_less_gives_the_same_decision(world, instance, seed):
 
 def test_the_limit_is_below_that_of_an_event():
     assert needed_members.MAX_NAMED * 40 < 64 * 1024
+
+
+def breaks(group, claimed, position, consumers):
+    """Whether a claim breaks the policy towards members under another name of the group, from its members one by
+    one."""
+    before = [
+        entry
+        for member in group.members
+        if member != claimed.instance_uuid
+        for entry in consumers.get(member, ())
+        if entry.rule is not None and entry.position < position
+    ]
+    others = [entry for entry in before if entry.rule.group_uuid != claimed.rule.group_uuid]
+    if group.policy == "affinity" and others:
+        first = min(others, key=lambda entry: entry.position)
+        running = {entry.host for entry in others if entry.state is RUNNING}
+        return claimed.host not in {first.host, *group.hosts, *running}
+    here = {entry.instance_uuid for entry in before if entry.host == claimed.host}
+    return (
+        group.policy == "anti-affinity"
+        and len(here) >= group.limit
+        and any(entry.host == claimed.host for entry in others)
+    )
+
+
+@given(worlds(), st.sampled_from((*INSTANCES, "vm-new")), hosts, st.integers(0, 12))
+def test_a_claim_breaks_the_policy_towards_members_of_another_name(world, instance, where, position):
+    cloud, asked = world
+    projection = next(each for each in cloud.projections.values() if where in each.hosts)
+    claimed = claim(instance, where, of(where, 1), rule=rule("group", "spread", where, uuid_of(instance), 1))
+    wanted = breaks(asked.server_group, claimed, position, projection.consumers)
+    event("it breaks the policy" if wanted else "it does not")
+    assert breaks_named(asked.server_group, claimed, position, projection) == wanted
+
+
+BROKEN = [
+    # policy and limit, the host of the claim, its instance, what came before it, whether it breaks the policy
+    ("anti-affinity", 1, "a", "vm-new", [member("vm-1", "a", "another")], True),
+    ("anti-affinity", 1, "b", "vm-new", [member("vm-1", "a", "another")], False),
+    ("anti-affinity", 2, "a", "vm-new", [member("vm-1", "a", "another")], False),
+    ("anti-affinity", 2, "a", "vm-new", [member("vm-1", "a", "another"), member("vm-2", "a")], True),
+    ("anti-affinity", 1, "a", "vm-new", [member("vm-1", "a")], False),
+    ("anti-affinity", 1, "a", "vm-1", [member("vm-1", "a", "another")], False),
+    ("anti-affinity", 1, "a", "vm-new", [claim("vm-1", "a")], False),
+    ("affinity", 1, "b", "vm-new", [member("vm-1", "a", "another")], True),
+    ("affinity", 1, "a", "vm-new", [member("vm-1", "a", "another")], False),
+    ("affinity", 1, "b", "vm-new", [member("vm-1", "a")], False),
+    ("soft-affinity", 1, "b", "vm-new", [member("vm-1", "a", "another")], False),
+]
+
+
+@pytest.mark.parametrize("policy, limit, where, instance, before, wanted", BROKEN)
+def test_late_checks(policy, limit, where, instance, before, wanted):
+    projection = cloud_of(*before).projections["cell1"]
+    claimed = claim(instance, where, of(where, 1), rule=rule("group", "spread", where, uuid_of(instance), limit))
+    group = server_group(policy, limit, members=["vm-1", "vm-2"])
+    assert breaks_named(group, claimed, 100, projection) == wanted
+    assert not breaks_named(group, claimed, 0, projection)
+    assert not breaks_named(group, claimed._replace(rule=None), 100, projection)

@@ -22,7 +22,7 @@ def member(name, host, policy="spread", domain=None, partition=None, limit=1, **
 
 def members(cloud, group, instance="vm-new"):
     by_row = cloud.scope(request(server_group=group), instance).members_by_row()
-    return {cloud.table.host_names[row]: instances for row, instances in by_row.items()}
+    return {cloud.table.host_names[row]: set(instances) for row, instances in by_row.items()}
 
 
 ROWS = [
