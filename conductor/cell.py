@@ -68,9 +68,7 @@ class CellConductor:
         self._snapshot_interval = snapshot_interval
         #: Held while the engine is called, or its projection is read.
         self._lock = threading.Lock()
-        self.engine = CellEngine(
-            cell, self.name, lambda *data: self.producer.publish(*data), service_down_time, claim_ttl, require_accounts
-        )
+        self.engine = CellEngine(cell, self.name, self._publish, service_down_time, claim_ttl, require_accounts)
         #: Whether the state is up to date with the log: not at the start, and not while the log is read again.
         self._current = threading.Event()
         self._started = False
@@ -92,6 +90,11 @@ class CellConductor:
     def producer(self):
         """Its producer in the cell's log."""
         return self._log.producer
+
+    def _publish(self, *data):
+        """Append events in the forms of the log's level. Call it under the lock."""
+        self.producer.level = self.projection.level
+        return self.producer.publish(*data)
 
     @property
     def _readable(self):

@@ -54,7 +54,8 @@ class CellEngine:
         self._known_before = None
         #: Uuids of the claims that are being built.
         self.building = set()
-        #: Claim uuid -> function that is called with its outcome (None, or why it was refused) when it was folded.
+        #: Claim uuid -> function that is called with its outcome (None, or the Reason why it was refused) when it was
+        #: folded.
         self.settled = {}
         #: (position, function): called when the log is folded to the position.
         self.waiting = []
@@ -102,7 +103,7 @@ class CellEngine:
             # A claim of another producer may have the uuid of ours.
             settle = self.settled.pop(outcome.claim_uuid, None) if outcome.producer == self.name else None
             if settle is not None:
-                settle(None if outcome.reason is None else str(outcome.reason))
+                settle(outcome.reason)
         for waiting in [waiting for waiting in self.waiting if waiting[0] <= self.projection.position]:
             self.waiting.remove(waiting)
             waiting[1]()

@@ -218,6 +218,7 @@ class Scheduler:
 
     def _publish(self, cell, *data):
         producer = self._logs[cell].producer
+        producer.level = self.engine.world.projections[cell].level
         producer.publish(*data)
         return producer.epoch, producer.sequence
 

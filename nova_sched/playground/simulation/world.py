@@ -205,9 +205,9 @@ class SimAppender:
         self._busy = False
         self._tickets = []
 
-    def queue(self, pack_events):
+    def queue(self, pack_events, level=1):
         packed = pack_events()
-        self._waiting.extend(packed)
+        self._waiting.append((level, packed))
         self._queued += len(packed)
         if not self._busy:
             self._busy = True
@@ -235,7 +235,7 @@ class SimAppender:
     def _try(self, batch, last):
         world, faults = self._world, self._world.faults
         drawn = world.chance.random()
-        records = codec.encode_records(self.epoch, batch)
+        records = [record for level, packed in batch for record in codec.encode_records(self.epoch, packed, level)]
         try:
             if self.log is not self._sim_log.log:
                 raise errors.LogUnavailable("the log was deleted")
