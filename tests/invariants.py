@@ -113,12 +113,12 @@ def _check_status(table, host):
 
 def _check_groups(groups, members):
     """The index of server groups counts exactly the entries that have a rule."""
-    assert {group: set(groups.entries(group)) for group in groups.hosts} == dict(members)
+    assert {group: set(groups.entries(group)) for group in groups.members} == dict(members)
     for group, entries in members.items():
         assert groups.consumers[group] == Counter(entry.consumer_uuid for entry in entries)
         assert {
             host: {instance: set(those) for instance, those in instances.items()}
-            for host, instances in groups.hosts[group].items()
+            for host, instances in groups.members[group].items()
         } == {
             host: {
                 instance: {entry for entry in entries if (entry.host, entry.instance_uuid) == (host, instance)}
@@ -126,7 +126,7 @@ def _check_groups(groups, members):
             }
             for host in {entry.host for entry in entries}
         }
-    assert groups.consumers.keys() == groups.hosts.keys() == groups.domains.keys()
+    assert groups.consumers.keys() == groups.members.keys() == groups.domains.keys()
     counted = {
         group: {
             domain: dict(Counter(entry.rule.partition for entry in entries if entry.rule.domain == domain))

@@ -390,7 +390,7 @@ def group_anchored(projection: State, position: int, event: EventOf[events.Group
 def group_fenced(projection: State, position: int, event: EventOf[events.GroupFenced], noted: list[Noted]) -> None:
     """Claims of a group under old anchors are refused from here on, if it has no member in this cell."""
     data = event.data
-    if data.group_uuid not in projection.groups.hosts:
+    if data.group_uuid not in projection.groups.members:
         projection.fences[data.group_uuid] = max(data.anchor, projection.fences.get(data.group_uuid, 0))
 
 

@@ -134,14 +134,14 @@ class Host:
 class GroupIndex:
     """Where the members of each server group are, so that a group of any size need not be walked over.
 
-    ``domains[group][domain][partition]`` and ``consumers[group][consumer]`` count entries, ``hosts[group][host]
-    [instance]`` has them; an empty dict or tuple is never kept.
+    ``domains[group][domain][partition]`` and ``consumers[group][consumer]`` count entries,
+    ``members[group][host][instance]`` has them; an empty dict or tuple is never kept.
     """
 
     def __init__(self) -> None:
         self.domains: dict[str, dict[str, dict[str, int]]] = {}
         self.consumers: dict[str, dict[str, int]] = {}
-        self.hosts: dict[str, dict[str, dict[str, tuple[Entry, ...]]]] = {}
+        self.members: dict[str, dict[str, dict[str, tuple[Entry, ...]]]] = {}
 
     def add(self, entry: Entry) -> None:
         """Count a member; an entry without a rule belongs to no group."""
@@ -152,7 +152,7 @@ class GroupIndex:
         partitions[rule.partition] = partitions.get(rule.partition, 0) + 1
         consumers = self.consumers.setdefault(rule.group_uuid, {})
         consumers[entry.consumer_uuid] = consumers.get(entry.consumer_uuid, 0) + 1
-        instances = self.hosts.setdefault(rule.group_uuid, {}).setdefault(entry.host, {})
+        instances = self.members.setdefault(rule.group_uuid, {}).setdefault(entry.host, {})
         instances[entry.instance_uuid] = (*instances.get(entry.instance_uuid, ()), entry)
 
     def remove(self, entry: Entry) -> None:
@@ -160,7 +160,7 @@ class GroupIndex:
         rule = entry.rule
         if rule is None:
             return
-        domains, hosts = self.domains[rule.group_uuid], self.hosts[rule.group_uuid]
+        domains, hosts = self.domains[rule.group_uuid], self.members[rule.group_uuid]
         partitions, instances = domains[rule.domain], hosts[entry.host]
         count_down(partitions, rule.partition)
         if not partitions:
@@ -174,11 +174,11 @@ class GroupIndex:
         if not instances:
             del hosts[entry.host]
         if not hosts:
-            del self.domains[rule.group_uuid], self.consumers[rule.group_uuid], self.hosts[rule.group_uuid]
+            del self.domains[rule.group_uuid], self.consumers[rule.group_uuid], self.members[rule.group_uuid]
 
     def entries(self, group_uuid: str) -> Iterator[Entry]:
         """The entries of all members of a group."""
-        for instances in self.hosts.get(group_uuid, {}).values():
+        for instances in self.members.get(group_uuid, {}).values():
             for entries in instances.values():
                 yield from entries
 

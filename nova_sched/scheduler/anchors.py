@@ -62,7 +62,7 @@ class Anchors:
         cell, _, number = anchor
         group = instance.ask.request.server_group
         projection = self._projections.get(cell)
-        if projection is None or group.uuid in projection.groups.hosts:
+        if projection is None or group.uuid in projection.groups.members:
             return False
         self._wait_for(instance, cell, events.GroupFenced(group.uuid, number))
         return True

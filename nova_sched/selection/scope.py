@@ -75,7 +75,7 @@ class Scope:
         if self.group is None:
             return by_host
         for index in self._indexes:
-            hosts = index.hosts.get(self.group.uuid, {})
+            hosts = index.members.get(self.group.uuid, {})
             shared = {host: {*by_host[host], *hosts[host]} for host in by_host.keys() & hosts.keys()}
             by_host.update(hosts)
             by_host.update(shared)
@@ -132,7 +132,7 @@ class Scope:
         for index in self._indexes:
             for domain, counts in index.domains.get(group.uuid, {}).items():
                 partitions.setdefault(domain, Counter()).update(counts)
-            for instances in index.hosts.get(group.uuid, {}).values():
+            for instances in index.members.get(group.uuid, {}).values():
                 mine += instances.get(self.instance_uuid, ())
         for entry in mine:
             if entry.rule is not None:

@@ -242,7 +242,7 @@ def test_a_state_that_is_not_in_snapshots_is_seen(cloud, monkeypatch, capsys):
 
     def forgetful(packed, table=None):
         projection = load(packed, table)
-        projection.groups.hosts["lost"] = {}
+        projection.groups.members["lost"] = {}
         projection.fences["lost"] = 1
         return projection
 

@@ -78,7 +78,7 @@ def test_what_is_in_flight_is_held_and_not_used():
     in_flight.remove(wanted.claim_uuid)
     in_flight.remove(wanted.claim_uuid)
     assert cell.free("host") == 0
-    assert (in_flight.claims, in_flight.groups.hosts, in_flight.groups.domains) == ({}, {}, {})
+    assert (in_flight.claims, in_flight.groups.members, in_flight.groups.domains) == ({}, {}, {})
 
 
 def test_what_is_in_flight_stays_held_over_a_new_inventory():
