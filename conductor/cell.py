@@ -6,6 +6,7 @@ This module has the threads, the log and the calls; the decisions are in
 :mod:`conductor.engine`.
 """
 
+import contextlib
 import logging
 import threading
 from concurrent.futures import Future
@@ -125,7 +126,13 @@ class CellConductor:
         self._stopped.set()
         if self._ticker.is_alive():
             self._ticker.join(min(timeout, TICK_SECONDS))
+        self._end_watch()
         return self._log.close(max(0.0, deadline - self._clock.monotonic()))
+
+    def _end_watch(self):
+        with self._lock, contextlib.suppress(errors.NovaSchedError):
+            # Without it the claims are as old as after a crash.
+            self.engine.on_end(self._clock.monotonic())
 
     def report(self) -> dict:
         """Facts for the report of the process."""
@@ -174,7 +181,7 @@ class CellConductor:
         asked = {}
         try:
             with self._lock:
-                asked = self.engine.on_records(records)
+                asked = self.engine.on_records(records, self._clock.monotonic())
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self._log.begin_anew()
@@ -305,7 +312,7 @@ class CellConductor:
     def tick(self):
         """Publish the events and log the lines that are due after the time that has passed."""
         with self._lock:
-            self.engine.on_tick(self._clock.monotonic(), self._readable)
+            self.engine.on_tick(self._clock.monotonic(), self._readable, self._log.fault is None)
             counts = {name: count for name, count in self.projection.counts.items() if name.startswith(LOGGED)}
             # While the log is read again its hosts are not known.
             lines = self._losses.look(self.projection.hosts, self._clock.monotonic()) if self.engine.is_current else ()

@@ -39,6 +39,12 @@ def check(projection) -> None:
         _check_devices(table, host, tree)
     assert providers == projection.provider_hosts
     assert dict(consumers) == {uuid: set(entries) for uuid, entries in projection.consumers.items()}
+    assert projection.unwatched == {
+        entry.consumer_uuid: entry
+        for host in projection.hosts.values()
+        for entry in host.entries.values()
+        if entry.watched_from_ms is None
+    }
     assert projection.several == {uuid for uuid, entries in consumers.items() if len(entries) > 1}
     _check_groups(projection.groups, members)
 

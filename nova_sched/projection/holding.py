@@ -39,6 +39,8 @@ def index_entry(projection: State, entry: Entry) -> None:
     else:
         projection.consumers[consumer_uuid] = (*others, entry)
         projection.several.add(consumer_uuid)
+    if entry.watched_from_ms is None:
+        projection.unwatched[consumer_uuid] = entry
     if entry.rule is not None:
         projection.groups.add(entry)
 
@@ -49,6 +51,8 @@ def remove_entry(projection: State, host: Host, entry: Entry) -> None:
     consumer_uuid = entry.consumer_uuid
     del host.entries[consumer_uuid]
     rest = tuple([other for other in projection.consumers[consumer_uuid] if other is not entry])
+    if entry.watched_from_ms is None:
+        projection.unwatched.pop(consumer_uuid, None)
     if rest:
         projection.consumers[consumer_uuid] = rest
         if len(rest) == 1:

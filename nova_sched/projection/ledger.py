@@ -38,6 +38,7 @@ class Entry:
         "project_id",
         "rule",
         "state",
+        "watched_from_ms",
     )
 
     def __init__(
@@ -53,6 +54,7 @@ class Entry:
         position: int,
         hash_: int,
         guest: bytes | None = None,
+        watched_from_ms: int | None = 0,
     ) -> None:
         self.consumer_uuid = consumer_uuid
         self.instance_uuid = instance_uuid
@@ -66,6 +68,8 @@ class Entry:
         self.hash = hash_
         #: Bytes of its Guest, None if it has neither NUMA nodes nor devices nor properties.
         self.guest = guest
+        #: The log's ``watched_ms`` from which on the age of a claim counts; None until conductors watched it.
+        self.watched_from_ms = watched_from_ms
 
     def facts(self) -> tuple[Any, ...]:
         """The entry as a plain tuple (for digests and snapshots); ``position`` says when it came, not what it is."""

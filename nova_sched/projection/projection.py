@@ -108,6 +108,10 @@ class Projection(State):
         #: Those of them that have more than one.
         self.several = set()
         self.groups = GroupIndex()
+        #: The time for which conductors watched the claims of this log; 0 without the rule ``claims_have_an_age``.
+        self.watched_ms = 0
+        #: Consumer uuid -> its entry, of the claims that came after the last ClaimsWatched.
+        self.unwatched = {}
         #: Producer -> (epoch, sequence) of its last event.
         self.producers = {}
         #: Aggregate uuid -> AggregateUpdated, as this log has it (the table has them of all logs).

@@ -32,7 +32,7 @@ from rpc_api.proof import Proof, Trail
 
 MAGIC = "nova_sched snapshot"
 FORMAT = 4
-#: The format of a state above level 1, which has the level as its last part: older versions must not load it.
+#: The format of a state above level 1, which also has the level and the age of claims: older versions must not load it.
 LEVELLED = 5
 _MAX_HEAD_BYTES = 4096
 #: Types of the fields after magic and format; a log that was never opened has no epoch.
@@ -71,7 +71,7 @@ def dump(projection: Projection) -> bytes:
             f"the state of {projection.cell} is not known: records were removed in front of its log; "
             "start from a snapshot that fits it, or wait until it is rebased"
         )
-    hosts = [projection.hosts[name] for name in sorted(projection.hosts)]
+    hosts, is_first = [projection.hosts[name] for name in sorted(projection.hosts)], projection.level == 1
     state = zlib.compress(
         msgpack.packb(
             (
@@ -82,7 +82,10 @@ def dump(projection: Projection) -> bytes:
                         host.inventory,
                         host.status,
                         host.lost,
-                        [(*entry.facts(), entry.position, entry.hash) for entry in host.entries.values()],
+                        [
+                            (*entry.facts(), entry.position, entry.hash, *([] if is_first else [entry.watched_from_ms]))
+                            for entry in host.entries.values()
+                        ],
                     )
                     for host in hosts
                 ],
@@ -94,16 +97,14 @@ def dump(projection: Projection) -> bytes:
                 list(projection.aggregates.values()),
                 projection.accounts_required,
                 projection.tracked.facts(),
-                *([projection.level] if projection.level > 1 else []),
+                *([] if is_first else [projection.level, projection.watched_ms]),
             )
         ),
         1,
     )
     head = Head(projection.cell, projection.epoch, projection.position, state_digest(projection))
     body = state + _packed_proof(projection.trail.proof())
-    packed: bytes = msgpack.packb(
-        (MAGIC, FORMAT if projection.level == 1 else LEVELLED, *head[:4], _checksum(head, body))
-    )
+    packed: bytes = msgpack.packb((MAGIC, FORMAT if is_first else LEVELLED, *head[:4], _checksum(head, body)))
     return packed + body
 
 
@@ -241,6 +242,7 @@ def _load_state(
     accounts_required: Any,
     tracked: Any,
     level: Any = 1,
+    watched_ms: Any = 0,
 ) -> None:
     """Read and check everything first, so that a fault is found before the table is written."""
     hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
@@ -248,7 +250,10 @@ def _load_state(
         raise ValueError("a host is there twice, or accounts_required is not a boolean")
     if type(level) is not int or not 1 <= level <= LEVEL:
         raise ValueError(f"its level is {level!r:.40}, wanted 1 to {LEVEL}")
+    if type(watched_ms) is not int or watched_ms < 0:
+        raise ValueError(f"conductors watched for {watched_ms!r:.40} ms, wanted a whole number from 0 on")
     projection.use_level(level)
+    projection.watched_ms = watched_ms
     rows = Rows(*rows)
     devices = _devices(hosts, *devices)
     aggregates = [_thawed("AggregateUpdated", aggregate) for aggregate in aggregates]
@@ -327,6 +332,7 @@ def _entry(
     guest: Any,
     position: Any,
     hash_: Any,
+    watched_from_ms: Any = 0,
 ) -> Entry:
     allocations = tuple(map(_new_allocation, allocations))
     for provider_uuid, resource_class, amount in allocations:
@@ -336,6 +342,7 @@ def _entry(
         type(consumer_uuid) is type(instance_uuid) is str
         and type(position) is type(hash_) is int
         and state in (CLAIMED, RUNNING)
+        and type(watched_from_ms) in (int, type(None))
     ):
         raise ValueError(f"an entry on {host} has fields of other types")
     if guest is not None:
@@ -353,6 +360,7 @@ def _entry(
         position,
         hash_,
         guest,
+        watched_from_ms,
     )
 
 
