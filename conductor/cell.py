@@ -19,6 +19,7 @@ from nova_sched.process.log_state import READ
 from nova_sched.process.report import log_facts, projection_facts
 from nova_sched.process.tuning import collector_paused
 from nova_sched.projection import snapshot
+from nova_sched.projection.projection import NEWER_LEVEL
 from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
 from rpc_api.contracts import agent as agent_rpc
@@ -33,6 +34,8 @@ LOGGED = ("set-aside:", "divergence")
 READ_BACK_TIMEOUT = 30.0
 #: Seconds between two checks of the conditions for the start.
 WAIT_STEP = 0.25
+#: Seconds after which an agent that still publishes in the forms of another level is told the log's level again.
+TELL_AGAIN = 60.0
 #: Seconds to wait for a tick that is under way when the conductor stops.
 TICK_SECONDS = 2.0
 
@@ -73,6 +76,10 @@ class CellConductor:
         #: Whether the state is up to date with the log: not at the start, and not while the log is read again.
         self._current = threading.Event()
         self._started = False
+        #: Server of an agent -> ((epoch, level) that it was told, when).
+        self._told = {}
+        #: The level of the log for which a snapshot was kept.
+        self._level = 1
         self._losses = HostLosses(cell)
         self._asking = Outage(f"{self.name} cannot ask the agents of hosts for full reports", clock, LOG)
         #: Name of a count -> its value when it was logged last.
@@ -175,6 +182,7 @@ class CellConductor:
         except errors.NovaSchedError as fault:
             LOG.warning("the snapshot of %s is not used: %s", self.cell, fault)
             self._log.refuse_snapshot()
+        self._look_at_level()
         self._look_how_far()
 
     def _on_records(self, records):
@@ -186,6 +194,7 @@ class CellConductor:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self._log.begin_anew()
         self._log.taken()
+        self._look_at_level()
         self._look_how_far()
         if self._current.is_set():
             self._log.check_heard(self.projection.producers.get(self.name))
@@ -204,6 +213,20 @@ class CellConductor:
                     return
                 self._asking.over(f"{self.name} can ask for reports again")
 
+    def _look_at_level(self):
+        """Stop building in a log that is pinned to a level that we do not know, drop a snapshot that does not know the
+        pin, and keep one as soon as the log is pinned: services of the level before must not start from theirs."""
+        projection = self.projection
+        if projection.is_too_new and self._readable:
+            LOG.error("%s builds nothing any more: %s", self.name, projection.unknown_level())
+            self._on_fault(projection.unknown_level())
+        if projection.counts[NEWER_LEVEL]:
+            self._log.doubt_snapshot()
+        if projection.level > self._level and self.engine.is_current:
+            self._level = projection.level
+            if self._store is not None:
+                self.keep_snapshot()
+
     def _look_how_far(self):
         if self.engine.is_current and not self._current.is_set():
             self._log.speak_after(self.projection.producers.get(self.name))
@@ -219,6 +242,8 @@ class CellConductor:
 
     def _on_fault(self, fault):
         """Read the log again after a gap, and wait for an unreachable one; a lasting fault ends the start."""
+        if fault is None and self.projection.is_too_new:
+            return
         with self._lock:
             now = self._clock.monotonic()
             was_down_for = self.engine.log_state.fault(fault, READ, now)
@@ -236,6 +261,8 @@ class CellConductor:
             raise errors.LogUnavailable(
                 f"the log of {self.cell} is being read again for more than {READ_BACK_TIMEOUT} s; see to it"
             )
+        if self.projection.is_too_new:
+            raise errors.LogUnavailable(str(self.projection.unknown_level()))
         steps = self.engine.build(build)
         answer = fault = None
         while True:
@@ -305,7 +332,8 @@ class CellConductor:
     def keep_snapshot(self):
         """Keep the state as a snapshot, for services that start later."""
         with self._lock:
-            packed = snapshot.dump(self.projection) if self.engine.is_current else None
+            is_known = self.engine.is_current and not self.projection.is_too_new
+            packed = snapshot.dump(self.projection) if is_known else None
         if packed is not None:
             self._log.keep(packed)
 
@@ -319,6 +347,20 @@ class CellConductor:
         for line in lines:
             LOG.warning("%s", line)
         self._log_counts(counts)
+        self._tell_level()
+
+    def _tell_level(self):
+        """Tell agents the level of the log, each at most once in TELL_AGAIN seconds."""
+        now = self._clock.monotonic()
+        with self._lock:
+            servers = sorted(self.engine.other_level) if self.engine.is_current else ()
+            self.engine.other_level.clear()
+            epoch, level = self.projection.epoch, self.projection.level
+        for server in servers:
+            told = self._told.get(server)
+            if told is None or told[0] != (epoch, level) or now - told[1] >= TELL_AGAIN:
+                self._told[server] = (epoch, level), now
+                self._agents.use_level({}, server, epoch, level)
 
     def _log_counts(self, counts):
         """Warn about counts that concern an operator: when they appear, and when they have doubled."""

@@ -230,7 +230,7 @@ def test_below_level_2_the_time_of_this_process_counts():
     assert (log.of("ClaimsWatched"), log.expired()) == ([], {})
     log.append("operator/one", PIN)
     log.level = 2
-    log.wait(TTL + 1)
+    log.wait(TTL + 5)
     assert log.of("ClaimsWatched") and list(log.expired()) == [uuid_of("x")]
 
 

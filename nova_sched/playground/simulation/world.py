@@ -80,11 +80,14 @@ class KeptSnapshots(SnapshotStore):
     def __init__(self):
         self.kept = {}
 
-    def save(self, cell, packed):
-        self.kept[cell] = packed
+    def _put(self, name, packed):
+        self.kept[name] = packed
 
-    def load(self, cell):
-        return self.kept.get(cell)
+    def _get(self, name):
+        return self.kept.get(name)
+
+    def _drop(self, name):
+        self.kept.pop(name, None)
 
     def where(self, cell):
         return f"the snapshot of {cell}"
