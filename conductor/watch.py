@@ -11,6 +11,8 @@ from rpc_api import events
 
 #: Seconds between two ClaimsWatched: at first, and at most. Each time is twice the last one.
 FIRST_STEP, LAST_STEP = 1.0, 60.0
+#: At least so many ClaimsWatched come while a claim grows as old as ``claim_ttl``: it counts from the first one on.
+STEPS_A_CLAIM = 8
 #: Consumers that one ClaimsWatched names.
 MAX_BUILDING = 1000
 
@@ -20,6 +22,7 @@ class Watch:
 
     def __init__(self, claim_ttl: float):
         self.claim_ttl = claim_ttl
+        self._last_step = min(LAST_STEP, claim_ttl / STEPS_A_CLAIM)
         #: Since when it watches with the present total; None while it does not watch.
         self._since = None
         self._step = FIRST_STEP
@@ -65,7 +68,7 @@ class Watch:
         self._said.update((event.claim_uuid, now) for event in expired)
         if not claims or (now - self._appended_at < self._step and not ends):
             return expired
-        self._appended_at, self._step = now, min(2 * self._step, LAST_STEP)
+        self._appended_at, self._step = now, min(2 * self._step, self._last_step)
         built, self._built = sorted(self._built), {}
         return [
             # The first of them adds the time, so that it does not count again with the others.

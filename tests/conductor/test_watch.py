@@ -40,10 +40,10 @@ class Log:
     def claim(self, name):
         self.append("scheduler/s", claim(name, "a", of("a", 1)))
 
-    def start(self, name, kept=None):
+    def start(self, name, kept=None, ttl=TTL):
         """A conductor starts, from a snapshot if one is given, and reads the log to its end."""
         engine = CellEngine(
-            "cell1", f"conductor/{name}", lambda *data: self.append(f"conductor/{name}", *data), 1e9, TTL
+            "cell1", f"conductor/{name}", lambda *data: self.append(f"conductor/{name}", *data), 1e9, ttl
         )
         self.engines[name] = engine
         engine.on_begin(Beginning(kept, 0, len(self.records) - 1, True, False))
@@ -88,7 +88,7 @@ def log():
 
 def test_the_time_between_two_events_grows_to_a_minute(log):
     log.claim("x")
-    log.start("one").watch.claim_ttl = 1e9
+    log.start("one", ttl=1e9)
     log.wait(95)
     assert [at for at, _ in log.of("ClaimsWatched")] == [2, 4, 8, 16, 32, 64]
     log.wait(65 + 60)

@@ -15,8 +15,9 @@ from nova_sched.process.cell_log import keep_newest
 from nova_sched.projection.digest import state_digest
 from nova_sched.scheduler.engine import CELL0
 from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
-from rpc_api import events
+from rpc_api import codec, events
 from rpc_api.errors import SnapshotMismatch
+from rpc_api.levels import LEVEL
 
 CELLS = ("cell1", "cell2")
 HOSTS_AN_AGENT = 2
@@ -163,6 +164,8 @@ class SimCloud:
             self.logs[chance.choice(list(self.logs))].lose_tail(chance.choice((1, 2, 5, 10, 30, 100)))
         elif stimulus.kind == "re-create":
             self.logs[chance.choice(list(self.logs))].re_create()
+        elif stimulus.kind == "pin":
+            self._pin(chance.choice(list(self.logs)), stimulus.seed)
         elif stimulus.kind == "forge":
             self._forge(chance, chance.choice(list(self.logs)))
         else:
@@ -173,6 +176,12 @@ class SimCloud:
                 self.world.at(chance.uniform(0.1, 5.0), agent.start)
             elif agent.alive:
                 agent.lie()
+
+    def _pin(self, cell, epoch):
+        oracle = self.checks.oracles[cell]
+        if oracle.epoch is not None and oracle.level < LEVEL:
+            pin = codec.make_event(events.LevelPinned(LEVEL), "operator/pin", epoch, 1, 0)
+            self.logs[cell].append([codec.encode_record(oracle.epoch, [pin], oracle.level)], "operator.pin")
 
     def _forge(self, chance, cell):
         oracle = self.checks.oracles[cell]
