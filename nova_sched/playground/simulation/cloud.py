@@ -10,7 +10,7 @@ from nova_sched.playground.simulation.checks import Broken, Checks
 from nova_sched.playground.simulation.client import Client
 from nova_sched.playground.simulation.nodes import CLAIM_TTL, AgentNode, ConductorNode, SchedulerNode
 from nova_sched.playground.simulation.script import NO_FAULTS, Faults, write
-from nova_sched.playground.simulation.world import KeptSnapshots, SimLog, World
+from nova_sched.playground.simulation.world import KeptSnapshots, SimClock, SimLog, World
 from nova_sched.process.cell_log import keep_newest
 from nova_sched.projection.digest import state_digest
 from nova_sched.scheduler.engine import CELL0
@@ -165,7 +165,8 @@ class SimCloud:
         elif stimulus.kind == "re-create":
             self.logs[chance.choice(list(self.logs))].re_create()
         elif stimulus.kind == "pin":
-            self._pin(chance.choice(list(self.logs)), stimulus.seed)
+            for cell in self.cells if chance.random() < 0.5 else (*self.cells, CELL0):
+                self.pin(cell)
         elif stimulus.kind == "forge":
             self._forge(chance, chance.choice(list(self.logs)))
         else:
@@ -177,11 +178,14 @@ class SimCloud:
             elif agent.alive:
                 agent.lie()
 
-    def _pin(self, cell, epoch):
+    def pin(self, cell, level=LEVEL):
+        """Pin a log, as ``nova-sched pin`` does."""
         oracle = self.checks.oracles[cell]
-        if oracle.epoch is not None and oracle.level < LEVEL:
-            pin = codec.make_event(events.LevelPinned(LEVEL), "operator/pin", epoch, 1, 0)
-            self.logs[cell].append([codec.encode_record(oracle.epoch, [pin], oracle.level)], "operator.pin")
+        if oracle.epoch is not None:
+            now = SimClock(self.world, 0.0).now_ns()
+            pinned = codec.make_event(events.LevelPinned(level), "operator/pin", now, 1, now)
+            self.logs[cell].append([codec.encode_record(oracle.epoch, [pinned], oracle.level)], "operator.pin")
+            self.checks.counts["pins"] += 1
 
     def _forge(self, chance, cell):
         oracle = self.checks.oracles[cell]
