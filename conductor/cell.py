@@ -6,7 +6,6 @@ This module has the threads, the log and the calls; the decisions are in
 :mod:`conductor.engine`.
 """
 
-import contextlib
 import logging
 import threading
 from concurrent.futures import Future
@@ -133,9 +132,15 @@ class CellConductor:
         return self._log.close(max(0.0, deadline - self._clock.monotonic()))
 
     def _end_watch(self):
-        with self._lock, contextlib.suppress(errors.NovaSchedError):
-            # Without it the claims are as old as after a crash.
-            self.engine.on_end(self._clock.monotonic())
+        """Publish for how long it watched claims, unless another thread has the lock for long. Without that, claims are
+        as old as after a crash."""
+        if self._lock.acquire(timeout=TICK_SECONDS):
+            try:
+                self.engine.on_end(self._clock.monotonic())
+            except errors.NovaSchedError as fault:
+                LOG.warning("%s cannot publish for how long it watched claims: %s", self.name, fault)
+            finally:
+                self._lock.release()
 
     def report(self) -> dict:
         """Facts for the report of the process."""
