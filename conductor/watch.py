@@ -52,21 +52,24 @@ class Watch:
         claims = [entry for entries in projection.consumers.values() for entry in entries if entry.state is CLAIMED]
         if self._since is None or not claims:
             self._since, self._appended_at, self._step = now, now, FIRST_STEP
-        self._built.update((entry.consumer_uuid, True) for entry in claims if entry.claim_uuid in building)
         watched_ms = min(int((now - self._since) * 1000), WATCHED_MAX_MS)
         total_ms = projection.watched_ms
-        old = {
-            entry.claim_uuid: entry.consumer_uuid
-            for entry in claims
-            if entry.watched_from_ms is not None
-            and total_ms + watched_ms - entry.watched_from_ms >= self.claim_ttl * 1000
-            and entry.claim_uuid not in building
-        }
+        old, builds_an_old_one = {}, False
+        for entry in claims:
+            is_built = entry.claim_uuid in building
+            if is_built:
+                self._built[entry.consumer_uuid] = True
+            if entry.watched_from_ms is not None:
+                age = (total_ms + watched_ms - entry.watched_from_ms) / 1000
+                if not is_built and age >= self.claim_ttl:
+                    old[entry.claim_uuid] = entry.consumer_uuid
+                # Its peers must know at once: they do not wait for the next step before it expires.
+                builds_an_old_one |= is_built and age >= self.claim_ttl / 2
         # Published again from time to time, until the log has it.
         self._said = {uuid: at for uuid, at in self._said.items() if uuid in old and now - at < SAY_AGAIN}
         expired = [events.ClaimExpired(consumer, uuid) for uuid, consumer in old.items() if uuid not in self._said]
         self._said.update((event.claim_uuid, now) for event in expired)
-        if not claims or (now - self._appended_at < self._step and not ends):
+        if not claims or (now - self._appended_at < self._step and not builds_an_old_one and not ends):
             return expired
         self._appended_at, self._step = now, min(2 * self._step, self._last_step)
         built, self._built = sorted(self._built), {}
