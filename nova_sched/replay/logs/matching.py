@@ -67,6 +67,7 @@ _SUBJECTS = {
             "LogOpened",
             "LogRebased",
             "AccountsRequired",
+            "LevelPinned",
             "PolicyAdopted",
             "AggregateDeleted",
             "GroupFenced",
