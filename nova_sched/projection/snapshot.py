@@ -249,15 +249,15 @@ def _load_state(
     aggregates: Any,
     accounts_required: Any,
     tracked: Any,
-    watched_ms: Any = 0,
+    watched_ms: Any = None,
 ) -> None:
     """Read and check everything first, so that a fault is found before the table is written."""
     hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
         raise ValueError("a host is there twice, or accounts_required is not a boolean")
-    if type(watched_ms) is not int or watched_ms < 0:
-        raise ValueError(f"conductors watched for {watched_ms!r:.40} ms, wanted a whole number from 0 on")
-    projection.watched_ms = watched_ms
+    if type(watched_ms) is not (type(None) if projection.level == 1 else int):
+        raise ValueError(f"conductors watched for {watched_ms!r:.40} ms, wanted a whole number above level 1 only")
+    projection.watched_ms = watched_ms or 0
     rows = Rows(*rows)
     devices = _devices(hosts, *devices)
     aggregates = [_thawed("AggregateUpdated", aggregate) for aggregate in aggregates]
