@@ -110,7 +110,11 @@ def _look(cell, claim, position):
 
 
 def _claim(cell, claim):
-    """Claim an alternate on the cell's log; None when it is accepted, else why not."""
+    """Claim an alternate on the cell's log; None when it is accepted, else why not. A claim that the log would refuse
+    is not published."""
+    refused = cell.refusal_of(claim)
+    if refused is not None:
+        return refused
     cell.publish(claim)
     try:
         return (yield ReadBack(claim.claim_uuid))

@@ -74,14 +74,10 @@ class ClaimRefused(enum.StrEnum):
 #: With these, no other host can help: the consumer itself is wrong.
 HOLDS_ALREADY = Reason(ClaimRefused.HOLDS_ALREADY)
 _MALFORMED = frozenset({ClaimRefused.MALFORMED_ALLOCATIONS, ClaimRefused.MALFORMED_GUEST, ClaimRefused.MALFORMED_RULE})
-_BREACHES = frozenset({ClaimRefused.GROUP_ELSEWHERE, ClaimRefused.GROUP_FULL})
+#: The reasons that depend on the members of a server group.
+OF_GROUP = frozenset({ClaimRefused.GROUP_MOVED, ClaimRefused.GROUP_ELSEWHERE, ClaimRefused.GROUP_FULL})
 
 
 def is_malformed(reason: Reason) -> bool:
     """Whether a claim was refused because its scheduler wrote something that is never allowed."""
     return reason.code in _MALFORMED
-
-
-def is_breach(reason: Reason) -> bool:
-    """Whether a claim was refused because it would break the rule of its group."""
-    return reason.code in _BREACHES

@@ -14,6 +14,7 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import Entry, Member
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
+from nova_sched.selection.policy import Policy
 from rpc_api.events import SchedulingRequest
 
 
@@ -89,11 +90,18 @@ class Scope:
         hosts.update(entry.host for entry in self.in_flight.claims.values() if entry.instance_uuid in uuids)
         return {self.table.row_of_host[host] for host in hosts if host in self.table.row_of_host}
 
-    def affinity_rows(self) -> list[int] | None:
-        """Root rows of the group's hosts; None while the group has no host."""
+    def affinity_rows(self, policy: Policy) -> list[int] | None:
+        """Root rows of the hosts that the Policy lets an affinity group go to; None while the group has no host.
+
+        Where a log has other members of the group, those are their hosts, and the instance's own host if the request
+        names it: the request may still name a host that the group has left.
+        """
+        named = frozenset(self.group.hosts if self.group is not None else ())
         hosts = {entry.host for entry in self.members if entry.instance_uuid != self.instance_uuid}
-        if self.group is not None:
-            hosts.update(self.group.hosts)
+        if not hosts or not policy.check_claims:
+            hosts |= named
+        else:
+            hosts |= {entry.host for entry in self.members if entry.host in named}
         if not hosts:
             return None
         return [self.table.row_of_host[host] for host in hosts if host in self.table.row_of_host]

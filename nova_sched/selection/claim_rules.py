@@ -1,0 +1,118 @@
+"""The claim check: a decision asks the fold's own rules whether the log will accept its claim, before it claims."""
+
+from functools import cached_property
+
+from nova_sched.projection.claim_checks import members_ahead, room_refusal, rule_refusal, status_refusal
+from nova_sched.projection.fold import CELL0
+from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER, GroupIndex
+from nova_sched.projection.projection import Projection
+from nova_sched.projection.reason import Reason
+from nova_sched.projection.topology import domains
+from nova_sched.projection.world import World
+from nova_sched.selection.chain import is_forced
+from nova_sched.selection.scope import Scope
+from rpc_api import events
+from rpc_api.events import SchedulingRequest
+
+#: Hosts that the log would refuse count under this name in the evidence, beside those that filters refuse.
+CLAIM_RULES = "ClaimRules"
+
+#: Cell, host and number of the anchor of an affinity group.
+Anchor = tuple[str, str, int]
+
+
+def needs_anchor(world: World, request: SchedulingRequest) -> bool:
+    """Whether claims of a request must be under an anchor: an affinity group in a cloud of several cells."""
+    group = request.server_group
+    return (
+        group is not None
+        and group.policy == "affinity"
+        and len(world.projections.keys() - {CELL0}) > 1
+        and not is_forced(request)
+    )
+
+
+def anchor_of(world: World, request: SchedulingRequest) -> Anchor | None:
+    """The anchor of a request's group; None if there is none, none is needed, or a fence lets no claim under it hold
+    any more."""
+    group = request.server_group
+    if group is None or not needs_anchor(world, request) or CELL0 not in world.projections:
+        return None
+    anchor = world.projections[CELL0].anchors.get(group.uuid)
+    if anchor is None:
+        return None
+    cell, _, number = anchor
+    fenced = cell in world.projections and world.projections[cell].fences.get(group.uuid, 0) >= number
+    return None if fenced else anchor
+
+
+class ClaimRules:
+    """What the log will ask of a claim of one instance, answered by the state that a decision has.
+
+    The members of its group are those in the log of the host's cell and those of claims in flight there. What the
+    instance itself holds is left to the log, because its release may be on its way there. So are the members of a group
+    that the logs know by several names (its requests had no uuid): those of one name may be about to be released.
+
+    ``scope`` is the Scope of the request in the world.
+    """
+
+    def __init__(self, world: World, scope: Scope) -> None:
+        request = scope.request
+        self.table = world.table
+        self.request = request
+        self.scope = scope
+        self.instance_uuid = scope.instance_uuid
+        self._world = world
+        self._is_forced = is_forced(request)
+        self._anchor = anchor_of(world, request)
+        #: Without an anchor one is published before the claim, and no fence is as high as its number.
+        self._will_be_anchored = self._anchor is None and needs_anchor(world, request)
+        self._members: dict[str, GroupIndex] = {}
+
+    def rule_on(self, row: int) -> events.GroupRule | None:
+        """The GroupRule of a claim on the host of a root row; None without a server group. A host that is named by
+        force may break the policy of the group: its claim only makes the instance a member."""
+        group = self.request.server_group
+        if group is None or self.request.check_only:
+            return None
+        host, partition = self.table.host_names[row], self.instance_uuid
+        domain, policy, limit = host, MEMBER, 0
+        if group.policy == "fault-domain":
+            domain, partition = domains(self.table, group.scope)[row], group.partition or self.instance_uuid
+        if self._is_forced:
+            pass
+        elif group.policy in ("anti-affinity", "fault-domain"):
+            policy, limit = SPREAD, group.limit
+        elif group.policy == "affinity":
+            policy = TOGETHER
+            # Only on the anchor's host: the group may have left the host of another claim meanwhile.
+            if self._anchor is not None and host == self._anchor[1]:
+                limit = self._anchor[2]
+        return events.GroupRule(group.uuid, policy, domain, partition, limit)
+
+    def refusal_on(self, row: int, rule: events.GroupRule | None) -> Reason | None:
+        """Why the log would refuse any claim under a rule on a host: its status, or the group."""
+        refusal = status_refusal(self.table, row, self._is_forced)
+        if refusal is not None or rule is None or self._has_several_names:
+            return refusal
+        cell = self.table.cells.values[self.table.cell[row]]
+        projection = self._world.projections[cell]
+        if cell not in self._members:
+            in_flight = self._world.in_flight.groups.members.get(rule.group_uuid, {}).values()
+            self._members[cell] = members_ahead(projection, rule.group_uuid, self.instance_uuid, in_flight)
+        if self._will_be_anchored:
+            return self._members[cell].breach(rule)
+        return rule_refusal(projection, rule, self._members[cell])
+
+    def refusal_of(self, row: int, allocations: tuple[events.Allocation, ...], guest: bytes | None) -> Reason | None:
+        """Why the log would refuse allocations and a packed Guest on a host."""
+        return room_refusal(self.table, self._projection_of(row).hosts[self.table.host_names[row]], allocations, guest)
+
+    @cached_property
+    def _has_several_names(self) -> bool:
+        group = self.request.server_group
+        named = {entry.rule.group_uuid for entry in self.scope.members if entry.rule is not None}
+        return group is not None and not named <= {group.uuid}
+
+    def _projection_of(self, row: int) -> Projection:
+        return self._world.projections[self.table.cells.values[self.table.cell[row]]]
