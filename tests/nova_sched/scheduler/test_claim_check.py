@@ -3,12 +3,18 @@
 The rows of the table are those of docs/design/0025, point 4.
 """
 
-import pytest
+import itertools
+from collections import Counter
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nova_sched.projection.ledger import RUNNING
 from nova_sched.selection.policy import Policy
 from rpc_api import events
 from rpc_api.errors import NoHostFound
-from tests.builders import consumer, moved, of, rule, server_group, uuid_of
+from tests.builders import consumer, moved, of, rule, server_group, started, uuid_of
 from tests.engines import TinyCloud, hosts_of
 
 NO_COMPUTE_FILTER = Policy(enabled_filters=("AllHostsFilter",))
@@ -231,3 +237,185 @@ def test_the_table_of_the_design(row):
     host, count = asked(made(), **request)
     assert (host in hosts) if hosts else host is None, host
     assert count == decisions
+
+
+# --- groups, moves and forced hosts in any order ---------------------------------------------------------------------
+
+
+class Life:
+    """Schedulers over some cells, and instances of two groups that come, move, go, and are put on hosts by operators.
+
+    ``asks`` are those that are not checked yet, each with the hosts on which Nova's filters would let it (None: any).
+    """
+
+    def __init__(self, cells=("cell1",), schedulers=1):
+        self.tiny = TinyCloud(cells)
+        self.cell_of = {f"h{number}": cells[number % len(cells)] for number in range(4)}
+        for number, (host, cell) in enumerate(self.cell_of.items()):
+            self.tiny.host(host, cell, vcpus=(3, 5, 5, 40)[number])
+        self.engines = [self.tiny.engine(f"s{number}") for number in range(schedulers)]
+        self.members = {"affinity": [], "anti-affinity": []}
+        #: Name -> policy of its group.
+        self.policy_of = {}
+        #: Name -> (source, migration) of what moves.
+        self.moving = {}
+        self.asks, self.numbers = [], itertools.count()
+
+    # What the log knows.
+
+    def entries(self, name):
+        """All entries of an instance."""
+        projections = self.engines[0].world.projections
+        return [entry for cell in self.tiny.cells for entry in projections[cell].instances(uuid_of(name))]
+
+    def host_of(self, name):
+        """The host on which Nova has the instance, or None."""
+        found = [entry.host for entry in self.entries(name) if entry.consumer_uuid == uuid_of(name)]
+        return found[-1] if found else self.moving.get(name, (None,))[0]
+
+    def hosts_of_group(self, policy):
+        return tuple(sorted({host for name in self.members[policy] if (host := self.host_of(name))}))
+
+    def some(self, number, among):
+        among = sorted(among)
+        return among[number % len(among)] if among else None
+
+    # What happens.
+
+    def new(self, one, other, flag):
+        """A new instance, sometimes on a host that is named by force; ``flag``: others are asked for before it is
+        placed."""
+        policy = ("affinity", "anti-affinity")[one % 2]
+        name = f"vm-{next(self.numbers)}"
+        if not flag:
+            self.settle()
+        self.policy_of[name] = policy
+        forced = (self.some(other, self.cell_of),) if other % 5 == 0 else ()
+        self.ask(name, one, named=other % 3 > 0, force_hosts=forced)
+
+    def ask(self, name, number, named=True, **fields):
+        policy = self.policy_of[name]
+        if name not in self.members[policy]:
+            self.members[policy].append(name)
+        hosts = self.hosts_of_group(policy) if named else ()
+        group = server_group(policy, 1, name=policy, members=self.members[policy], hosts=hosts)
+        engine = self.engines[number % len(self.engines)]
+        ask = self.tiny.ask(engine, name, group=group, vcpus=1, alternates=number % 3, **fields)
+        ask.nova = None
+        if policy == "affinity" and not fields.get("force_hosts"):
+            ask.nova = set(hosts) or None
+        self.asks.append(ask)
+
+    def move(self, one, other, flag):
+        """An instance is to move (``flag``), or to be resized where it may stay."""
+        self.settle()
+        name = self.some(one, {name for name in self.policy_of if self.entries(name)} - self.moving.keys())
+        if name is None:
+            return
+        source, migration = self.host_of(name), f"migration-{next(self.numbers)}"
+        self.say(source, moved(source, name, migration), by="conductor/c")
+        self.moving[name] = source, migration
+        self.settle()
+        self.ask(name, one, named=other % 3 > 0, ignore_hosts=(source,) if flag else ())
+
+    def end_move(self, one, other, flag):
+        """A move ends: its source is given back, or the instance goes back if it found no host."""
+        self.settle()
+        name = self.some(one, self.moving)
+        if name is None:
+            return
+        source, migration = self.moving.pop(name)
+        if any(entry.consumer_uuid == uuid_of(name) for entry in self.entries(name)):
+            self.release(entry for entry in self.entries(name) if entry.consumer_uuid == uuid_of(migration))
+        else:
+            self.say(source, moved(source, migration, name), by="conductor/c")
+
+    def delete(self, one, other, flag):
+        self.settle()
+        name = self.some(one, self.policy_of.keys() - self.moving.keys())
+        if name is not None:
+            self.release(self.entries(name))
+            self.members[self.policy_of.pop(name)].remove(name)
+
+    def start(self, one, other, flag):
+        """An instance runs, perhaps where no scheduler has put it: an operator forced a live migration."""
+        self.settle()
+        name = self.some(one, {name for name in self.policy_of if self.entries(name)} - self.moving.keys())
+        if name is None:
+            return
+        source, policy = self.host_of(name), self.policy_of[name]
+        host = self.some(other, self.cell_of) if flag else source
+        if self.cell_of[host] != self.cell_of[source]:
+            return
+        kept = rule(policy, "together" if policy == "affinity" else "spread", host, uuid_of(name), 1)
+        self.say(host, started(name, host, rule=kept if other % 2 else None))
+        self.settle()
+        self.release(entry for entry in self.entries(name) if entry.host != host)
+
+    def release(self, entries):
+        for entry in list(entries):
+            if entry.state == RUNNING:
+                self.say(entry.host, events.InstanceDeleted(entry.host, entry.instance_uuid))
+            else:
+                self.say(entry.host, events.ClaimReleased(entry.consumer_uuid, entry.claim_uuid, "x"), by="conductor/c")
+
+    def status(self, one, other, flag):
+        host = self.some(one, self.cell_of)
+        self.settle()
+        self.say(host, events.HostLost(host, "x") if flag else events.HostSeen(host), by="conductor/c")
+
+    def say(self, host, data, by=None):
+        self.tiny.append(self.cell_of[host], by or f"compute_agent/{host}", data)
+
+    def settle(self):
+        """All is read, and what was asked for is answered as it must be."""
+        self.tiny.settle()
+        for ask in self.asks:
+            fault = ask.future.exception(0)
+            assert fault is None or isinstance(fault, NoHostFound), fault
+            if fault is None:
+                host = hosts_of(ask)[0]
+                assert ask.nova is None or host in ask.nova, "Nova's filters would refuse it"
+        self.asks.clear()
+
+    @property
+    def counts(self):
+        return sum((engine.counts for engine in self.engines), Counter())
+
+
+WHAT = ("new", "new", "new", "move", "move", "end_move", "delete", "start", "status")
+STEPS = st.lists(
+    st.tuples(st.sampled_from(WHAT), st.integers(0, 29), st.integers(0, 29), st.booleans()), min_size=4, max_size=24
+)
+
+
+@given(STEPS)
+@settings(max_examples=100, deadline=None)
+def test_with_one_scheduler_no_claim_is_refused(steps):
+    life = Life()
+    for what, *how in steps:
+        getattr(life, what)(*how)
+    life.settle()
+    assert life.counts["conflicts"] == 0
+
+
+@given(STEPS)
+@settings(max_examples=100, deadline=None)
+def test_with_one_scheduler_no_claim_is_refused_in_two_cells(steps):
+    life = Life(("cell1", "cell2"))
+    for what, *how in steps:
+        getattr(life, what)(*how)
+    life.settle()
+    assert life.counts["conflicts"] == 0
+
+
+@given(STEPS)
+@settings(max_examples=100, deadline=None)
+def test_four_schedulers_and_two_cells_decide_few_times(steps):
+    life = Life(("cell1", "cell2"), 4)
+    for what, *how in steps:
+        before = life.counts["decisions"]
+        getattr(life, what)(*how[:2], how[2] and what != "new")
+        life.settle()
+        assert life.counts["decisions"] - before <= 3
+    assert life.counts["conflicts"] == 0
