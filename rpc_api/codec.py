@@ -1,7 +1,7 @@
 """The msgpack codec: events <-> the bytes of a log record, within limits.
 
-A record is the msgpack array ``[FORMAT, epoch, [event, ...]]``: the epoch of
-the log that it was written for, and a batch of events. An event is the array
+A record is the msgpack array ``[level, epoch, [event, ...]]``: the level in whose forms its events are
+(:mod:`rpc_api.levels`), the epoch of the log that it was written for, and a batch of events. An event is the array
 ``[name, version, producer, producer_epoch, sequence, at_ns, [field, ...]]``.
 
 Reading never fails: for any bytes, the result is a list in which each event is either an :class:`Event` or a
@@ -15,12 +15,11 @@ from typing import Any, NamedTuple, final
 
 import msgpack
 
-from rpc_api import errors, events
+from rpc_api import errors, events, levels
 from rpc_api.events.schema import FrozenRecord, thaw_fields
 from rpc_api.log.port import MAX_RECORD_BYTES
 from rpc_api.packing import unpack
 
-FORMAT = 1
 MAX_EVENT_BYTES = 256 * 1024
 MAX_EVENTS_A_RECORD = 10_000
 MAX_NAME = 255
@@ -57,13 +56,14 @@ class SetAside(NamedTuple):
 
 class DecodedRecord(NamedTuple):
     """The content of a record: the ``epoch`` that it was written for (None if unreadable) and its events in order; the
-    ``account`` that it was appended with (see :mod:`rpc_api.accounts`), and its bytes, if they are known (see
-    :mod:`rpc_api.proof`)."""
+    ``account`` that it was appended with (see :mod:`rpc_api.accounts`), its bytes, if they are known (see
+    :mod:`rpc_api.proof`), and its ``level`` (see :mod:`rpc_api.levels`; also one that this process does not know)."""
 
     epoch: str | None
     events: list[Event | SetAside]
     account: str | None = None
     payload: bytes | None = None
+    level: int = 1
 
 
 def make_event(data: FrozenRecord, producer: str, producer_epoch: int, sequence: int, at_ns: int) -> Event:
@@ -72,14 +72,18 @@ def make_event(data: FrozenRecord, producer: str, producer_epoch: int, sequence:
     return Event(schema.__name__, schema.VERSION, producer, producer_epoch, sequence, at_ns, data)
 
 
-def encode_events(batch: Iterable[Event]) -> list[bytes]:
-    """Pack each event; raises TooLarge for one over ``MAX_EVENT_BYTES``.
+def encode_events(batch: Iterable[Event], level: int = 1) -> list[bytes]:
+    """Pack each event in the form of a level; raises TooLarge for one over ``MAX_EVENT_BYTES``.
 
-    Raises InvalidEvent for an event that readers would set aside.
+    Raises InvalidEvent for an event that readers would set aside, and for one that the level does not have.
     """
     packed, pack = [], msgpack.Packer(use_bin_type=True).pack
     for event in batch:
-        thaw_fields(event.data.schema, event.data)
+        schema = event.data.schema
+        thaw_fields(schema, event.data)
+        version, cut = levels.form_of(schema, level)
+        if cut is not None or version != event.version:
+            event = event._replace(version=version, data=event.data if cut is None else cut(event.data))
         try:
             encoded = pack(event)
         except (ValueError, OverflowError) as fault:
@@ -96,35 +100,35 @@ def encode_events(batch: Iterable[Event]) -> list[bytes]:
     return packed
 
 
-def encode_records(epoch: str, packed_events: Sequence[bytes]) -> list[bytes]:
-    """Put packed events, in order, into as few records as their limits allow."""
+def encode_records(epoch: str, packed_events: Sequence[bytes], level: int = 1) -> list[bytes]:
+    """Put packed events of a level, in order, into as few records as their limits allow."""
     records: list[bytes] = []
     batch: list[bytes] = []
     size = 0
     for event in packed_events:
         if batch and (size + len(event) > MAX_RECORD_BYTES - 1024 or len(batch) == MAX_EVENTS_A_RECORD):
-            records.append(_record(epoch, batch))
+            records.append(_record(epoch, batch, level))
             batch, size = [], 0
         batch.append(event)
         size += len(event)
     if batch:
-        records.append(_record(epoch, batch))
+        records.append(_record(epoch, batch, level))
     return records
 
 
-def _record(epoch: str, batch: list[bytes]) -> bytes:
+def _record(epoch: str, batch: list[bytes], level: int) -> bytes:
     packer = msgpack.Packer(use_bin_type=True, autoreset=False)
     packer.pack_array_header(3)
-    packer.pack(FORMAT)
+    packer.pack(level)
     packer.pack(epoch)
     packer.pack_array_header(len(batch))
     head: bytes = packer.bytes()
     return head + b"".join(batch)
 
 
-def encode_record(epoch: str, batch: Iterable[Event]) -> bytes:
-    """Pack a batch that fits one record."""
-    records = encode_records(epoch, encode_events(batch))
+def encode_record(epoch: str, batch: Iterable[Event], level: int = 1) -> bytes:
+    """Pack a batch that fits one record, in the forms of a level."""
+    records = encode_records(epoch, encode_events(batch, level), level)
     if len(records) != 1:
         raise errors.TooLarge(f"the batch needs {len(records)} records, wanted one; append it in parts")
     return records[0]
@@ -136,13 +140,13 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
     opened = _opened(payload)
     if isinstance(opened, DecodedRecord):
         return opened
-    epoch, batch = opened
-    decoded = [_decode_event(raw) for raw in batch]
+    level, epoch, batch = opened
+    decoded = [_decode_event(raw, level) for raw in batch]
     if len(payload) > MAX_EVENT_BYTES:
         for index, size in enumerate(event_sizes(payload)):
             if size > MAX_EVENT_BYTES:
                 decoded[index] = _too_large(size, batch[index])
-    return DecodedRecord(epoch, decoded, account, payload)
+    return DecodedRecord(epoch, decoded, account, payload, level)
 
 
 def decode_holding(payload: bytes, groups: Sequence[Collection[bytes]]) -> list[tuple[int, Event | SetAside]]:
@@ -159,8 +163,8 @@ def decode_holding(payload: bytes, groups: Sequence[Collection[bytes]]) -> list[
     sizes = list(event_sizes(payload))
     found = []
     for index in _holding(payload, sizes, groups):
-        raw, size = opened[1][index], sizes[index]
-        found.append((index, _decode_event(raw) if size <= MAX_EVENT_BYTES else _too_large(size, raw)))
+        raw, size = opened[2][index], sizes[index]
+        found.append((index, _decode_event(raw, opened[0]) if size <= MAX_EVENT_BYTES else _too_large(size, raw)))
     return found
 
 
@@ -186,8 +190,8 @@ def _holding(payload: bytes, sizes: list[int], groups: Sequence[Collection[bytes
     return sorted(wanted)
 
 
-def _opened(payload: bytes) -> DecodedRecord | tuple[str, tuple[Any, ...]]:
-    """(epoch, events as unpacked values) of a record; for an unreadable one the DecodedRecord that says why."""
+def _opened(payload: bytes) -> DecodedRecord | tuple[int, str, tuple[Any, ...]]:
+    """(level, epoch, events as unpacked values) of a record; for an unreadable one the DecodedRecord that says why."""
     if len(payload) > MAX_RECORD_BYTES:
         return _aside_record(
             "too-large", f"a record of {len(payload)} bytes, wanted at most {MAX_RECORD_BYTES}", payload
@@ -197,14 +201,23 @@ def _opened(payload: bytes) -> DecodedRecord | tuple[str, tuple[Any, ...]]:
     except errors.InvalidEvent as broken:
         return _aside_record("undecodable", str(broken), payload)
     if type(record) is not tuple or not record or type(record[0]) is not int:
-        return _aside_record("undecodable", "a record that is not [format, epoch, events]", payload)
-    if record[0] != FORMAT:
-        return _aside_record("unknown-format", f"a record of format {record[0]}, this process knows {FORMAT}", payload)
+        return _aside_record("undecodable", "a record that is not [level, epoch, events]", payload)
+    if not 1 <= record[0] <= levels.LEVEL:
+        return _aside_record(
+            "unknown-format",
+            f"a record of level {record[0]}, this process knows 1 to {levels.LEVEL}; upgrade nova_sched",
+            payload,
+        )._replace(level=max(1, record[0]), epoch=_epoch_of(record))
     if len(record) != 3 or type(record[1]) is not str or len(record[1]) > MAX_NAME or type(record[2]) is not tuple:
         return _aside_record("undecodable", "a record whose epoch is not a short string or events not a list", payload)
     if len(record[2]) > MAX_EVENTS_A_RECORD:
         return _aside_record("too-large", f"{len(record[2])} events, wanted at most {MAX_EVENTS_A_RECORD}", payload)
-    return record[1], record[2]
+    return record[0], record[1], record[2]
+
+
+def _epoch_of(record: tuple[Any, ...]) -> str | None:
+    """The epoch of a record of another level; it is at this place in the forms of all levels."""
+    return record[1] if len(record) > 1 and type(record[1]) is str and len(record[1]) <= MAX_NAME else None
 
 
 def event_sizes(payload: bytes) -> Iterator[int]:
@@ -228,7 +241,7 @@ def _aside_record(code: str, reason: str, payload: bytes) -> DecodedRecord:
     return DecodedRecord(None, [SetAside(code, reason, payload[:MAX_RAW_BYTES])], None, payload)
 
 
-def _decode_event(raw: Any) -> Event | SetAside:
+def _decode_event(raw: Any, level: int) -> Event | SetAside:
     try:
         name, version, producer, producer_epoch, sequence, at_ns, values = raw
         if (
@@ -253,8 +266,15 @@ def _decode_event(raw: Any) -> Event | SetAside:
         return SetAside(
             "unknown-type", f"an event of the type {name[:80]!r}, which this process does not know", _raw(raw)
         )
+    if schema.LEVEL > level:
+        return SetAside(
+            "newer-level",
+            f"a {name} event of {producer[:80]}, which needs level {schema.LEVEL}, in a record of level {level}",
+            _raw(raw),
+        )
     try:
-        data = thaw_fields(schema, values, version)
+        newest = levels.form_of(schema, level).version
+        data = thaw_fields(schema, values, None if version == newest else version, newest)
     except errors.UnknownSchema as newer:
         return SetAside("newer-version", str(newer), _raw(raw))
     except errors.InvalidEvent as broken:

@@ -357,14 +357,16 @@ class Cell:
         """The producer of a name, the same one each time."""
         return self.voices.setdefault(name, Voice(name))
 
-    def say(self, data, by=None, account=None):
+    def say(self, data, by=None, account=None, level=None):
         """Append and fold one event; returns its :func:`result`. ``by`` is by default :func:`speaker_of` the event."""
-        return self.append([self.voice(speaker_of(data) if by is None else by).say(data)], account=account)
+        return self.append([self.voice(speaker_of(data) if by is None else by).say(data)], account=account, level=level)
 
-    def append(self, batch, epoch=EPOCH, account=None):
-        """Append and fold one record of events with an account; returns its :func:`result`."""
+    def append(self, batch, epoch=EPOCH, account=None, level=None):
+        """Append and fold one record of events with an account, by default of the log's level; returns its
+        :func:`result`."""
         before = len(self.projection.quarantine)
-        self.records.append((len(self.records), DecodedRecord(epoch, list(batch), account)))
+        level = self.projection.level if level is None else level
+        self.records.append((len(self.records), DecodedRecord(epoch, list(batch), account, None, level)))
         outcomes, noted = self.projection.fold(self.records[-1:])
         invariants.check(self.projection)
         self.outcomes += outcomes
@@ -406,6 +408,6 @@ def speaker_of(data) -> str:
     return f"{CONDUCTOR if CONDUCTOR in roles else sorted(roles)[0]}/one"
 
 
-def record_of(*batch, epoch=EPOCH) -> bytes:
-    """The bytes of a record of events."""
-    return codec.encode_record(epoch, batch)
+def record_of(*batch, epoch=EPOCH, level=1) -> bytes:
+    """The bytes of a record of events in the forms of a level."""
+    return codec.encode_record(epoch, batch, level)

@@ -35,6 +35,7 @@ PURE_RPC_API = (
     "rpc_api.digest",
     "rpc_api.errors",
     "rpc_api.events",
+    "rpc_api.levels",
     "rpc_api.objects",
     "rpc_api.packing",
     "rpc_api.proof",

@@ -4,6 +4,7 @@ import numpy as np
 
 from nova_sched.hosts.aggregates import host_aggregates
 from nova_sched.hosts.device_groups import DeviceStates
+from nova_sched.projection.rules import SINCE
 
 #: Up to how many hosts are looked at one by one, which is faster than column by column.
 FEW = 16
@@ -60,6 +61,17 @@ class HostView:
     def aggregate_keys(self) -> frozenset:
         """All keys that aggregates have in their metadata."""
         return host_aggregates(self.table).keys
+
+    def by_rule(self, rule: str) -> np.ndarray | bool:
+        """For which hosts in view a rule of :class:`nova_sched.projection.rules.Rules` is in force (bool, shape [hosts
+        in view]); True or False if that is so for all of them. The level of their cell's log decides."""
+        since, levels = SINCE[rule], self.table.levels
+        if all(level >= since for level in levels.values()):
+            return True
+        if all(level < since for level in levels.values()):
+            return False
+        in_force = np.array([levels.get(cell, 1) >= since for cell in range(len(self.table.cells.values))], bool)
+        return in_force[self.column("cell")]
 
     def metric(self, name: str) -> np.ndarray:
         """What the hosts report under a metric's name (float64, shape [hosts in view]; NaN where they do not)."""

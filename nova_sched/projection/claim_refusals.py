@@ -19,6 +19,11 @@ class ClaimRefused(enum.StrEnum):
     UNKNOWN_HOST = "unknown host {host}", "The log does not know the host: it was removed, or it never reported."
     DOWN = "down", "The host was reported as lost or forced down before the claim was read."
     DISABLED = "disabled", "The compute service of the host was disabled before the claim was read."
+    OLDER_LEVEL = (
+        "older level",
+        "The log was pinned to a higher level before the claim was read. A scheduler that knows the level decides "
+        "again; an older one must be upgraded.",
+    )
     HOLDS_ALREADY = (
         "the consumer holds resources already",
         "The instance has a claim or runs already: another request for it came first.",
@@ -73,6 +78,8 @@ class ClaimRefused(enum.StrEnum):
 
 #: With these, no other host can help: the consumer itself is wrong.
 HOLDS_ALREADY = Reason(ClaimRefused.HOLDS_ALREADY)
+#: With this, the same host may do: only the form of the claim was older.
+OLDER_LEVEL = Reason(ClaimRefused.OLDER_LEVEL)
 _MALFORMED = frozenset({ClaimRefused.MALFORMED_ALLOCATIONS, ClaimRefused.MALFORMED_GUEST, ClaimRefused.MALFORMED_RULE})
 #: The reasons that depend on the members of a server group.
 OF_GROUP = frozenset({ClaimRefused.GROUP_MOVED, ClaimRefused.GROUP_ELSEWHERE, ClaimRefused.GROUP_FULL})

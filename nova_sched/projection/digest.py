@@ -28,7 +28,9 @@ def state_digest(projection: State) -> str:
 
 
 def _parts(projection: State) -> Iterator[object]:
-    yield projection.epoch, projection.accounts_required
+    first = (projection.epoch, projection.accounts_required)
+    # At level 1 the digest is that of services that do not know levels.
+    yield first if projection.level == 1 else (*first, projection.level)
     used = _used(projection.table, len(projection.hosts))
     for name in sorted(projection.hosts):
         yield _host(projection.hosts[name], used)

@@ -277,6 +277,24 @@ def accounts_required(
     projection.accounts_required = event.data.required
 
 
+def level_pinned(
+    projection: State, position: int, event: EventOf[events.LevelPinned], noted: list[Noted]
+) -> SetAside | None:
+    """From the next event on, the log has a higher level."""
+    level = event.data.level
+    if level < max(2, projection.level):
+        return SetAside(
+            "lower-level",
+            f"{event.producer} pins the log to level {level}, it is at level {projection.level}; "
+            "a level is never taken back",
+            b"",
+        )
+    if level > projection.level:
+        projection.use_level(level)
+        noted.append(Noted(position, "pinned", None, f"{event.producer} pinned the log to level {level}"))
+    return None
+
+
 def counted(projection: State, position: int, event: Event, noted: list[Noted]) -> None:
     """Evidence: it stays in the log, is counted here, and changes no state."""
 
@@ -319,6 +337,7 @@ HANDLERS: dict[str, Callable[[State, int, Any, list[Noted]], Reason | SetAside |
     "LogOpened": log_opened,
     "LogRebased": log_rebased,
     "AccountsRequired": accounts_required,
+    "LevelPinned": level_pinned,
     "HostReported": host_reported,
     "HostConfirmed": host_confirmed,
     "HostLost": host_lost,

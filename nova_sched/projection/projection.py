@@ -11,10 +11,12 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from nova_sched.projection import inventory as inventories
+from nova_sched.projection.claim_refusals import OLDER_LEVEL
 from nova_sched.projection.fold import HANDLERS
 from nova_sched.projection.ledger import Entry, GroupIndex
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.reason import Reason
+from nova_sched.projection.rules import rules_of
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import Tracked, TrackedInstances
@@ -22,6 +24,7 @@ from rpc_api import errors
 from rpc_api.accounts import speaks_for
 from rpc_api.codec import DecodedRecord, Event, SetAside
 from rpc_api.events import EVENTS
+from rpc_api.levels import LEVEL
 from rpc_api.proof import Trail
 
 MAX_KEPT = 1000
@@ -58,6 +61,18 @@ def _requires(event: Event) -> bool:
     )
 
 
+def _shows_level(record: DecodedRecord) -> bool:
+    """Whether a record shows the level of a log whose pin was removed in front: one of schedulers or conductors, which
+    know the level, or one of a level that this process does not know."""
+    if record.level > LEVEL:
+        return True
+    producers = [event.producer for event in record.events if type(event) is not SetAside]
+    return any(
+        not producer.startswith(AGENT) and (record.account is None or speaks_for(record.account, producer))
+        for producer in producers
+    )
+
+
 class Projection(State):
     """State of one log.
 
@@ -78,6 +93,7 @@ class Projection(State):
         self.position = -1
         #: The last records folded: they prove of which log this is the state.
         self.trail = Trail()
+        self.use_level(1)
         self._begin()
         self.noted: deque[Noted] = deque(maxlen=kept)
         self.quarantine: deque[Quarantined] = deque(maxlen=kept)
@@ -105,7 +121,7 @@ class Projection(State):
         self.accounts_required = False
 
     def forget(self) -> None:
-        """Remove all state of this log, also from the table."""
+        """Remove all state of this log, also from the table. The level stays: it is never taken back."""
         for host in self.hosts.values():
             if host.root >= 0:
                 inventories.erase(self, host)
@@ -114,6 +130,17 @@ class Projection(State):
         self.table.topology_version += 1
         self.whole = True
         self._begin()
+
+    def use_level(self, level: int) -> None:
+        """The log has a level from here on."""
+        self.level, self.rules = level, rules_of(level)
+        self.table.set_level(self.cell_index, level)
+
+    @property
+    def is_too_new(self) -> bool:
+        """Whether the log is pinned to a level that this process does not know. Then nothing counts from there on, and
+        the state is not that of the log."""
+        return self.level > LEVEL
 
     def instances(self, uuid: str) -> tuple[Entry | Tracked, ...]:
         """Where an instance holds resources, or nova-compute reports it: records with a ``host``."""
@@ -169,20 +196,52 @@ class Projection(State):
                     b"",
                 )
                 return
+        if record.level > self.level and not self.whole and _shows_level(record):
+            self.use_level(record.level)
         for index, event in enumerate(record.events):
-            if type(event) is SetAside:
+            if self.is_too_new:
+                self.counts["too-new"] += 1
+            elif type(event) is SetAside:
                 if self.whole:
                     self._set_aside(position, index, *event)
             elif event.name == "LogRebased":
                 # Also if it is a duplicate: it is new for a reader that starts after the first one.
                 if self._may_speak(position, index, event, record.account):
-                    self._fold_event(position, index, event, outcomes, noted)
+                    self._rebase(position, index, event, record.level, outcomes, noted)
+            elif self.whole and record.level > self.level:
+                self._set_aside(
+                    position,
+                    index,
+                    "newer-level",
+                    f"a {event.name} of {event.producer} in a record of level {record.level}, the log has {self.level}",
+                    b"",
+                )
             elif (
                 self.whole
                 and self._may_speak(position, index, event, record.account)
                 and self._is_next(position, event, noted)
             ):
-                self._fold_event(position, index, event, outcomes, noted)
+                self._fold_event(position, index, event, record.level < self.level, outcomes, noted)
+
+    def _rebase(
+        self, position: int, index: int, event: Event, level: int, outcomes: list[Outcome], noted: list[Noted]
+    ) -> None:
+        """Fold a LogRebased. Its record has the level of the log: a reader that starts there takes it from there. One
+        of a lower level is from a service that does not know the pin, and must not remove the state."""
+        if level < self.level:
+            mark = event.producer_epoch, event.sequence
+            self.producers[event.producer] = max(mark, self.producers.get(event.producer, mark))
+            self._set_aside(
+                position,
+                index,
+                "older-level",
+                f"a {event.name} of {event.producer} in a record of level {level}, the log has {self.level}",
+                b"",
+            )
+            return
+        if level > self.level:
+            self.use_level(level)
+        self._fold_event(position, index, event, False, outcomes, noted)
 
     def _may_speak(self, position: int, index: int, event: Event, account: str | None) -> bool:
         """Whether the producer may publish this event, for this host, with this account; if not, the event is set
@@ -250,9 +309,15 @@ class Projection(State):
                 )
             )
 
-    def _fold_event(self, position: int, index: int, event: Event, outcomes: list[Outcome], noted: list[Noted]) -> None:
+    def _fold_event(
+        self, position: int, index: int, event: Event, is_older: bool, outcomes: list[Outcome], noted: list[Noted]
+    ) -> None:
         self.counts[event.name] += 1
-        answer = HANDLERS[event.name](self, position, event, noted)
+        if is_older and event.name == "ClaimProposed":
+            # Its scheduler folds by the rules before the pin, or decided before it: both sides must agree on a claim.
+            answer: Reason | SetAside | None = OLDER_LEVEL
+        else:
+            answer = HANDLERS[event.name](self, position, event, noted)
         if type(answer) is SetAside:
             self._set_aside(position, index, *answer)
             return

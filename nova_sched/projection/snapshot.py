@@ -26,11 +26,14 @@ from rpc_api import errors, events
 from rpc_api.digest import MASK, inventory_digest
 from rpc_api.events import HostNUMACell, PCIPool
 from rpc_api.events.schema import thaw_fields
+from rpc_api.levels import LEVEL
 from rpc_api.packing import unpack
 from rpc_api.proof import Proof, Trail
 
 MAGIC = "nova_sched snapshot"
 FORMAT = 4
+#: The format of a state above level 1, which has the level as its last part: older versions must not load it.
+LEVELLED = 5
 _MAX_HEAD_BYTES = 4096
 #: Types of the fields after magic and format; a log that was never opened has no epoch.
 _HEAD_TYPES = ((str, str, int, str, str), (str, type(None), int, str, str))
@@ -57,7 +60,12 @@ class Head(NamedTuple):
 
 def dump(projection: Projection) -> bytes:
     """Pack the state of a projection; LogGap if it is not known, because records before the start of its log were
-    removed."""
+    removed, and UnknownSchema if its log is pinned to a level that this version does not know."""
+    if projection.is_too_new:
+        raise errors.UnknownSchema(
+            f"the log of {projection.cell} is pinned to level {projection.level}, this version knows 1 to {LEVEL}; "
+            "upgrade nova_sched here"
+        )
     if not projection.whole:
         raise errors.LogGap(
             f"the state of {projection.cell} is not known: records were removed in front of its log; "
@@ -86,13 +94,16 @@ def dump(projection: Projection) -> bytes:
                 list(projection.aggregates.values()),
                 projection.accounts_required,
                 projection.tracked.facts(),
+                *([projection.level] if projection.level > 1 else []),
             )
         ),
         1,
     )
     head = Head(projection.cell, projection.epoch, projection.position, state_digest(projection))
     body = state + _packed_proof(projection.trail.proof())
-    packed: bytes = msgpack.packb((MAGIC, FORMAT, *head[:4], _checksum(head, body)))
+    packed: bytes = msgpack.packb(
+        (MAGIC, FORMAT if projection.level == 1 else LEVELLED, *head[:4], _checksum(head, body))
+    )
     return packed + body
 
 
@@ -152,10 +163,10 @@ def _split(packed: bytes) -> tuple[tuple[Any, ...], bytes]:
         head = None
     if type(head) is not tuple or len(head) < 2 or head[0] != MAGIC:
         raise errors.UnknownSchema("these bytes are not a snapshot of nova_sched; name another file or key")
-    if head[1] != FORMAT or tuple(map(type, head[2:])) not in _HEAD_TYPES:
+    if head[1] not in (FORMAT, LEVELLED) or tuple(map(type, head[2:])) not in _HEAD_TYPES:
         raise errors.UnknownSchema(
             f"the snapshot has format {head[1]!r:.40}, or a head of another form, this process "
-            f"knows {FORMAT}; upgrade nova_sched, or remove the snapshot and fold the log"
+            f"knows {FORMAT} and {LEVELLED}; upgrade nova_sched, or remove the snapshot and fold the log"
         )
     return head, packed[unpacker.tell() :]
 
@@ -229,11 +240,15 @@ def _load_state(
     aggregates: Any,
     accounts_required: Any,
     tracked: Any,
+    level: Any = 1,
 ) -> None:
     """Read and check everything first, so that a fault is found before the table is written."""
     hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
         raise ValueError("a host is there twice, or accounts_required is not a boolean")
+    if type(level) is not int or not 1 <= level <= LEVEL:
+        raise ValueError(f"its level is {level!r:.40}, wanted 1 to {LEVEL}")
+    projection.use_level(level)
     rows = Rows(*rows)
     devices = _devices(hosts, *devices)
     aggregates = [_thawed("AggregateUpdated", aggregate) for aggregate in aggregates]

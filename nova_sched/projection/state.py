@@ -4,6 +4,7 @@ import abc
 from collections import Counter
 
 from nova_sched.projection.ledger import Entry, GroupIndex, Host
+from nova_sched.projection.rules import Rules
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import TrackedInstances
 from rpc_api.events import AggregateUpdated
@@ -40,6 +41,9 @@ class State(abc.ABC):
     anchors: dict[str, tuple[str, str, int]]
     #: Affinity group -> the highest anchor under which nothing may be claimed here.
     fences: dict[str, int]
+    #: The level of the log here: the forms of its events and the rules of the fold (see LevelPinned).
+    level: int
+    rules: Rules
     #: Whether an event only counts with an account that may publish for its producer.
     accounts_required: bool
     #: Counts by kind; not a part of the state.
@@ -48,3 +52,7 @@ class State(abc.ABC):
     @abc.abstractmethod
     def forget(self) -> None:
         """Remove all state of this log, also from the table."""
+
+    @abc.abstractmethod
+    def use_level(self, level: int) -> None:
+        """The log has a level from here on; one above :data:`rpc_api.levels.LEVEL` is not known to this process."""

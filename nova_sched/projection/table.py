@@ -162,6 +162,8 @@ class HostTable(Columns):
         self.metrics: dict[str, npt.NDArray[np.float64]] = {}
         self.trees: dict[int, tuple[int, ...]] = {}
         self.aggregates: dict[str, AggregateUpdated] = {}
+        #: Index of a cell -> level of its log: see LevelPinned.
+        self.levels: dict[int, int] = {}
         self.cell_closed: dict[str, bool] = {}
         #: Cell -> uuid of its CellMapping, as far as this process knows it: no log has them.
         self.cell_uuids: dict[str, str] = {}
@@ -379,6 +381,14 @@ class HostTable(Columns):
     def _taken(self, row: int, index: int, amount: int) -> None:
         self.free[index, row] -= amount
         self.tree_taken[index, self.root[row]] += amount
+
+    # --- levels ----------------------------------------------------------------------------------------------
+
+    def set_level(self, cell_index: int, level: int) -> None:
+        """The log of a cell has a level from now on; what was computed by the rules before is void."""
+        if self.levels.get(cell_index, 1) != level:
+            self.topology_version += 1
+        self.levels[cell_index] = level
 
     # --- results that are kept until the topology changes ---------------------------------
 

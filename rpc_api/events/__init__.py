@@ -14,6 +14,7 @@ EVENTS = {
         cloud.LogOpened,
         cloud.LogRebased,
         cloud.AccountsRequired,
+        cloud.LevelPinned,
         host.HostReported,
         host.HostConfirmed,
         host.HostLost,
@@ -40,6 +41,7 @@ EVENTS = {
 LogOpened = cloud.LogOpened.Frozen
 LogRebased = cloud.LogRebased.Frozen
 AccountsRequired = cloud.AccountsRequired.Frozen
+LevelPinned = cloud.LevelPinned.Frozen
 AggregateUpdated = cloud.AggregateUpdated.Frozen
 AggregateDeleted = cloud.AggregateDeleted.Frozen
 GroupAnchored = cloud.GroupAnchored.Frozen

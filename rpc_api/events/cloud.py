@@ -48,6 +48,20 @@ class AccountsRequired(SchemaObject):
 
 
 @register
+class LevelPinned(SchemaObject):
+    """From the next event on this log has ``level``: the forms of its events (:mod:`rpc_api.levels`) and the rules of
+    the fold (:mod:`nova_sched.projection.rules`).
+
+    An operator's command appends it when all services know the level; it is in a record of the level before. A level
+    is never taken back, so one that is not above the present level changes nothing. Its own form never changes.
+    """
+
+    VERSION = "1.0"
+    ROLES = frozenset({"operator"})
+    fields = {"level": fields.NonNegativeIntegerField()}
+
+
+@register
 class AggregateUpdated(SchemaObject):
     """The present state of a host aggregate: the names of its hosts, and its metadata (``availability_zone``,
     ``domain``, ...)."""

@@ -6,7 +6,8 @@ class has a frozen form, ``Class.Frozen``: a named tuple with the same field nam
 sent (as a msgpack array) and folded; the object form is for people and for tools (``to_object``, ``from_object``).
 
 A new minor version may only append fields, with defaults: an older event, or an older object inside an event, is then a
-shorter array.
+shorter array. ``NEWER`` and ``OLDER`` say what came after level 1
+(see :mod:`rpc_api.levels`).
 """
 
 from __future__ import annotations
@@ -116,6 +117,13 @@ class SchemaObject(ovo_base.VersionedObject):
     OBJ_PROJECT_NAMESPACE = "nova_sched"
     #: Roles whose producers may append it; empty for an object that occurs only inside others.
     ROLES: ClassVar[frozenset[str]] = frozenset()
+    #: The level of a log that an event of this class needs; more than 1 for a type that came later.
+    LEVEL: ClassVar[int] = 1
+    #: Field -> the level of a log that it needs, of the fields that came after level 1: they are the last ones.
+    NEWER: ClassVar[dict[str, int]] = {}
+    #: The last level of older versions -> the version that is written up to it: ``{1: "1.1"}`` says that ``VERSION`` is
+    #: written from level 2 on.
+    OLDER: ClassVar[dict[int, str]] = {}
     #: Set by :func:`register`: the named tuple, and its check.
     Frozen: ClassVar[type[Any]]
     thaw: ClassVar[Check]
@@ -140,6 +148,7 @@ def register(cls: type[S]) -> type[S]:
             defaults.append(field.default)
         elif defaults:
             raise TypeError(f"{cls.__name__}: a field without a default follows one with a default")
+    _check_newer(cls)
     make_class: Callable[..., Any] = namedtuple
     frozen = make_class(cls.__name__, list(cls.fields), defaults=defaults or None)
     frozen.__doc__ = cls.__doc__
@@ -150,6 +159,23 @@ def register(cls: type[S]) -> type[S]:
     cls.thaw = staticmethod(_object_check(cls))
     TABLE[cls.__name__] = cls
     return cls
+
+
+def _check_newer(cls: type[SchemaObject]) -> None:
+    """Raise TypeError unless newer fields are the last ones, and each level that changes the form has its version."""
+    names = list(cls.NEWER)
+    if names and names != list(cls.fields)[-len(names) :]:
+        raise TypeError(f"{cls.__name__}: its newer fields are not its last ones, in the same order")
+    changes = set(cls.NEWER.values())
+    for field in cls.fields.values():
+        inner = field.objname if isinstance(field, PackedObjectField) else element_of(field)[0]
+        if inner is not None:
+            changes |= {level + 1 for level in TABLE[inner].OLDER}
+    if changes != {level + 1 for level in cls.OLDER}:
+        raise TypeError(
+            f"{cls.__name__}: its form changes at the levels {sorted(changes)}, so OLDER must name the version of the "
+            "level before each of them"
+        )
 
 
 def _may_hold_maps(field: ovo_fields.Field[Any]) -> bool:
@@ -248,6 +274,14 @@ def _check_of(field: ovo_fields.Field[Any]) -> Check:
     return _nullable(check) if field.nullable else check
 
 
+def element_of(field: ovo_fields.Field[Any]) -> tuple[str | None, bool]:
+    """(The name of the class of the objects in a field, or None; whether the field is a list of them)."""
+    kind, is_list = field._type, False
+    if isinstance(kind, ovo_fields.List):
+        kind, is_list = kind._element_type._type, True
+    return (kind._obj_name if isinstance(kind, ovo_fields.Object) else None), is_list
+
+
 def _nullable(check: Check) -> Check:
     return lambda value: None if value is None else check(value)
 
@@ -323,29 +357,30 @@ def _breaks(check: Check, value: object) -> bool:
     return False
 
 
-def thaw_fields(cls: type[SchemaObject], values: object, version: str | None = None) -> Any:
+def thaw_fields(cls: type[SchemaObject], values: object, version: str | None = None, newest: str | None = None) -> Any:
     """Check an array of field values of ``cls`` and return its frozen form.
 
-    ``version`` is the version in which the values were written. Raises :class:`~rpc_api.errors.UnknownSchema` for a
-    newer minor or another major version and :class:`~rpc_api.errors.InvalidEvent` for values that do not fit the
-    schema.
+    ``version`` is the version in which the values were written, ``newest`` the newest one that is read (by default
+    ``cls.VERSION``). Raises :class:`~rpc_api.errors.UnknownSchema` for a newer minor or another major version and
+    :class:`~rpc_api.errors.InvalidEvent` for values that do not fit the schema.
     """
-    if version is not None and version != cls.VERSION:
-        _check_version(cls, version)
+    newest = newest or cls.VERSION
+    if version is not None and version != newest:
+        _check_version(cls, version, newest)
     try:
         return cls.thaw(values)
     except _Refused as refused:
         raise errors.InvalidEvent(f"{cls.__name__} cannot be read: wanted {refused}; fix its producer") from None
 
 
-def _check_version(cls: type[SchemaObject], version: str) -> None:
+def _check_version(cls: type[SchemaObject], version: str, newest: str) -> None:
     written = _VERSION.fullmatch(version)
     if not written:
         raise errors.InvalidEvent(f"{cls.__name__} has version {version[:40]!r}, wanted MAJOR.MINOR; fix its producer")
-    major, minor = (int(part) for part in cls.VERSION.split("."))
+    major, minor = (int(part) for part in newest.split("."))
     if int(written[1]) != major or int(written[2]) > minor:
         raise errors.UnknownSchema(
-            f"{cls.__name__} {version} is newer than this process, which knows {cls.VERSION}; upgrade nova_sched here"
+            f"{cls.__name__} {version} is newer than this process, which knows {newest}; upgrade nova_sched here"
         )
 
 

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
-from rpc_api import codec, errors, events
+from rpc_api import codec, errors, events, levels
 from rpc_api.clock import SYSTEM, Clock
 from rpc_api.log.port import EventLog
 
@@ -44,6 +44,8 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
                         "name another log, or upgrade nova_sched"
                     )
                 event = next((event for event in found.events if isinstance(event, codec.Event)), None)
+                if found.level > levels.LEVEL:
+                    return Opening(found.epoch, False)  # it goes on in forms that this process does not know
                 if event is not None:
                     opened = event.data
                     if bounds.first == 0 and isinstance(opened, events.LogOpened):

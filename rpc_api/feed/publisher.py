@@ -34,8 +34,11 @@ class Appender:
         self.log = log
         self.epoch = epoch
         self.name = name
+        #: The level in whose forms events are queued: see :mod:`rpc_api.levels`.
+        self.level = 1
         self._changed = threading.Condition()
-        self._waiting: list[bytes] = []
+        #: Packed events in their order, in runs of one level. An event keeps the level with which it was queued.
+        self._waiting: list[tuple[int, list[bytes]]] = []
         self._queued = 0
         self._durable = 0
         self._closed = False
@@ -52,13 +55,15 @@ class Appender:
         with self._changed:
             if self._closed:
                 raise errors.LogClosed(f"cannot append to {self.log.url}: this service is stopping")
-            if len(self._waiting) >= MAX_WAITING:
+            waiting = sum(len(packed) for _, packed in self._waiting)
+            if waiting >= MAX_WAITING:
                 raise errors.LogUnavailable(
-                    f"{len(self._waiting)} events wait for {self.log.url}, wanted less than {MAX_WAITING}; "
-                    "see to the log's broker"
+                    f"{waiting} events wait for {self.log.url}, wanted less than {MAX_WAITING}; see to the log's broker"
                 )
             packed = pack_events()
-            self._waiting.extend(packed)
+            if not self._waiting or self._waiting[-1][0] != self.level:
+                self._waiting.append((self.level, []))
+            self._waiting[-1][1].extend(packed)
             self._queued += len(packed)
             self._changed.notify_all()
             return self._queued
@@ -89,6 +94,11 @@ class Appender:
             meanwhile()
             self._changed.notify_all()
 
+    def use_level(self, level: int) -> None:
+        """Queue events in the forms of another level from now on."""
+        with self._changed:
+            self.level = level
+
     def close(self, timeout: float = 5.0) -> bool:
         """Append waiting events, for at most ``timeout`` seconds, and stop; True if all were appended.
 
@@ -117,7 +127,7 @@ class Appender:
                 self._durable = last
                 self._changed.notify_all()
 
-    def _append(self, batch: list[bytes]) -> bool:
+    def _append(self, batch: list[tuple[int, list[bytes]]]) -> bool:
         pause = FIRST_PAUSE
         while True:
             with self._changed:
@@ -126,7 +136,7 @@ class Appender:
                     return False
                 log, epoch = self.log, self.epoch
             try:
-                log.append(codec.encode_records(epoch, batch))
+                log.append([record for level, run in batch for record in codec.encode_records(epoch, run, level)])
                 self._outage.over(f"{self.name} can append to {self.log.url} again")
                 self._fault = None
                 return True
@@ -179,9 +189,10 @@ class Producer:
 
     def _packed(self, data: tuple[FrozenRecord, ...]) -> list[bytes]:
         at_ns = self._clock.now_ns()
-        packed = codec.encode_events(
+        made = (
             codec.make_event(record, self.name, self.epoch, self.sequence + number, at_ns)
             for number, record in enumerate(data, 1)
         )
+        packed = codec.encode_events(made, self.appender.level)
         self.sequence += len(packed)
         return packed

@@ -17,6 +17,7 @@ from nova_sched.projection.table import HostTable
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord, Event, SetAside
 from rpc_api.feed.epoch import ensure_open, opening_of
+from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from rpc_api.packing import pack
 from rpc_api.serializer import RpcSerializer
@@ -70,7 +71,7 @@ class Target:
         chance, rng = self.rng.random(), self.rng
         if chance < 0.5:
             return mutation.pack(
-                [codec.FORMAT, builders.EPOCH, [self._event() for _ in range(rng.choice((1, 1, 1, 4)))]]
+                [rng.choice((1, 1, 1, LEVEL)), builders.EPOCH, [self._event() for _ in range(rng.choice((1, 1, 1, 4)))]]
             )
         if chance < 0.8:
             return mutation.pack(self.mutator.changed(rng.choice(self.structures), rng.choice((1, 1, 2, 5))))

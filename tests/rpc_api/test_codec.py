@@ -11,7 +11,6 @@ from oslo_versionedobjects import fields
 
 from rpc_api import codec, errors, events
 from rpc_api.codec import (
-    FORMAT,
     MAX_EVENT_BYTES,
     MAX_EVENTS_A_RECORD,
     MAX_NAME,
@@ -24,6 +23,7 @@ from rpc_api.codec import (
     encode_records,
 )
 from rpc_api.events import schema
+from rpc_api.levels import LEVEL
 from rpc_api.log.port import MAX_RECORD_BYTES
 from tests import drawn
 from tests.builders import AT_NS, EPOCH, Voice, claim, record_of, report, uuid_of
@@ -32,7 +32,7 @@ SEEN = codec.make_event(events.HostSeen("host"), "conductor/one", 5, 1, AT_NS)
 CLAIM = codec.make_event(claim("vm", "host"), "scheduler/a", 5, 2, AT_NS)
 
 
-def packed(*events_, form=FORMAT, epoch=EPOCH):
+def packed(*events_, form=1, epoch=EPOCH):
     return msgpack.packb([form, epoch, list(events_)])
 
 
@@ -64,16 +64,16 @@ BROKEN_RECORDS = {
     "an empty array": (msgpack.packb([]), "undecodable"),
     "a boolean as format": (msgpack.packb([True, EPOCH, []]), "undecodable"),
     "no format": (msgpack.packb([None, EPOCH, []]), "undecodable"),
-    "no events": (msgpack.packb([FORMAT, EPOCH]), "undecodable"),
-    "a part more": (msgpack.packb([FORMAT, EPOCH, [], None]), "undecodable"),
-    "no epoch": (msgpack.packb([FORMAT, None, []]), "undecodable"),
-    "bytes as epoch": (msgpack.packb([FORMAT, EPOCH.encode(), []]), "undecodable"),
-    "a long epoch": (msgpack.packb([FORMAT, "x" * (MAX_NAME + 1), []]), "undecodable"),
-    "a map as events": (msgpack.packb([FORMAT, EPOCH, {}]), "undecodable"),
-    "bytes as events": (msgpack.packb([FORMAT, EPOCH, b""]), "undecodable"),
-    "a later format": (msgpack.packb([FORMAT + 1, EPOCH, []]), "unknown-format"),
-    "a later format of another form": (msgpack.packb([FORMAT + 1, b"else"]), "unknown-format"),
-    "an earlier format": (msgpack.packb([FORMAT - 1, EPOCH, []]), "unknown-format"),
+    "no events": (msgpack.packb([1, EPOCH]), "undecodable"),
+    "a part more": (msgpack.packb([1, EPOCH, [], None]), "undecodable"),
+    "no epoch": (msgpack.packb([1, None, []]), "undecodable"),
+    "bytes as epoch": (msgpack.packb([1, EPOCH.encode(), []]), "undecodable"),
+    "a long epoch": (msgpack.packb([1, "x" * (MAX_NAME + 1), []]), "undecodable"),
+    "a map as events": (msgpack.packb([1, EPOCH, {}]), "undecodable"),
+    "bytes as events": (msgpack.packb([1, EPOCH, b""]), "undecodable"),
+    "a later format": (msgpack.packb([LEVEL + 1, EPOCH, []]), "unknown-format"),
+    "a later format of another form": (msgpack.packb([LEVEL + 1, b"else"]), "unknown-format"),
+    "an earlier format": (msgpack.packb([0, EPOCH, []]), "unknown-format"),
     "too many events": (packed(*([None] * (MAX_EVENTS_A_RECORD + 1))), "too-large"),
     "too many bytes": (packed(SEEN) + b"\x00" * MAX_RECORD_BYTES, "too-large"),
 }
@@ -83,7 +83,8 @@ BROKEN_RECORDS = {
 def test_broken_records(name):
     payload, code = BROKEN_RECORDS[name]
     epoch, (aside,), *_ = decode_record(payload)
-    assert epoch is None
+    # The epoch is at its place in the records of all levels, so that a log is known by it.
+    assert epoch == (EPOCH if name in ("a later format", "an earlier format") else None)
     assert (type(aside), aside.code) == (SetAside, code), aside
     assert aside.raw == payload[:MAX_RAW_BYTES]
     assert 10 < len(aside.reason) < 300

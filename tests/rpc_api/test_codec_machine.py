@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from rpc_api import codec, events
-from rpc_api.codec import FORMAT, MAX_EVENTS_A_RECORD, Event, SetAside
+from rpc_api.codec import MAX_EVENTS_A_RECORD, Event, SetAside
 from rpc_api.log.port import MAX_RECORD_BYTES
 from tests import drawn
 from tests.builders import AT_NS, EPOCH
@@ -58,7 +58,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def damaged_events_are_their_own_affair(self):
-        payload = mutation.pack([FORMAT, EPOCH, []])[:-1] + bytes([0xDC]) + len(self.pieces).to_bytes(2, "big")
+        payload = mutation.pack([1, EPOCH, []])[:-1] + bytes([0xDC]) + len(self.pieces).to_bytes(2, "big")
         record = codec.decode_record(payload + b"".join(packed for packed, _ in self.pieces))
         if record.epoch is None:
             # Text that is not UTF-8, a promise without its bytes: nothing of the record can be read.

@@ -31,9 +31,9 @@ class Oracle(Projection):
         super().forget()
         self.has_forgotten = True
 
-    def _fold_event(self, position, index, event, outcomes, noted):
+    def _fold_event(self, position, index, event, is_older, outcomes, noted):
         before = len(outcomes)
-        super()._fold_event(position, index, event, outcomes, noted)
+        super()._fold_event(position, index, event, is_older, outcomes, noted)
         if len(outcomes) > before and outcomes[-1].reason is None:
             self.on_accepted(self, position, event.data)
 

@@ -13,8 +13,9 @@ from nova_sched.replay.archive.redaction import KNOWN_BY, Known, Redactor
 from nova_sched.replay.logs.moments import time_of
 from nova_sched.replay.logs.reading import records_between
 from rpc_api import codec, digest, errors
-from rpc_api.codec import DecodedRecord, Event, SetAside
+from rpc_api.codec import Event, SetAside
 from rpc_api.feed.epoch import opening_of
+from rpc_api.levels import LEVEL, at, form_of
 from rpc_api.log import MAX_RECORD_BYTES, Record
 
 #: Number of events between two states in a file.
@@ -122,7 +123,7 @@ class _Cell:
         decoded = codec.decode_record(record.payload, record.account)
         events = [self._event(record.position, decoded, event) for event in decoded.events]
         producers = [event.producer for event in decoded.events if isinstance(event, Event)]
-        payload = _packed(decoded.epoch or self.range.epoch or "", events)
+        payload = _packed(decoded.epoch or self.range.epoch or "", events, min(decoded.level, LEVEL))
         if len(payload) > MAX_RECORD_BYTES:
             raise errors.TooLarge(
                 f"the record {record.position} of {self.range.cell} would have {len(payload)} "
@@ -142,15 +143,13 @@ class _Cell:
         if event.name == "HostConfirmed":
             data = self._confirmed(data)
         hidden = event._replace(data=data)
-        if event.version != data.schema.VERSION:
-            hidden = hidden._replace(version=data.schema.VERSION)
         self._fold(self.before, position, decoded, event)
         self._fold(self.after, position, decoded, hidden)
         return hidden
 
     @staticmethod
     def _fold(projection, position, decoded, event):
-        projection.fold_record(position, DecodedRecord(decoded.epoch, [event], decoded.account), [], [])
+        projection.fold_record(position, decoded._replace(events=[event], payload=None), [], [])
 
     def _confirmed(self, data):
         """Return a digest that fits the redacted state if the recorded one fitted the true state, and else does not."""
@@ -160,21 +159,16 @@ class _Cell:
         return data._replace(digest=(data.digest - before.digest() + after.digest()) & digest.MASK)
 
 
-def _packed(epoch, events):
-    """Return the bytes of a record. An unreadable event is replaced by the reason."""
-    return msgpack.packb(
-        (
-            codec.FORMAT,
-            epoch,
-            [
-                (f"{REMOVED}: {event.code}", "1.0", "operator/export", 1, 1, 0, ())
-                if isinstance(event, SetAside)
-                else event
-                for event in events
-            ],
-        ),
-        use_bin_type=True,
-    )
+def _packed(epoch, events, level):
+    """Return the bytes of a record in the forms of a level. An unreadable event is replaced by the reason."""
+    return msgpack.packb((level, epoch, [_in_form(event, level) for event in events]))
+
+
+def _in_form(event, level):
+    if isinstance(event, SetAside):
+        return f"{REMOVED}: {event.code}", "1.0", "operator/export", 1, 1, 0, ()
+    form = form_of(event.data.schema, level)
+    return event._replace(version=form.version, data=at(event.data, level))
 
 
 # --- back into logs -------------------------------------------------------------------------------------------------

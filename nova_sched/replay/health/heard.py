@@ -12,8 +12,8 @@ from nova_sched.projection.projection import AGENT
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.reading import BATCH, readable_records
 from nova_sched.replay.state.hosts import counts_of
-from rpc_api import codec
 from rpc_api.clock import spelled
+from rpc_api.levels import LEVEL
 
 #: Greatest number of records to search for the last events of services.
 MOST_RECORDS = 50_000
@@ -91,8 +91,8 @@ def last_events(log, last: int, agents, services, since_ns: int) -> tuple[dict, 
 def _heads(payload):
     """Give (producer, time) of the readable events of a record, the last one first."""
     try:
-        form, _, events = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
-        if form != codec.FORMAT:
+        level, _, events = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
+        if not 1 <= level <= LEVEL:
             return []
         return [
             (event[2], event[5])

@@ -5,6 +5,7 @@ import msgpack
 from nova_sched.replay.logs.moments import time_of
 from nova_sched.replay.logs.reading import records_between
 from rpc_api import codec
+from rpc_api.levels import LEVEL
 
 #: Number of records to skip by reading, instead of opening a new reader after them.
 NEAR = 200
@@ -15,8 +16,8 @@ def peeked_time(payload: bytes) -> int | None:
     unpacker = msgpack.Unpacker(max_buffer_size=len(payload) + 1)
     unpacker.feed(payload)
     try:
-        # [FORMAT, epoch, [[name, version, producer, producer_epoch, sequence, at_ns, ...
-        if unpacker.read_array_header() == 3 and unpacker.unpack() == codec.FORMAT:
+        # [level, epoch, [[name, version, producer, producer_epoch, sequence, at_ns, ...
+        if unpacker.read_array_header() == 3 and 1 <= unpacker.unpack() <= LEVEL:
             unpacker.skip()
             if (
                 unpacker.read_array_header()

@@ -6,6 +6,7 @@ import msgpack
 
 from nova_sched.replay.decisions.recorded import incarnation, recorded_of
 from rpc_api import codec
+from rpc_api.levels import LEVEL
 
 _TABLES = """
 CREATE TABLE decisions (cell TEXT, position INTEGER, producer TEXT, epoch INTEGER, sequence INTEGER, digest TEXT,
@@ -153,7 +154,7 @@ class Spool:
 
 
 def _packed(event):
-    return msgpack.packb((codec.FORMAT, "", (event,)))
+    return msgpack.packb((LEVEL, "", (event,)))
 
 
 def _unpacked(packed):

@@ -113,6 +113,7 @@ SAMPLES = [
     events.LogOpened("cell1", EPOCH),
     events.LogRebased("cell1", 0),
     events.AccountsRequired(False),
+    events.LevelPinned(2),
     report("host"),
     events.HostConfirmed("host", 0),
     events.HostLost("host", ""),

@@ -10,6 +10,7 @@ from oslo_versionedobjects import fields
 from nova_sched.projection.fold import HANDLERS
 from rpc_api import codec, errors, events, messages
 from rpc_api.events.schema import MAX_AMOUNT, MAX_INTEGER, MAX_STRING, TABLE, SchemaObject, thaw_fields
+from rpc_api.levels import LEVEL
 from rpc_api.packing import pack, unpack
 from tests import builders, drawn
 
@@ -51,8 +52,8 @@ def test_frozen_packed_and_back(frozen):
 @given(st.sampled_from(sorted(events.EVENTS)).flatmap(drawn.frozen))
 def test_frozen_event_record_and_back(frozen):
     event = codec.make_event(frozen, "scheduler/a", 1, 1, 0)
-    record = builders.record_of(event)
-    assert codec.decode_record(record) == (builders.EPOCH, [event], None, record)
+    record = builders.record_of(event, level=LEVEL)
+    assert codec.decode_record(record) == (builders.EPOCH, [event], None, record, LEVEL)
 
 
 def test_nested_objects_are_frozen_all_the_way_down():

@@ -1,0 +1,89 @@
+"""The levels of the event language: which forms a log at each level has.
+
+Each release has a number, its level. Level 1 is that of the first release; a log without a
+:class:`~rpc_api.events.cloud.LevelPinned` has it. A class of ``rpc_api.events`` names what came later: ``LEVEL`` for a
+new type, ``NEWER`` for new fields, ``OLDER`` for the versions before. A writer uses the forms of the log's level, so
+that services of the release before can read them; a reader reads all older forms.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from rpc_api import errors
+from rpc_api.events.schema import TABLE, FrozenRecord, PackedObjectField, SchemaObject, element_of, thaw
+from rpc_api.packing import pack
+
+#: The newest level that this code knows.
+LEVEL = 2
+
+Record = TypeVar("Record", bound=FrozenRecord)
+
+
+class Form(NamedTuple):
+    """The form of a class at one level: its ``version``, and a function that gives a record in this form (a plain tuple
+    where fields are left out), or None if records are written as they are."""
+
+    version: str
+    cut: Callable[[Any], Any] | None
+
+
+_forms: dict[tuple[type[SchemaObject], int], Form] = {}
+
+
+def form_of(schema: type[SchemaObject], level: int) -> Form:
+    """The form of a class at a level from 1 to ``LEVEL``. Raises InvalidEvent if the level does not have the class."""
+    form = _forms.get((schema, level))
+    if form is None:
+        form = _forms[schema, level] = _form_of(schema, level)
+    return form
+
+
+def _form_of(schema: type[SchemaObject], level: int) -> Form:
+    if schema.LEVEL > level:
+        raise errors.InvalidEvent(
+            f"a {schema.__name__} event is of level {schema.LEVEL}, the log is at level {level}; "
+            f"pin the log to level {schema.LEVEL} first"
+        )
+    version = next((schema.OLDER[last] for last in sorted(schema.OLDER) if last >= level), schema.VERSION)
+    kept = [name for name in schema.fields if schema.NEWER.get(name, 1) <= level]
+    cuts = [_cut_of(schema.fields[name], level) for name in kept]
+    if len(kept) == len(schema.fields) and not any(cuts):
+        return Form(version, None)
+
+    def cut_record(record: FrozenRecord) -> tuple[Any, ...]:
+        return tuple([item if cut is None else cut(item) for cut, item in zip(cuts, record, strict=False)])
+
+    return Form(version, cut_record)
+
+
+def at(record: FrozenRecord, level: int) -> Any:
+    """A record in the form of a level, with the objects in it; the same object if nothing is left out."""
+    cut = form_of(record.schema, level).cut
+    return record if cut is None else cut(record)
+
+
+def oldest_form(record: Record) -> Record | tuple[Any, ...]:
+    """A record without the newer fields at its end that have their defaults. Digests are over this form: then services
+    of all levels compute the same one as long as newer fields are not used."""
+    schema = record.schema
+    values: tuple[Any, ...] = tuple(record)
+    for name in reversed(schema.NEWER):
+        if values[-1] != schema.fields[name].default:
+            break
+        values = values[:-1]
+    return record if len(values) == len(schema.fields) else values
+
+
+def _cut_of(field: Any, level: int) -> Callable[[Any], Any] | None:
+    """How a value of a field gets the form of a level; None if it is written as it is."""
+    name, is_list = (field.objname, False) if isinstance(field, PackedObjectField) else element_of(field)
+    cut = None if name is None else form_of(TABLE[name], level).cut
+    if name is None or cut is None:
+        return None
+    if isinstance(field, PackedObjectField):
+        return _unless_none(lambda packed: pack(cut(thaw(name, packed))))
+    return _unless_none((lambda items: tuple(map(cut, items))) if is_list else cut)
+
+
+def _unless_none(cut: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else cut(value)
