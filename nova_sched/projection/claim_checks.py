@@ -1,10 +1,11 @@
 """Whether a claim is accepted: the checks of the fold, which schedulers and conductors also ask before they claim."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from nova_sched.projection.claim_refusals import HOLDS_ALREADY, ClaimRefused
 from nova_sched.projection.devices import guest_of
-from nova_sched.projection.ledger import POLICIES, TOGETHER, Entry, GroupIndex, Host
+from nova_sched.projection.ledger import POLICIES, TOGETHER, UNCHANGED, Domains, Entry, Host
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
@@ -17,7 +18,7 @@ def claim_refusal(projection: State, host: Host, claim: events.ClaimProposed) ->
         status_refusal(projection.table, host.root, claim.forced)
         or (HOLDS_ALREADY if claim.consumer_uuid in projection.consumers else None)
         or room_refusal(projection.table, host, claim.allocations, claim.guest)
-        or (None if claim.rule is None else rule_refusal(projection, claim.rule, projection.groups))
+        or (None if claim.rule is None else rule_refusal(projection, claim.rule))
     )
 
 
@@ -44,14 +45,20 @@ def refusal_ahead(projection: State, claim: events.ClaimProposed) -> Reason | No
 
 def members_ahead(
     projection: State, group_uuid: str, consumer_uuid: str, in_flight: Iterable[Entry] = ()
-) -> GroupIndex:
-    """The members of a group that a claim of a consumer will meet in the log: those in it and those of claims that are
-    under way to it, but not what the consumer itself holds."""
-    met = GroupIndex()
-    for entry in (*projection.groups.members.get(group_uuid, {}).values(), *in_flight):
-        if entry.consumer_uuid != consumer_uuid and entry.host in projection.hosts:
-            met.add(entry)
-    return met
+) -> dict[str, Counter[str]]:
+    """Where a claim of a consumer will meet other members of a group than the log has now: domain -> partition -> how
+    many. What the consumer itself holds is not there any more, and claims that are under way to the log are."""
+    of_group = projection.groups.domains.get(group_uuid, {})
+    changed: dict[str, Counter[str]] = {}
+    mine = [(entry, -1) for entry in projection.consumers.get(consumer_uuid, ())]
+    others = [(entry, 1) for entry in in_flight if entry.consumer_uuid != consumer_uuid]
+    for entry, count in (*mine, *others):
+        rule = entry.rule
+        if rule is not None and rule.group_uuid == group_uuid and entry.host in projection.hosts:
+            if rule.domain not in changed:
+                changed[rule.domain] = Counter(of_group.get(rule.domain, ()))
+            changed[rule.domain][rule.partition] += count
+    return {domain: +partitions for domain, partitions in changed.items()}
 
 
 def status_refusal(table: HostTable, root: int, forced: bool) -> Reason | None:
@@ -96,14 +103,15 @@ def _guest_refusal(table: HostTable, host: Host, packed: bytes) -> Reason | None
     return devices.breach(guest, table.ratio_of(host.root, "VCPU"), table.ratio_of(host.root, "MEMORY_MB"))
 
 
-def rule_refusal(projection: State, rule: events.GroupRule, groups: GroupIndex) -> Reason | None:
-    """Why a claim would break the rule of its server group, of which ``groups`` has the members; None if not."""
+def rule_refusal(projection: State, rule: events.GroupRule, changed: Domains = UNCHANGED) -> Reason | None:
+    """Why a claim would break the rule of its server group, with the ``changed`` domains of :func:`members_ahead`; None
+    if it would not."""
     if rule.policy not in POLICIES:
         return Reason(ClaimRefused.MALFORMED_RULE)
     fence = projection.fences.get(rule.group_uuid)
     if rule.policy == TOGETHER and fence is not None and rule.limit <= fence:
         return Reason(ClaimRefused.GROUP_MOVED)
-    return groups.breach(rule)
+    return projection.groups.breach(rule, changed)
 
 
 def fits(table: HostTable, row: int, index: int, amount: int) -> bool:

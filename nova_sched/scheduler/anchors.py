@@ -36,7 +36,13 @@ class Anchors:
             instance.fenced = max(instance.fenced, known[2])
         if anchor is None or anchor[2] <= instance.fenced:
             return request, None
-        return request._replace(server_group=group._replace(hosts=(*group.hosts, anchor[1]))), anchor
+        if not self._has_members(group):
+            request = request._replace(server_group=group._replace(hosts=(*group.hosts, anchor[1])))
+        return request, anchor
+
+    def _has_members(self, group):
+        """Whether a log has a member of a group: then its members say where it is, and not its anchor."""
+        return any(group.uuid in projection.groups.members for projection in self._world.projections.values())
 
     def waits_for_anchor(self, instance, anchor, host) -> bool:
         """Publish an anchor for a group without one. Returns whether the instance waits for it."""
@@ -54,8 +60,7 @@ class Anchors:
             return False
         cell, _, number = anchor
         group = instance.ask.request.server_group
-        projections = self._world.projections
-        if cell not in projections or any(group.uuid in each.groups.members for each in projections.values()):
+        if cell not in self._world.projections or self._has_members(group):
             return False
         self._wait_for(instance, cell, events.GroupFenced(group.uuid, number))
         return True

@@ -4,7 +4,7 @@ from functools import cached_property
 
 from nova_sched.projection.claim_checks import members_ahead, room_refusal, rule_refusal, status_refusal
 from nova_sched.projection.fold import CELL0
-from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER, GroupIndex
+from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER, Domains
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.topology import domains
@@ -67,7 +67,8 @@ class ClaimRules:
         self._anchor = anchor_of(world, request)
         #: Without an anchor one is published before the claim, and no fence is as high as its number.
         self._will_be_anchored = self._anchor is None and needs_anchor(world, request)
-        self._members: dict[str, GroupIndex] = {}
+        #: Cell -> domains of the group in which the claim will meet other members than the log has now.
+        self._changed: dict[str, Domains] = {}
 
     def rule_on(self, row: int) -> events.GroupRule | None:
         """The GroupRule of a claim on the host of a root row; None without a server group. A host that is named by
@@ -97,12 +98,12 @@ class ClaimRules:
             return refusal
         cell = self.table.cells.values[self.table.cell[row]]
         projection = self._world.projections[cell]
-        if cell not in self._members:
-            in_flight = self._world.in_flight.groups.members.get(rule.group_uuid, {}).values()
-            self._members[cell] = members_ahead(projection, rule.group_uuid, self.instance_uuid, in_flight)
+        if cell not in self._changed:
+            in_flight = self._world.in_flight.claims.values()
+            self._changed[cell] = members_ahead(projection, rule.group_uuid, self.instance_uuid, in_flight)
         if self._will_be_anchored:
-            return self._members[cell].breach(rule)
-        return rule_refusal(projection, rule, self._members[cell])
+            return projection.groups.breach(rule, self._changed[cell])
+        return rule_refusal(projection, rule, self._changed[cell])
 
     def refusal_of(self, row: int, allocations: tuple[events.Allocation, ...], guest: bytes | None) -> Reason | None:
         """Why the log would refuse allocations and a packed Guest on a host."""

@@ -303,7 +303,9 @@ class Life:
         ask = self.tiny.ask(engine, name, group=group, vcpus=1, alternates=number % 3, **fields)
         ask.nova = None
         if policy == "affinity" and not fields.get("force_hosts"):
-            ask.nova = set(hosts) or None
+            # Until a move ends, its instance is on both hosts.
+            sources = {self.moving[member][0] for member in self.members[policy] if member in self.moving}
+            ask.nova = (set(hosts) | sources) if hosts else None
         self.asks.append(ask)
 
     def move(self, one, other, flag):
