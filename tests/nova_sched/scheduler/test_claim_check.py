@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nova_sched.projection.ledger import RUNNING
+from nova_sched.scheduler.asks import HOST_REFUSALS_MAX, refusals_max
 from nova_sched.selection.policy import Policy
 from rpc_api import events
 from rpc_api.errors import NoHostFound
@@ -239,6 +240,61 @@ def test_the_table_of_the_design(row):
     assert count == decisions
 
 
+# --- races ----------------------------------------------------------------------------------------------------------
+
+
+class Unlucky:
+    """A scheduler whose claims on a host are refused, because each comes behind a loss that it has not read, and the
+    host is back when it decides again."""
+
+    def __init__(self, *hosts):
+        self.tiny = TinyCloud()
+        for number, host in enumerate(hosts):
+            self.tiny.host(host, vcpus=64 - number)
+        self.engine = self.tiny.engine("s")
+
+    def lose(self, host):
+        self.tiny.append("cell1", "conductor/c", events.HostLost(host, "x"))
+
+    def see(self, host, then_lose=None):
+        """The host is back, it or another one is lost, and all is read but this last loss."""
+        self.tiny.append("cell1", "conductor/c", events.HostSeen(host))
+        unread = len(self.tiny.logs["cell1"]) - self.tiny._read["s", "cell1"]
+        self.lose(then_lose or host)
+        self.tiny.deliver("s", "cell1", unread)
+
+
+def test_a_host_that_has_refused_two_claims_of_an_instance_is_left_out():
+    unlucky = Unlucky("a", "b")
+    unlucky.lose("a")
+    ask = unlucky.tiny.ask(unlucky.engine, "vm")
+    for refused in range(1, HOST_REFUSALS_MAX + 1):
+        unlucky.see("a")
+        assert unlucky.engine.counts["conflicts"] == refused
+    unlucky.tiny.settle()
+    assert hosts_of(ask) == ["b"]
+    assert [claim.host for claim in unlucky.tiny.events("cell1", "ClaimProposed")] == ["a", "a", "b"]
+
+
+def test_a_request_fails_after_so_many_refused_claims():
+    hosts = [f"h{number:02}" for number in range(20)]
+    unlucky = Unlucky(*hosts)
+    unlucky.lose(hosts[0])
+    ask = unlucky.tiny.ask(unlucky.engine, "vm")
+    while not ask.future.done():
+        claimed = unlucky.tiny.events("cell1", "ClaimProposed")[-1].host
+        following = hosts[(hosts.index(claimed) + 1) % len(hosts)]
+        # The second refusal of a host: the next claim is on the following one.
+        second = unlucky.engine.counts["conflicts"] % HOST_REFUSALS_MAX == HOST_REFUSALS_MAX - 1
+        unlucky.see(claimed, following if second else claimed)
+    fault = ask.future.exception(0)
+    assert isinstance(fault, NoHostFound) and fault.summary == (
+        f"{refusals_max(1)} claims of the request were refused, the last on h10 for down; other requests took each "
+        "host first, so ask again when there are fewer of them"
+    )
+    assert len(unlucky.tiny.events("cell1", "ClaimProposed")) == refusals_max(1) == 22
+
+
 # --- groups, moves and forced hosts in any order ---------------------------------------------------------------------
 
 
@@ -266,7 +322,13 @@ class Life:
     def entries(self, name):
         """All entries of an instance."""
         projections = self.engines[0].world.projections
-        return [entry for cell in self.tiny.cells for entry in projections[cell].instances(uuid_of(name))]
+        return [
+            entry
+            for cell in self.tiny.cells
+            for host in projections[cell].hosts.values()
+            for entry in host.entries.values()
+            if entry.instance_uuid == uuid_of(name)
+        ]
 
     def host_of(self, name):
         """The host on which Nova has the instance, or None."""
