@@ -42,7 +42,10 @@ class Anchors:
 
     def _has_members(self, group):
         """Whether a log has a member of a group: then its members say where it is, and not its anchor."""
-        return any(group.uuid in projection.groups.members for projection in self._world.projections.values())
+        return any(
+            group.uuid in projection.groups.members or not projection.consumers.keys().isdisjoint(group.members)
+            for projection in self._world.projections.values()
+        )
 
     def waits_for_anchor(self, instance, anchor, host) -> bool:
         """Publish an anchor for a group without one. Returns whether the instance waits for it."""

@@ -373,7 +373,8 @@ class Life:
     def move(self, one, other, flag):
         """An instance is to move (``flag``), or to be resized where it may stay."""
         self.settle()
-        name = self.some(one, {name for name in self.policy_of if self.entries(name)} - self.moving.keys())
+        claimed = {name for name in self.policy_of if any(entry.rule for entry in self.entries(name))}
+        name = self.some(one, claimed - self.moving.keys())
         if name is None:
             return
         source, migration = self.host_of(name), f"migration-{next(self.numbers)}"
@@ -427,6 +428,7 @@ class Life:
         host = self.some(one, self.cell_of)
         self.settle()
         self.say(host, events.HostLost(host, "x") if flag else events.HostSeen(host), by="conductor/c")
+        self.settle()
 
     def say(self, host, data, by=None):
         self.tiny.append(self.cell_of[host], by or f"compute_agent/{host}", data)
