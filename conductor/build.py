@@ -13,6 +13,7 @@ build ends, so that the same room is never given to two instances.
 import logging
 from typing import NamedTuple
 
+from nova_sched.projection.claim_refusals import OLDER_LEVEL
 from rpc_api import errors, events, messages
 from rpc_api.events.claim import reason_without_build
 from rpc_api.packing import printable
@@ -27,8 +28,8 @@ class Folded(NamedTuple):
 
 
 class ReadBack(NamedTuple):
-    """Waits until a claim was folded. Answered with None (accepted) or why it was refused; TimeoutError is raised into
-    the build when that does not come in time."""
+    """Waits until a claim was folded. Answered with None (accepted) or the Reason why it was refused; TimeoutError is
+    raised into the build when that does not come in time."""
 
     claim_uuid: str
 
@@ -114,12 +115,17 @@ def _claim(cell, claim):
     is not published."""
     refused = cell.refusal_of(claim)
     if refused is not None:
-        return refused
-    cell.publish(claim)
+        return str(refused)
     try:
-        return (yield ReadBack(claim.claim_uuid))
+        cell.publish(claim)
+        refused = yield ReadBack(claim.claim_uuid)
+        if refused == OLDER_LEVEL:
+            # The log was pinned to a higher level in between: the same claim in the forms of that level may do.
+            cell.publish(claim)
+            refused = yield ReadBack(claim.claim_uuid)
     except TimeoutError:
         return "it was not read back in time"
+    return None if refused is None else str(refused)
 
 
 def _build_on(cell, claim):

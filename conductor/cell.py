@@ -18,6 +18,7 @@ from nova_sched.process.log_state import READ
 from nova_sched.process.report import log_facts, projection_facts
 from nova_sched.process.tuning import collector_paused
 from nova_sched.projection import snapshot
+from nova_sched.projection.projection import NEWER_LEVEL
 from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
 from rpc_api.contracts import agent as agent_rpc
@@ -68,12 +69,12 @@ class CellConductor:
         self._snapshot_interval = snapshot_interval
         #: Held while the engine is called, or its projection is read.
         self._lock = threading.Lock()
-        self.engine = CellEngine(
-            cell, self.name, lambda *data: self.producer.publish(*data), service_down_time, claim_ttl, require_accounts
-        )
+        self.engine = CellEngine(cell, self.name, self._publish, service_down_time, claim_ttl, require_accounts)
         #: Whether the state is up to date with the log: not at the start, and not while the log is read again.
         self._current = threading.Event()
         self._started = False
+        #: The level of the log for which a snapshot was kept.
+        self._level = 1
         self._losses = HostLosses(cell)
         self._asking = Outage(f"{self.name} cannot ask the agents of hosts for full reports", clock, LOG)
         #: Name of a count -> its value when it was logged last.
@@ -92,6 +93,11 @@ class CellConductor:
     def producer(self):
         """Its producer in the cell's log."""
         return self._log.producer
+
+    def _publish(self, *data):
+        """Append events in the forms of the log's level. Call it under the lock."""
+        self.producer.level = self.projection.level
+        return self.producer.publish(*data)
 
     @property
     def _readable(self):
@@ -165,6 +171,7 @@ class CellConductor:
         except errors.NovaSchedError as fault:
             LOG.warning("the snapshot of %s is not used: %s", self.cell, fault)
             self._log.refuse_snapshot()
+        self._look_at_level()
         self._look_how_far()
 
     def _on_records(self, records):
@@ -176,6 +183,7 @@ class CellConductor:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self._log.begin_anew()
         self._log.taken()
+        self._look_at_level()
         self._look_how_far()
         if self._current.is_set():
             self._log.check_heard(self.projection.producers.get(self.name))
@@ -194,6 +202,20 @@ class CellConductor:
                     return
                 self._asking.over(f"{self.name} can ask for reports again")
 
+    def _look_at_level(self):
+        """Stop building in a log that is pinned to a level that we do not know, drop a snapshot that does not know the
+        pin, and keep one as soon as the log is pinned: services of the level before must not start from theirs."""
+        projection = self.projection
+        if projection.is_too_new and self._readable:
+            LOG.error("%s builds nothing any more: %s", self.name, projection.unknown_level())
+            self._on_fault(projection.unknown_level())
+        if projection.counts[NEWER_LEVEL]:
+            self._log.doubt_snapshot()
+        if projection.level > self._level and self.engine.is_current:
+            self._level = projection.level
+            if self._store is not None:
+                self.keep_snapshot()
+
     def _look_how_far(self):
         if self.engine.is_current and not self._current.is_set():
             self._log.speak_after(self.projection.producers.get(self.name))
@@ -209,6 +231,8 @@ class CellConductor:
 
     def _on_fault(self, fault):
         """Read the log again after a gap, and wait for an unreachable one; a lasting fault ends the start."""
+        if fault is None and self.projection.is_too_new:
+            return
         with self._lock:
             now = self._clock.monotonic()
             was_down_for = self.engine.log_state.fault(fault, READ, now)
@@ -226,6 +250,8 @@ class CellConductor:
             raise errors.LogUnavailable(
                 f"the log of {self.cell} is being read again for more than {READ_BACK_TIMEOUT} s; see to it"
             )
+        if self.projection.is_too_new:
+            raise errors.LogUnavailable(str(self.projection.unknown_level()))
         steps = self.engine.build(build)
         answer = fault = None
         while True:
@@ -295,7 +321,8 @@ class CellConductor:
     def keep_snapshot(self):
         """Keep the state as a snapshot, for services that start later."""
         with self._lock:
-            packed = snapshot.dump(self.projection) if self.engine.is_current else None
+            is_known = self.engine.is_current and not self.projection.is_too_new
+            packed = snapshot.dump(self.projection) if is_known else None
         if packed is not None:
             self._log.keep(packed)
 

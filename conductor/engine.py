@@ -55,7 +55,8 @@ class CellEngine:
         self._known_before = None
         #: Uuids of the claims that are being built.
         self.building = set()
-        #: Claim uuid -> function that is called with its outcome (None, or why it was refused) when it was folded.
+        #: Claim uuid -> function that is called with its outcome (None, or the Reason why it was refused) when it was
+        #: folded.
         self.settled = {}
         #: (position, function): called when the log is folded to the position.
         self.waiting = []
@@ -103,7 +104,7 @@ class CellEngine:
             # A claim of another producer may have the uuid of ours.
             settle = self.settled.pop(outcome.claim_uuid, None) if outcome.producer == self.name else None
             if settle is not None:
-                settle(None if outcome.reason is None else str(outcome.reason))
+                settle(outcome.reason)
         for waiting in [waiting for waiting in self.waiting if waiting[0] <= self.projection.position]:
             self.waiting.remove(waiting)
             waiting[1]()
@@ -134,10 +135,10 @@ class CellEngine:
             entry.claim_uuid == claim.claim_uuid for entry in self.projection.consumers.get(claim.consumer_uuid, ())
         )
 
-    def refusal_of(self, claim) -> str | None:
-        """Why the log would refuse a claim (a ClaimProposed) that is not published yet; None if it would accept it."""
-        reason = refusal_ahead(self.projection, claim)
-        return None if reason is None else str(reason)
+    def refusal_of(self, claim):
+        """The Reason why the log would refuse a claim (a ClaimProposed) that is not published yet; None if it would
+        accept it."""
+        return refusal_ahead(self.projection, claim)
 
     @contextlib.contextmanager
     def build_of(self, request):
@@ -189,6 +190,8 @@ class CellEngine:
     def on_tick(self, now: float, readable: bool = True) -> None:
         """Publish which hosts are lost or seen again, and which claims were not built in time; rebase a headless log.
         While the log is not ``readable``, beats may not come either, so nothing is published about hosts."""
+        if self.projection.is_too_new:
+            return
         if self.log_state.is_rebase_due(now, 0.0, NEVER_AGAIN):
             self.publish(events.LogRebased(self.cell, self.log_state.first, bool(self.account_rule.wanted)))
             self.log_state.rebase_asked(now)

@@ -73,6 +73,7 @@ class CellLog:
         self._deliver = deliver
         self._store = store
         self._reads_snapshots = store is not None
+        self._began_with_snapshot = False
         self._looked_at = 0.0
         #: The thread that keeps a snapshot or looks for one; a store that hangs holds it for as long.
         self._storing = None
@@ -123,6 +124,14 @@ class CellLog:
         New ones are kept all the same."""
         self._reads_snapshots = False
         self._follower.begin_anew()
+
+    def doubt_snapshot(self) -> None:
+        """Records came of a higher level than the state has: if that is from a snapshot, it was kept by a service that
+        did not know the pin of the log, and the log is read again without it."""
+        if self._began_with_snapshot:
+            LOG.warning("the snapshot of %s does not know that the log is pinned, and is not used", self.cell)
+            self._began_with_snapshot = False
+            self.refuse_snapshot()
 
     def look_for_snapshot(self) -> None:
         """Read the log again as soon as a snapshot fits it; looks every few seconds, in its own thread."""
@@ -215,6 +224,7 @@ class CellLog:
             raise
         begun_anew = self._use(log, epoch)
         self._read_before.begin(epoch, beginning.snapshot)
+        self._began_with_snapshot = beginning.snapshot is not None
         self._deliver("begin", beginning._replace(begun_anew=begun_anew))
         return log, position
 

@@ -48,6 +48,8 @@ class LogState:
         noted as the beginning of a headless time."""
         if not self.is_behind or self._catch_up is None or projection.position < self._catch_up:
             return False
+        if projection.is_too_new:
+            return False  # its state is not that of the log
         self._is_read = True
         if not projection.whole:
             if self._headless_since is None:

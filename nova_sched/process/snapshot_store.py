@@ -1,4 +1,4 @@
-"""Where snapshots are kept: a directory, or Redis. One snapshot a cell, the newest one."""
+"""Where snapshots are kept: a directory, or Redis. One snapshot per cell, the newest one."""
 
 import abc
 import fcntl
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from nova_sched.projection import snapshot
 from rpc_api import codec, errors
+from rpc_api.levels import LEVEL
 from rpc_api.log import proving
 from rpc_api.log.checks import mask_password
 from rpc_api.proof import record_digest
@@ -18,11 +19,39 @@ _CELL = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
 class SnapshotStore(abc.ABC):
-    """Keeps the bytes of :func:`nova_sched.projection.snapshot.dump` by the name of the cell."""
+    """Keeps the bytes of :func:`nova_sched.projection.snapshot.dump` by the name of the cell.
 
-    @abc.abstractmethod
+    A snapshot above level 1 has a name of its own (``CELL@LEVEL``), so that a service that does not know the level, and
+    whose state is not that of the log any more, does not overwrite it.
+    """
+
     def save(self, cell: str, packed: bytes) -> None:
         """Put a cell's snapshot in the place of the last one, in one step; LogUnavailable when it cannot be kept."""
+        level = snapshot.level_of(packed)
+        self._put(_name(cell, level), packed)
+        for higher in range(level + 1, LEVEL + 1):
+            self._drop(_name(cell, higher))
+
+    def load(self, cell: str) -> bytes | None:
+        """The snapshot of a cell of the highest level, None when there is none; LogUnavailable when the store cannot be
+        read."""
+        for level in range(LEVEL, 0, -1):
+            packed = self._get(_name(cell, level))
+            if packed is not None:
+                return packed
+        return None
+
+    @abc.abstractmethod
+    def _put(self, name: str, packed: bytes) -> None:
+        """Keep bytes under a name, in one step."""
+
+    @abc.abstractmethod
+    def _get(self, name: str) -> bytes | None:
+        """The bytes under a name, None if there are none."""
+
+    @abc.abstractmethod
+    def _drop(self, name: str) -> None:
+        """Remove what is kept under a name, if there is something."""
 
     @abc.abstractmethod
     def where(self, cell: str) -> str:
@@ -32,9 +61,14 @@ class SnapshotStore(abc.ABC):
         """When a cell's snapshot was kept (nanoseconds since 1970); None where there is none, or the store
         does not say."""
 
-    @abc.abstractmethod
-    def load(self, cell: str) -> bytes | None:
-        """The newest snapshot of a cell, None when there is none; LogUnavailable when the store cannot be read."""
+
+def _name(cell, level):
+    if not _CELL.fullmatch(cell):
+        raise errors.UsageError(
+            f"a snapshot cannot be kept under the name {cell!r}, wanted letters, digits, dots, "
+            "dashes and underscores; rename the cell"
+        )
+    return cell if level == 1 else f"{cell}@{level}"
 
 
 def check_fits(head: snapshot.Head, epoch: str | None, log, in_one_file: bool = False) -> None:
@@ -88,26 +122,21 @@ def proven_by_marks(packed: bytes, log) -> bytes | None:
     return snapshot.with_proof(packed, tuple((record.position, record_digest(record.payload)) for record in records))
 
 
-def _checked(cell):
-    if not _CELL.fullmatch(cell):
-        raise errors.UsageError(
-            f"a snapshot cannot be kept under the name {cell!r}, wanted letters, digits, dots, "
-            "dashes and underscores; rename the cell"
-        )
-    return cell
-
-
 class FileStore(SnapshotStore):
     """Files ``CELL.snapshot`` in a directory; who holds ``CELL.lock`` is the one who writes."""
 
     def __init__(self, directory: str):
         self._directory = Path(directory)
 
-    def _path(self, cell):
-        return self._directory / f"{_checked(cell)}.snapshot"
+    def _path(self, name):
+        return self._directory / f"{name}.snapshot"
 
     def where(self, cell):
-        return str(self._path(cell))
+        return str(self._newest(cell))
+
+    def _newest(self, cell):
+        paths = [self._path(_name(cell, level)) for level in range(LEVEL, 0, -1)]
+        return next((path for path in paths if path.exists()), paths[-1])
 
     def prepare(self) -> None:
         """Make the directory, if it is not there; LogUnavailable where that cannot be."""
@@ -120,8 +149,8 @@ class FileStore(SnapshotStore):
                 "or see to its file system"
             ) from None
 
-    def save(self, cell, packed):
-        path = self._path(cell)
+    def _put(self, name, packed):
+        path = self._path(name)
         fresh = path.with_suffix(".new")
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -139,12 +168,21 @@ class FileStore(SnapshotStore):
 
     def kept_at_ns(self, cell):
         try:
-            return self._path(cell).stat().st_mtime_ns
+            return self._newest(cell).stat().st_mtime_ns
         except OSError:
             return None
 
-    def load(self, cell):
-        path = self._path(cell)
+    def _drop(self, name):
+        path = self._path(name)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as fault:
+            raise errors.LogUnavailable(
+                f"the old snapshot {path} cannot be removed ({fault.strerror}); see to the directory of the snapshots"
+            ) from None
+
+    def _get(self, name):
+        path = self._path(name)
         try:
             return path.read_bytes()
         except FileNotFoundError:
@@ -156,7 +194,8 @@ class FileStore(SnapshotStore):
 
 
 class RedisStore(SnapshotStore):
-    """Keys ``nova_sched:snapshot:CELL`` of a Redis (or Valkey) server. ``client`` is a ``redis.Redis``."""
+    """Keys ``nova_sched:snapshot:CELL`` (or ``CELL@LEVEL``) of a Redis (or Valkey) server; ``client`` is a
+    ``redis.Redis``."""
 
     def __init__(self, client, shown: str = "redis"):
         import redis
@@ -168,15 +207,18 @@ class RedisStore(SnapshotStore):
     def where(self, cell):
         return f"{PREFIX}{cell} in {self._shown}"
 
-    def save(self, cell, packed):
-        try:
-            self._client.set(PREFIX + _checked(cell), packed)
-        except self._errors as fault:
-            raise self._unavailable(fault) from None
+    def _put(self, name, packed):
+        self._try(self._client.set, PREFIX + name, packed)
 
-    def load(self, cell):
+    def _get(self, name):
+        return self._try(self._client.get, PREFIX + name)
+
+    def _drop(self, name):
+        self._try(self._client.delete, PREFIX + name)
+
+    def _try(self, command, *arguments):
         try:
-            return self._client.get(PREFIX + _checked(cell))
+            return command(*arguments)
         except self._errors as fault:
             raise self._unavailable(fault) from None
 

@@ -31,6 +31,8 @@ MAX_KEPT = 1000
 #: Greatest length of the reason why an event was set aside, in characters: names in it may be long.
 MAX_REASON = 400
 AGENT = "compute_agent"
+#: The count of events that were set aside because their record has a higher level than the log.
+NEWER_LEVEL = "set-aside:newer-level"
 
 
 class Outcome(NamedTuple):
@@ -141,6 +143,13 @@ class Projection(State):
         """Whether the log is pinned to a level that this process does not know. Then nothing counts from there on, and
         the state is not that of the log."""
         return self.level > LEVEL
+
+    def unknown_level(self) -> errors.UnknownSchema:
+        """The error for a log that :attr:`is_too_new`."""
+        return errors.UnknownSchema(
+            f"the log of {self.cell} is pinned to level {self.level}, this service knows 1 to {LEVEL}; "
+            "upgrade nova_sched here"
+        )
 
     def instances(self, uuid: str) -> tuple[Entry | Tracked, ...]:
         """Where an instance holds resources, or nova-compute reports it: records with a ``host``."""

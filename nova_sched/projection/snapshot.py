@@ -32,8 +32,8 @@ from rpc_api.proof import Proof, Trail
 
 MAGIC = "nova_sched snapshot"
 FORMAT = 4
-#: The format of a state above level 1, which has the level as its last part: older versions must not load it.
-LEVELLED = 5
+#: The format rises with the level of the log: a version that does not know the level must not load the state.
+FORMATS = {FORMAT + level - 1: level for level in range(1, LEVEL + 1)}
 _MAX_HEAD_BYTES = 4096
 #: Types of the fields after magic and format; a log that was never opened has no epoch.
 _HEAD_TYPES = ((str, str, int, str, str), (str, type(None), int, str, str))
@@ -48,7 +48,8 @@ Devices = tuple[tuple[HostNUMACell, ...], tuple[PCIPool, ...]]
 
 class Head(NamedTuple):
     """The source of a snapshot: the log (``cell``, ``epoch``), the last record folded, the digest of the state, and the
-    ``proof`` that it is of this log (see :mod:`rpc_api.proof`; () from a version without proofs)."""
+    ``proof`` that it is of this log (see :mod:`rpc_api.proof`; () from a version without proofs), and the log's
+    ``level`` there."""
 
     cell: str
     #: None for a log that was never opened.
@@ -56,16 +57,14 @@ class Head(NamedTuple):
     position: int
     digest: str
     proof: Proof = ()
+    level: int = 1
 
 
 def dump(projection: Projection) -> bytes:
     """Pack the state of a projection; LogGap if it is not known, because records before the start of its log were
     removed, and UnknownSchema if its log is pinned to a level that this version does not know."""
     if projection.is_too_new:
-        raise errors.UnknownSchema(
-            f"the log of {projection.cell} is pinned to level {projection.level}, this version knows 1 to {LEVEL}; "
-            "upgrade nova_sched here"
-        )
+        raise projection.unknown_level()
     if not projection.whole:
         raise errors.LogGap(
             f"the state of {projection.cell} is not known: records were removed in front of its log; "
@@ -94,16 +93,13 @@ def dump(projection: Projection) -> bytes:
                 list(projection.aggregates.values()),
                 projection.accounts_required,
                 projection.tracked.facts(),
-                *([projection.level] if projection.level > 1 else []),
             )
         ),
         1,
     )
     head = Head(projection.cell, projection.epoch, projection.position, state_digest(projection))
     body = state + _packed_proof(projection.trail.proof())
-    packed: bytes = msgpack.packb(
-        (MAGIC, FORMAT if projection.level == 1 else LEVELLED, *head[:4], _checksum(head, body))
-    )
+    packed: bytes = msgpack.packb((MAGIC, FORMAT + projection.level - 1, *head[:4], _checksum(head, body)))
     return packed + body
 
 
@@ -163,17 +159,25 @@ def _split(packed: bytes) -> tuple[tuple[Any, ...], bytes]:
         head = None
     if type(head) is not tuple or len(head) < 2 or head[0] != MAGIC:
         raise errors.UnknownSchema("these bytes are not a snapshot of nova_sched; name another file or key")
-    if head[1] not in (FORMAT, LEVELLED) or tuple(map(type, head[2:])) not in _HEAD_TYPES:
+    if head[1] not in FORMATS or tuple(map(type, head[2:])) not in _HEAD_TYPES:
         raise errors.UnknownSchema(
             f"the snapshot has format {head[1]!r:.40}, or a head of another form, this process "
-            f"knows {FORMAT} and {LEVELLED}; upgrade nova_sched, or remove the snapshot and fold the log"
+            f"knows {', '.join(map(str, FORMATS))}; upgrade nova_sched, or remove the snapshot and fold the log"
         )
     return head, packed[unpacker.tell() :]
 
 
 def _head(parts: tuple[Any, ...], body: bytes) -> Head:
     cell, epoch, position, digest = parts[2:6]
-    return Head(cell, epoch, position, digest, _proof_of(body, position))
+    return Head(cell, epoch, position, digest, _proof_of(body, position), FORMATS[parts[1]])
+
+
+def level_of(packed: bytes) -> int:
+    """The level of the log of a snapshot; 1 for bytes that are not a snapshot that this version knows."""
+    try:
+        return head_of(packed).level
+    except errors.UnknownSchema:
+        return 1
 
 
 def head_of(packed: bytes) -> Head:
@@ -202,6 +206,7 @@ def load(packed: bytes, table: HostTable | None = None) -> Projection:
     projection = Projection(head.cell, table)
     projection.epoch, projection.position = head.epoch, head.position
     projection.trail = Trail(head.proof or (None if head.position >= 0 else ()))
+    projection.use_level(head.level)
     try:
         _load_state(projection, *_unpacked(_split(packed)[1]))
         if state_digest(projection) != head.digest:
@@ -240,15 +245,11 @@ def _load_state(
     aggregates: Any,
     accounts_required: Any,
     tracked: Any,
-    level: Any = 1,
 ) -> None:
     """Read and check everything first, so that a fault is found before the table is written."""
     hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
         raise ValueError("a host is there twice, or accounts_required is not a boolean")
-    if type(level) is not int or not 1 <= level <= LEVEL:
-        raise ValueError(f"its level is {level!r:.40}, wanted 1 to {LEVEL}")
-    projection.use_level(level)
     rows = Rows(*rows)
     devices = _devices(hosts, *devices)
     aggregates = [_thawed("AggregateUpdated", aggregate) for aggregate in aggregates]

@@ -43,6 +43,11 @@ class Requests:
     def add(self, ask) -> None:
         """Decide a request and publish its claims."""
         self._open[id(ask)] = ask
+        of_cell0 = self._engine.world.projections[CELL0]
+        if of_cell0.is_too_new:
+            # Nothing may be published there, so the refusal is not recorded either.
+            self.fail(ask, errors.LogUnavailable(str(of_cell0.unknown_level())), recorded=True)
+            return
         if has_no_uuid(ask.request):
             ask.request = as_known(ask.request, self._entries_of)
         if ask.request.check_only:

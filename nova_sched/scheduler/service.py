@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nova_sched.process.cell_log import CellLog, close_all
 from nova_sched.process.tuning import collector_paused
 from nova_sched.projection import snapshot
+from nova_sched.projection.projection import NEWER_LEVEL
 from nova_sched.scheduler.engine import CELL0, Ask, Engine
 from nova_sched.scheduler.inbox import Inbox
 from rpc_api import concurrency, errors, events, faults, log_context
@@ -218,6 +219,7 @@ class Scheduler:
 
     def _publish(self, cell, *data):
         producer = self._logs[cell].producer
+        producer.level = self.engine.world.projections[cell].level
         producer.publish(*data)
         return producer.epoch, producer.sequence
 
@@ -273,6 +275,7 @@ class Scheduler:
         except errors.NovaSchedError as fault:
             LOG.warning("the snapshot of %s is not used: %s", cell, fault)
             self._logs[cell].refuse_snapshot()
+        self._look_at_level(cell)
         self._learn_to_speak(cell)
         self._look_if_ready()
 
@@ -285,6 +288,7 @@ class Scheduler:
             self._logs[cell].begin_anew()
             noted = ()
         self._logs[cell].taken()
+        self._look_at_level(cell)
         self._learn_to_speak(cell)
         if cell not in self._silent:
             self._logs[cell].check_heard(self.engine.world.projections[cell].producers.get(self.name))
@@ -293,6 +297,15 @@ class Scheduler:
         if not self._ready.is_set():
             self._look_if_ready()
 
+    def _look_at_level(self, cell):
+        """Close a cell whose log is pinned to a level that we do not know; drop a snapshot that does not know the
+        pin."""
+        projection = self.engine.world.projections[cell]
+        if projection.is_too_new and cell not in self._faults:
+            self._note_fault(cell, projection.unknown_level())
+        if projection.counts[NEWER_LEVEL]:
+            self._logs[cell].doubt_snapshot()
+
     def _learn_to_speak(self, cell):
         """Set our mark from the log's mark of an earlier process with our name, before we publish anything."""
         if cell in self._silent and not self.engine.states.is_behind(cell):
@@ -300,6 +313,8 @@ class Scheduler:
             self._logs[cell].speak_after(self.engine.world.projections[cell].producers.get(self.name))
 
     def _note_fault(self, cell, fault):
+        if fault is None and self.engine.world.projections[cell].is_too_new:
+            return
         if fault is None:
             self._faults.pop(cell, None)
         else:

@@ -34,8 +34,6 @@ class Appender:
         self.log = log
         self.epoch = epoch
         self.name = name
-        #: The level in whose forms events are queued: see :mod:`rpc_api.levels`.
-        self.level = 1
         self._changed = threading.Condition()
         #: Packed events in their order, in runs of one level. An event keeps the level with which it was queued.
         self._waiting: list[tuple[int, list[bytes]]] = []
@@ -47,8 +45,9 @@ class Appender:
         self._thread = concurrency.vital_thread(self._run, f"append {name}")
         self._thread.start()
 
-    def queue(self, pack_events: Callable[[], list[bytes]]) -> int:
-        """Queue the packed events that ``pack_events()`` returns, in the order of the calls; returns a ticket.
+    def queue(self, pack_events: Callable[[], list[bytes]], level: int = 1) -> int:
+        """Queue the packed events that ``pack_events()`` returns, in the order of the calls, for records of a level;
+        returns a ticket.
 
         Raises LogClosed when the appender is closed, LogUnavailable when more than ``MAX_WAITING`` events wait.
         """
@@ -61,8 +60,8 @@ class Appender:
                     f"{waiting} events wait for {self.log.url}, wanted less than {MAX_WAITING}; see to the log's broker"
                 )
             packed = pack_events()
-            if not self._waiting or self._waiting[-1][0] != self.level:
-                self._waiting.append((self.level, []))
+            if not self._waiting or self._waiting[-1][0] != level:
+                self._waiting.append((level, []))
             self._waiting[-1][1].extend(packed)
             self._queued += len(packed)
             self._changed.notify_all()
@@ -93,11 +92,6 @@ class Appender:
             self.log, self.epoch = log, epoch
             meanwhile()
             self._changed.notify_all()
-
-    def use_level(self, level: int) -> None:
-        """Queue events in the forms of another level from now on."""
-        with self._changed:
-            self.level = level
 
     def close(self, timeout: float = 5.0) -> bool:
         """Append waiting events, for at most ``timeout`` seconds, and stop; True if all were appended.
@@ -168,6 +162,8 @@ class Producer:
         self.epoch = epoch or clock.now_ns()
         #: Sequence of the last event that was published.
         self.sequence = 0
+        #: The level of the log as far as the owner knows: events are published in its forms (:mod:`rpc_api.levels`).
+        self.level = 1
         self._clock = clock
 
     def begin_anew(self, after: int = 0) -> None:
@@ -181,7 +177,7 @@ class Producer:
 
         Raises TooLarge for one over the codec's limit (then none is queued), LogClosed and LogUnavailable.
         """
-        return self.appender.queue(lambda: self._packed(data))
+        return self.appender.queue(lambda: self._packed(data), self.level)
 
     def wait(self, ticket: int, timeout: float | None = None) -> bool:
         """Wait until all events up to a ticket are durable; False if they are not in time."""
@@ -193,6 +189,6 @@ class Producer:
             codec.make_event(record, self.name, self.epoch, self.sequence + number, at_ns)
             for number, record in enumerate(data, 1)
         )
-        packed = codec.encode_events(made, self.appender.level)
+        packed = codec.encode_events(made, self.level)
         self.sequence += len(packed)
         return packed

@@ -122,6 +122,7 @@ class SchedulerNode(Node):
 
     def _publish(self, cell, *data):
         producer = self.logs[cell].producer
+        producer.level = self.engine.world.projections[cell].level
         producer.publish(*data)
         return producer.epoch, producer.sequence
 
@@ -187,12 +188,7 @@ class ConductorNode(Node):
 
     def begin(self):
         self.engine = CellEngine(
-            self.cell,
-            self.name,
-            lambda *data: self.log.producer.publish(*data),
-            SERVICE_DOWN,
-            CLAIM_TTL,
-            self.cloud.require_accounts,
+            self.cell, self.name, self._publish, SERVICE_DOWN, CLAIM_TTL, self.cloud.require_accounts
         )
         self._silent = True
         self.log = SimCellLog(
@@ -209,6 +205,10 @@ class ConductorNode(Node):
         self.log.start()
         self.every(TICK, lambda: self.engine.on_tick(self.world.now))
         self.every(SNAPSHOT, self._snapshot)
+
+    def _publish(self, *data):
+        self.log.producer.level = self.engine.projection.level
+        return self.log.producer.publish(*data)
 
     def _on_begin(self, beginning):
         self._silent = True

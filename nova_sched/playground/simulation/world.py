@@ -80,11 +80,14 @@ class KeptSnapshots(SnapshotStore):
     def __init__(self):
         self.kept = {}
 
-    def save(self, cell, packed):
-        self.kept[cell] = packed
+    def _put(self, name, packed):
+        self.kept[name] = packed
 
-    def load(self, cell):
-        return self.kept.get(cell)
+    def _get(self, name):
+        return self.kept.get(name)
+
+    def _drop(self, name):
+        self.kept.pop(name, None)
 
     def where(self, cell):
         return f"the snapshot of {cell}"
@@ -205,9 +208,9 @@ class SimAppender:
         self._busy = False
         self._tickets = []
 
-    def queue(self, pack_events):
+    def queue(self, pack_events, level=1):
         packed = pack_events()
-        self._waiting.extend(packed)
+        self._waiting.append((level, packed))
         self._queued += len(packed)
         if not self._busy:
             self._busy = True
@@ -235,7 +238,7 @@ class SimAppender:
     def _try(self, batch, last):
         world, faults = self._world, self._world.faults
         drawn = world.chance.random()
-        records = codec.encode_records(self.epoch, batch)
+        records = [record for level, packed in batch for record in codec.encode_records(self.epoch, packed, level)]
         try:
             if self.log is not self._sim_log.log:
                 raise errors.LogUnavailable("the log was deleted")

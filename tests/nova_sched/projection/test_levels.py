@@ -149,7 +149,7 @@ def test_nothing_counts_after_a_pin_to_an_unknown_level():
         assert cell.say(data) == "ok"
     assert (list(cell.projection.hosts), cell.projection.consumers) == (["host"], {})
     assert (cell.projection.counts["too-new"], cell.projection.position) == (3, 4)
-    with pytest.raises(errors.UnknownSchema, match=f"pinned to level {LEVEL + 1}, this version knows 1 to {LEVEL}"):
+    with pytest.raises(errors.UnknownSchema, match=f"pinned to level {LEVEL + 1}, this service knows 1 to {LEVEL}"):
         snapshot.dump(cell.projection)
 
 
