@@ -14,6 +14,7 @@ from rpc_api.contracts import conductor as conductor_rpc
 from rpc_api.contracts.conductor import CellConductorAPI
 from rpc_api.feed.epoch import ensure_open
 from rpc_api.feed.publisher import Appender, Producer
+from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from rpc_api.log.checks import mask_password
 from rpc_api.waiting import Outage, until_it_passes
@@ -35,7 +36,7 @@ WATCH_BEATS = 6
 class Agent:
     """``drivers`` are the drivers of its hosts by name; ``server`` is its own name on the RPC bus; times in seconds."""
 
-    RPC_METHODS = ("build_instance", "cancel_build", "delete_instance", "report")
+    RPC_METHODS = ("build_instance", "cancel_build", "delete_instance", "report", "use_level")
 
     def __init__(
         self,
@@ -211,6 +212,8 @@ class Agent:
     def _begin_anew(self):
         for voice in self.hosts.values():
             voice.producer.begin_anew()
+            # A new log has no pin; a conductor sends the level of an imported one.
+            voice.use_level(1)
 
     # --- RPC ---------------------------------------------------------------------------------------------------
 
@@ -245,6 +248,13 @@ class Agent:
             self._open_again(epoch)
         if self.epoch == before:
             voice.report_soon()
+
+    def use_level(self, context, epoch, level):
+        """Publish in the forms of a level, which the log of an epoch has; of a higher one than we know, in the newest
+        forms that we know."""
+        if epoch == self.epoch:
+            for voice in self.hosts.values():
+                voice.use_level(min(level, LEVEL))
 
     def _voice(self, host):
         voice = self.hosts.get(host)

@@ -78,6 +78,13 @@ class HostVoice:
         self._asked = True
         self.report_change()
 
+    def use_level(self, level: int) -> None:
+        """Publish in the forms of a level from now on. If that is another one, the next round reports the host in full:
+        what the older forms left out is new for the log."""
+        if level != self.producer.level:
+            self.producer.level = level
+            self._asked = True
+
     def begin_anew(self, after: int) -> None:
         """Publish in an incarnation later than ``after``."""
         with self.lock:

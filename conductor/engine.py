@@ -14,8 +14,9 @@ from nova_sched.process.missing_reports import MissingReports
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.claim_checks import refusal_ahead
 from nova_sched.projection.ledger import CLAIMED
-from nova_sched.projection.projection import Projection
+from nova_sched.projection.projection import AGENT, Projection
 from rpc_api import events
+from rpc_api.codec import Event
 
 #: Claims of deleted instances that are remembered.
 DELETED_KEPT = 1000
@@ -60,6 +61,8 @@ class CellEngine:
         self.settled = {}
         #: (position, function): called when the log is folded to the position.
         self.waiting = []
+        #: Servers of agents that publish in the forms of another level than the log's, and must be told its level.
+        self.other_level = set()
         self._builds = set()
         #: Uuids of claims whose instances were deleted, oldest first (a dictionary for its order):
         #: their release may not be folded yet when the build begins.
@@ -83,6 +86,7 @@ class CellEngine:
         elif self._wants_reports and self._known_before is None:
             self.missing_reports.count_after(beginning.catch_up)
         self.log_state.expect()
+        self.other_level.clear()
         self.projection = Projection(self.cell, whole=False)
         self.projection = projection_of(self.cell, beginning, accounts_required=bool(self.account_rule.wanted))
         self.log_state.begin(beginning)
@@ -97,8 +101,10 @@ class CellEngine:
     def on_records(self, records) -> dict:
         """Fold records of the log. Returns the hosts whose agents must report in full, and the servers of these
         agents."""
+        before = self.projection.level
         outcomes, noted = self.projection.fold(records)
         self.log_state.folded(self.projection)
+        self._look_for_other_level(before, records)
         self.missing_reports.see(records)
         for outcome in outcomes:
             # A claim of another producer may have the uuid of ours.
@@ -111,6 +117,20 @@ class CellEngine:
         if any(note.kind == "rebased" for note in noted):
             self.account_rule.begin()
         return {note.host: self.server_of(note.host) for note in noted if note.resync and note.host}
+
+    def _look_for_other_level(self, before, records):
+        """Note the agents that do not know the level of the log: after a pin all of them, later those whose records
+        have another level."""
+        level, hosts = self.projection.level, self.projection.hosts
+        if level != before:
+            self.other_level.update(host.server for host in hosts.values())
+            return
+        for _, record in records:
+            if record.level != level:
+                names = {event.producer.partition("/") for event in record.events if isinstance(event, Event)}
+                self.other_level.update(
+                    hosts[name].server for role, _, name in names if role == AGENT and name in hosts
+                )
 
     def hosts_to_ask(self) -> dict:
         """Hosts whose agents must report in full at once because their log lost records, and the servers of these

@@ -54,7 +54,7 @@ def _made(arguments, producer):
         raise
 
 
-def _user():
+def user():
     """Return the name of the user who runs the command, or the number in a container that has no name for it."""
     try:
         return getpass.getuser()
@@ -80,7 +80,7 @@ class CreateLog(Command):
         )
         parser.add_argument(
             "--name",
-            default=_user(),
+            default=user(),
             help="publish as operator/NAME (default: the name of the user who runs the command)",
         )
         accounts = parser.add_mutually_exclusive_group()

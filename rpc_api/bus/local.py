@@ -8,7 +8,19 @@ from concurrent import futures
 from typing import Any
 
 from rpc_api import concurrency, errors
-from rpc_api.bus.port import CALL_TIMEOUT, CHECK_TIMEOUT, PING, Client, Served, answered, expected, invoke, no_answer
+from rpc_api.bus.port import (
+    CALL_TIMEOUT,
+    CHECK_TIMEOUT,
+    KNOWN_LEVEL,
+    PING,
+    Client,
+    Served,
+    answered,
+    expected,
+    invoke,
+    level_answered,
+    no_answer,
+)
 from rpc_api.objects.context import RequestContext
 from rpc_api.serializer import RpcSerializer
 
@@ -140,6 +152,10 @@ class _LocalClient:
     def ping(self, timeout: float) -> None:
         """Return when a server of the topic answers: see :meth:`_MessagingClient.ping`."""
         answered(lambda: self.call({}, PING, timeout=timeout))
+
+    def known_level(self, server: str | None, timeout: float) -> int:
+        """The newest level that a server knows: see :meth:`_MessagingClient.known_level`."""
+        return level_answered(lambda: self.call({}, KNOWN_LEVEL, server, timeout))
 
     def cast(
         self, ctxt: object, method: str, server: str | None = None, fanout: bool = False, **arguments: Any

@@ -20,11 +20,13 @@ from rpc_api.bus.port import (
     CALL_TIMEOUT,
     CHECK_TIMEOUT,
     DEFAULT_EXCHANGE,
+    KNOWN_LEVEL,
     PING,
     Client,
     answered,
     expected,
     invoke,
+    level_answered,
     no_answer,
 )
 from rpc_api.bus.server import Serving, server_class
@@ -106,7 +108,7 @@ class MessagingBus:
             access_policy=self._messaging.DefaultRPCAccessPolicy,
             server_cls=server_class(self._messaging),
         )
-        rpc_server.at_once = frozenset((PING, *getattr(endpoints[0], "RPC_AT_ONCE", ())))
+        rpc_server.at_once = frozenset((PING, KNOWN_LEVEL, *getattr(endpoints[0], "RPC_AT_ONCE", ())))
         try:
             rpc_server.start()
         except self._transport_faults as fault:
@@ -283,6 +285,10 @@ class _MessagingClient:
                 timeout,
             )
         )
+
+    def known_level(self, server: str | None, timeout: float) -> int:
+        """The newest level that a server knows; NoAnswer or NoSuchServer when it does not answer."""
+        return level_answered(lambda: self.call({}, KNOWN_LEVEL, server, timeout))
 
     def cast(
         self, ctxt: object, method: str, server: str | None = None, fanout: bool = False, **arguments: Any

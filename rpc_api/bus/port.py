@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from rpc_api import errors, log_context, nova_exception
+from rpc_api.levels import LEVEL
 from rpc_api.nova_exception import NovaException
 from rpc_api.objects.serializer import NovaSerializer
 
@@ -19,6 +20,8 @@ CHECK_TIMEOUT = 5.0
 DEFAULT_EXCHANGE = "nova"
 #: A method that does nothing: its caller learns whether a server answers the topic.
 PING = "ping"
+#: A method that answers with the newest level (:mod:`rpc_api.levels`) that a service knows.
+KNOWN_LEVEL = "known_level"
 #: Errors that an endpoint may answer with: the project's, and those that a nova-conductor knows.
 EXPECTED = (errors.NovaSchedError, NovaException)
 
@@ -55,6 +58,9 @@ class Client(Protocol):
 
     def ping(self, timeout: float) -> None:
         """Return when a server of the topic answers; NoAnswer or NoSuchServer when none does."""
+
+    def known_level(self, server: str | None, timeout: float) -> int:
+        """The newest level that a server (None: any one) knows; NoAnswer or NoSuchServer when it does not answer."""
 
 
 class Served(Protocol):
@@ -123,6 +129,8 @@ def invoke(
     """
     if method == PING:
         return None
+    if method == KNOWN_LEVEL:
+        return LEVEL
     for endpoint in endpoints:
         allowed = getattr(endpoint, "RPC_METHODS", None)
         target = getattr(endpoint, method, None)
@@ -176,6 +184,15 @@ def answered(call: Callable[[], object]) -> None:
         raise
     except errors.NovaSchedError:
         return
+
+
+def level_answered(call: Callable[[], object]) -> int:
+    """Make a call of KNOWN_LEVEL. A service of level 1 does not know the method."""
+    try:
+        level = call()
+    except errors.UsageError:
+        return 1
+    return level if type(level) is int else 1
 
 
 def no_answer(topic: str, server: str | None, method: str, timeout: float) -> errors.NoAnswer:

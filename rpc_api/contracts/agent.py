@@ -91,6 +91,10 @@ class AgentAPI:
             claim_uuids=list(claim_uuids),
         )
 
+    def use_level(self, context: object, server: str, epoch: str | None, level: int) -> None:
+        """Tell an agent the level of the log of an epoch: from now on its events have the forms of that level."""
+        self._client.cast(context, "use_level", server=server, epoch=epoch, level=level)
+
     def report(self, context: object, server: str, host: str, epoch: str | None, after: int) -> None:
         """Ask for a full report of a host. ``epoch`` is that of the log, as the caller reads it; ``after`` is the last
         producer epoch of the host in the log: events of an earlier one would not count."""

@@ -1,0 +1,168 @@
+"""``nova-sched pin``: it pins when all services know the level, and says which one stands against it."""
+
+import pytest
+
+from nova_sched.cli.main import main
+from nova_sched.projection.projection import Projection
+from rpc_api import codec, events
+from rpc_api.bus import MessagingBus
+from rpc_api.levels import LEVEL
+from rpc_api.log import open_log
+from tests.builders import Voice, claim, report, uuid_of
+
+CELLS = ("cell1", "cell2")
+#: What answers: (topic, server). The agent of each host is "agent-of-HOST".
+SERVERS = (
+    ("scheduler", "s1"),
+    ("nova_sched_conductor", "api"),
+    ("nova_sched_conductor.cell.cell1", "c1"),
+    ("nova_sched_conductor.cell.cell2", "c2"),
+    ("nova_sched_agent", "agent-of-cell1-host"),
+    ("nova_sched_agent", "agent-of-cell2-host"),
+)
+
+
+class Cloud:
+    """Logs of a cloud, and servers on a bus of this process."""
+
+    def __init__(self, directory, capsys):
+        self.capsys = capsys
+        self.urls = {cell: f"sqlite:///{directory}/{cell}.db" for cell in ("cell0", *CELLS)}
+        self.voices = {}
+        self.file = directory / "nova_sched.conf"
+        sections = "".join(f"[cell:{cell}]\nlog = {self.urls[cell]}\nuuid = {uuid_of(cell)}\n" for cell in CELLS)
+        self.file.write_text(
+            f"[DEFAULT]\ntransport_url = fake://\ncontrol_exchange = {directory.name}\n"
+            f"[cells]\nenabled = {', '.join(CELLS)}\ncell0_log = {self.urls['cell0']}\n{sections}"
+        )
+        self.append("cell0", "scheduler/s1", events.PolicyAdopted("digest", "{}"))
+        for number, cell in enumerate(CELLS, 1):
+            self.append(cell, f"compute_agent/{cell}-host", report(f"{cell}-host"))
+            self.append(cell, f"conductor/c{number}", events.HostSeen(f"{cell}-host"))
+            self.append(cell, "scheduler/s1", claim("vm", f"{cell}-host"))
+        from nova_sched.cli import command_config
+
+        self.bus = MessagingBus(command_config.read([str(self.file)]))
+        self.served = {}
+        for topic, server in SERVERS:
+            self.served[server] = self.bus.serve(topic, server, [object()], "4.5" if topic == "scheduler" else "1.2")
+
+    def append(self, cell, producer, *data, level=1):
+        voice = self.voices.setdefault((cell, producer), Voice(producer))
+        with open_log(self.urls[cell]) as log:
+            log.append([codec.encode_record(uuid_of(f"epoch of {cell}"), [voice.say(one) for one in data], level)])
+
+    def level(self, cell):
+        projection = Projection(cell)
+        with open_log(self.urls[cell]) as log, log.read_from(0) as reader:
+            for record in reader.read(1000, 1.0):
+                projection.fold([(record.position, codec.decode_record(record.payload, record.account))])
+        return projection.level
+
+    def levels(self):
+        return tuple(self.level(cell) for cell in ("cell0", *CELLS))
+
+    def pin(self, *arguments):
+        code = main(["pin", *arguments, "--config-file", str(self.file), "--name", "test"])
+        shown = self.capsys.readouterr()
+        return code, shown.out + shown.err
+
+
+@pytest.fixture
+def cloud(tmp_path, capsys):
+    cloud = Cloud(tmp_path, capsys)
+    yield cloud
+    for served in cloud.served.values():
+        served.stop(5.0)
+    cloud.bus.close()
+
+
+def test_all_logs_are_pinned_when_all_services_know_the_level(cloud):
+    code, shown = cloud.pin("2")
+    assert (code, cloud.levels()) == (0, (2, 2, 2)), shown
+    assert "6 services asked: all know level 2" in shown
+    assert [line.split(" at")[0] for line in shown.splitlines() if "position" in line] == [
+        "cell1 is pinned to level 2",
+        "cell2 is pinned to level 2",
+        "cell0 is pinned to level 2",
+    ]
+
+
+def test_a_second_pin_does_nothing(cloud):
+    cloud.pin()
+    code, shown = cloud.pin()
+    assert (code, shown.count("already")) == (0, 3), shown
+
+
+def test_a_dry_run_pins_nothing(cloud):
+    code, shown = cloud.pin("--dry-run")
+    assert (code, cloud.levels()) == (0, (1, 1, 1)), shown
+    assert "cell1 is at level 1, and can be pinned to level 2" in shown
+
+
+def test_one_cell_may_be_pinned_first_and_an_interrupted_run_be_repeated(cloud):
+    assert cloud.pin("--cell", "cell2")[0] == 0
+    assert cloud.levels() == (1, 1, 2)
+    assert cloud.pin()[0] == 0
+    assert cloud.levels() == (2, 2, 2)
+
+
+def test_a_service_that_knows_less_stands_against_it_also_with_force(cloud, monkeypatch):
+    monkeypatch.setattr("rpc_api.bus.port.LEVEL", 1)
+    for force in ((), ("--force",)):
+        code, shown = cloud.pin(*force)
+        assert (code, cloud.levels()) == (1, (1, 1, 1)), shown
+        assert "scheduler s1 of cell0 knows level 1, wanted 2; upgrade it" in shown
+        assert "agent agent-of-cell2-host of cell2 knows level 1, wanted 2; upgrade it" in shown
+
+
+def test_a_service_that_does_not_answer_stands_against_it_without_force(cloud, monkeypatch):
+    monkeypatch.setattr("nova_sched.replay.health.known_levels.TIMEOUT", 0.5)
+    cloud.served.pop("c1").stop(5.0)
+    code, shown = cloud.pin()
+    assert (code, cloud.levels()) == (1, (1, 1, 1)), shown
+    assert "conductor c1 of cell1 does not answer" in shown
+    assert "start it, or use --force if it is gone for good" in shown
+    code, shown = cloud.pin("--force")
+    assert (code, cloud.levels()) == (0, (2, 2, 2)), shown
+
+
+WRONG = {
+    "an unknown level": ((str(LEVEL + 1),), f"level {LEVEL + 1} is not known, wanted 2"),
+    "level 1": (("1",), "level 1 is not known, wanted 2"),
+    "no number": (("two",), "the command line is wrong"),
+    "a cell that is not there": (("--cell", "cell9"), "there is no cell 'cell9', wanted one of cell1, cell2, cell0"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_usage(cloud, name):
+    arguments, text = WRONG[name]
+    code, shown = cloud.pin(*arguments)
+    assert (code, cloud.levels()) == (2, (1, 1, 1))
+    assert text in shown
+
+
+def test_a_pin_is_not_taken_back(cloud, monkeypatch):
+    for module in ("nova_sched.projection.projection", "nova_sched.cli.pin", "rpc_api.levels"):
+        monkeypatch.setattr(f"{module}.LEVEL", 3)
+    cloud.append("cell2", "operator/else", events.LevelPinned(3))
+    code, shown = cloud.pin("2")
+    assert (code, cloud.level("cell1"), cloud.level("cell2")) == (2, 1, 3)
+    assert "cell2 is at level 3, a pin is not taken back; name level 3" in shown
+
+
+def test_a_log_without_accounts_takes_a_pin(cloud):
+    with open_log(cloud.urls["cell1"]) as log:
+        forged = [Voice("operator/else").say(events.AccountsRequired(True))]
+        log.append([codec.encode_record(uuid_of("epoch of cell1"), forged)])
+    code, shown = cloud.pin("--cell", "cell1")
+    # Without accounts the rule itself does not count: the log takes pins.
+    assert (code, cloud.level("cell1")) == (0, 2), shown
+
+
+def test_a_log_that_is_not_there(cloud, tmp_path):
+    (tmp_path / "cell2.db").unlink()
+    code, shown = cloud.pin()
+    assert (code, cloud.level("cell1")) == (3, 1)
+    assert "Traceback" not in shown
