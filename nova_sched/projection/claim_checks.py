@@ -18,7 +18,7 @@ def claim_refusal(projection: State, host: Host, claim: events.ClaimProposed) ->
         status_refusal(projection.table, host.root, claim.forced)
         or (HOLDS_ALREADY if claim.consumer_uuid in projection.consumers else None)
         or room_refusal(projection.table, host, claim.allocations, claim.guest)
-        or (None if claim.rule is None else rule_refusal(projection, claim.rule))
+        or (None if claim.rule is None else rule_refusal(projection, host, claim.rule, claim.companion))
     )
 
 
@@ -37,7 +37,11 @@ def refusal_ahead(projection: State, claim: events.ClaimProposed) -> Reason | No
             None
             if claim.rule is None
             else rule_refusal(
-                projection, claim.rule, members_ahead(projection, claim.rule.group_uuid, claim.consumer_uuid)
+                projection,
+                host,
+                claim.rule,
+                claim.companion,
+                members_ahead(projection, claim.rule.group_uuid, claim.consumer_uuid),
             )
         )
     )
@@ -103,15 +107,19 @@ def _guest_refusal(table: HostTable, host: Host, packed: bytes) -> Reason | None
     return devices.breach(guest, table.ratio_of(host.root, "VCPU"), table.ratio_of(host.root, "MEMORY_MB"))
 
 
-def rule_refusal(projection: State, rule: events.GroupRule, changed: Domains = UNCHANGED) -> Reason | None:
-    """Why a claim would break the rule of its server group, with the ``changed`` domains of :func:`members_ahead`; None
-    if it would not."""
+def rule_refusal(
+    projection: State, host: Host, rule: events.GroupRule, companion: str | None, changed: Domains = UNCHANGED
+) -> Reason | None:
+    """Why a claim on a host would break the rule of its server group, with the ``changed`` domains of
+    :func:`members_ahead`; None if it would not."""
     if rule.policy not in POLICIES:
         return Reason(ClaimRefused.MALFORMED_RULE)
+    if rule.policy == TOGETHER and projection.rules.affinity_beside and companion in host.entries:
+        return None
     fence = projection.fences.get(rule.group_uuid)
     if rule.policy == TOGETHER and fence is not None and rule.limit <= fence:
         return Reason(ClaimRefused.GROUP_MOVED)
-    return projection.groups.breach(rule, changed)
+    return projection.groups.breach(rule, projection.rules.affinity_without_itself, changed)
 
 
 def fits(table: HostTable, row: int, index: int, amount: int) -> bool:

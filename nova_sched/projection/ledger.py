@@ -175,15 +175,18 @@ class GroupIndex:
             del self.members[rule.group_uuid]
             del self.domains[rule.group_uuid]
 
-    def breach(self, rule: GroupRule, changed: Domains = UNCHANGED) -> Reason | None:
+    def breach(self, rule: GroupRule, without_itself: bool, changed: Domains = UNCHANGED) -> Reason | None:
         """Why one more member under ``rule`` would break it, or None when it would not. The ``changed`` domains of the
-        group replace those here."""
+        group replace those here. With ``without_itself`` the partition of the rule is not a member that others must be
+        together with."""
         domains = self.domains.get(rule.group_uuid, {})
         if rule.policy == MEMBER:
             return None
         if rule.policy == TOGETHER:
             others = [
-                domain for domain in {**domains, **changed} if domain != rule.domain and changed.get(domain, True)
+                domain
+                for domain, partitions in {**domains, **changed}.items()
+                if domain != rule.domain and len(partitions) > (without_itself and rule.partition in partitions)
             ]
             return Reason(ClaimRefused.GROUP_ELSEWHERE, (min(others),)) if others else None
         partitions = changed[rule.domain] if rule.domain in changed else domains.get(rule.domain, ())

@@ -24,6 +24,7 @@ class Placed(NamedTuple):
     claim_uuid: str | None
     position: int | None = None
     guest: bytes | None = None
+    companion: str | None = None
     numa_limits: NUMALimits | None = None
 
 
@@ -42,6 +43,7 @@ def placed(world, policy, instance, candidate, claim_uuid) -> Placed:
         candidate.rule,
         claim_uuid,
         guest=candidate.guest,
+        companion=candidate.companion,
         numa_limits=numa_limits(table, row, instance.ask.request, policy),
     )
 

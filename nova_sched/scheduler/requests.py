@@ -111,7 +111,7 @@ class Requests:
             return
         table, chosen = engine.world.table, decision.candidates[0]
         instance.cell = table.cells.values[table.cell[chosen.row]]
-        if not engine.anchors.waits_for_anchor(instance, anchor, chosen.host):
+        if chosen.companion is not None or not engine.anchors.waits_for_anchor(instance, anchor, chosen.host):
             self._claim(instance, request, positions, took_ns)
 
     def _claim(self, instance, request, positions, took_ns):

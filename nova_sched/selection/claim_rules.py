@@ -91,8 +91,27 @@ class ClaimRules:
                 limit = self._anchor[2]
         return events.GroupRule(group.uuid, policy, domain, partition, limit)
 
-    def refusal_on(self, row: int, rule: events.GroupRule | None) -> Reason | None:
-        """Why the log would refuse any claim under a rule on a host: its status, or the group."""
+    def companion_on(self, row: int) -> str | None:
+        """The consumer of a member of the affinity group on the host of a root row; None if there is none, or if the
+        rules of the cell's log know no companions."""
+        return self._companions.get(self.table.host_names[row])
+
+    @cached_property
+    def _companions(self) -> dict[str, str]:
+        """Host -> the consumer that is the companion of a claim there: of several the one that sorts first."""
+        group, found = self.request.server_group, dict[str, str]()
+        if group is None or group.policy != "affinity" or self._is_forced or self.request.check_only:
+            return found
+        for entry in self.scope.members:
+            if entry.position < 0 or entry.consumer_uuid == self.instance_uuid:
+                continue
+            row = self.table.row_of_host.get(entry.host)
+            if row is not None and self._projection_of(row).rules.affinity_beside:
+                found[entry.host] = min(entry.consumer_uuid, found.get(entry.host, entry.consumer_uuid))
+        return found
+
+    def refusal_on(self, row: int, rule: events.GroupRule | None, companion: str | None = None) -> Reason | None:
+        """Why the log would refuse any claim under a rule beside a companion on a host: its status, or the group."""
         refusal = status_refusal(self.table, row, self._is_forced)
         if refusal is not None or rule is None or self._has_several_names:
             return refusal
@@ -101,9 +120,10 @@ class ClaimRules:
         if cell not in self._changed:
             in_flight = self._world.in_flight.claims.values()
             self._changed[cell] = members_ahead(projection, rule.group_uuid, self.instance_uuid, in_flight)
-        if self._will_be_anchored:
-            return projection.groups.breach(rule, self._changed[cell])
-        return rule_refusal(projection, rule, self._changed[cell])
+        if self._will_be_anchored and companion is None:
+            return projection.groups.breach(rule, projection.rules.affinity_without_itself, self._changed[cell])
+        host = projection.hosts[self.table.host_names[row]]
+        return rule_refusal(projection, host, rule, companion, self._changed[cell])
 
     def refusal_of(self, row: int, allocations: tuple[events.Allocation, ...], guest: bytes | None) -> Reason | None:
         """Why the log would refuse allocations and a packed Guest on a host."""

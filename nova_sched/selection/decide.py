@@ -34,13 +34,15 @@ ROUNDS = 8
 
 class Candidate(NamedTuple):
     """A host that can take the instance: its root row, what would be allocated, the packed Guest of the claim (None
-    if it would be empty), and the GroupRule that the claim must keep (None without a server group)."""
+    if it would be empty), the GroupRule that the claim must keep (None without a server group), and its companion in
+    the group there (None without one)."""
 
     row: int
     host: str
     assignment: Assignment
     guest: bytes | None
     rule: events.GroupRule | None
+    companion: str | None
 
 
 class Decision(NamedTuple):
@@ -240,7 +242,8 @@ def candidate_of(rules: ClaimRules, row: int, policy: Policy) -> Candidate | Unf
     the claim."""
     table, request, rule = rules.table, rules.request, rules.rule_on(row)
     checked = policy.check_claims and not request.check_only
-    refusal = rules.refusal_on(row, rule) if checked else None
+    companion = rules.companion_on(row)
+    refusal = rules.refusal_on(row, rule, companion) if checked else None
     if refusal is not None:
         return Unfit((CLAIM_RULES, refusal))
     fitted = Fitted(Assignment((), {})) if request.check_only else fit_on(table, row, request, policy)
@@ -249,7 +252,7 @@ def candidate_of(rules: ClaimRules, row: int, policy: Policy) -> Candidate | Unf
     refusal = rules.refusal_of(row, fitted.assignment.allocations, fitted.guest) if checked else None
     if refusal is not None:
         return Unfit((CLAIM_RULES, refusal))
-    return Candidate(row, table.host_names[row], fitted.assignment, fitted.guest, rule)
+    return Candidate(row, table.host_names[row], fitted.assignment, fitted.guest, rule, companion)
 
 
 def claim_of(
@@ -267,6 +270,7 @@ def claim_of(
         chosen.rule,
         is_forced(request),
         chosen.guest,
+        chosen.companion,
     )
 
 
