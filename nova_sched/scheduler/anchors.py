@@ -36,14 +36,19 @@ class Anchors:
             instance.fenced = max(instance.fenced, known[2])
         if anchor is None or anchor[2] <= instance.fenced:
             return request, None
-        if not self._has_members(group):
+        if not self._has_members(group, instance.uuid):
             request = request._replace(server_group=group._replace(hosts=(*group.hosts, anchor[1])))
         return request, anchor
 
-    def _has_members(self, group):
-        """Whether a log has a member of a group: then its members say where it is, and not its anchor."""
+    def _has_members(self, group, instance_uuid):
+        """Whether a log has a member of a group: then its members say where it is, and not its anchor. What the
+        instance itself holds does not count, because it is given back; what its migration holds does."""
+        named = {*group.members} - {instance_uuid}
         return any(
-            group.uuid in projection.groups.members or not projection.consumers.keys().isdisjoint(group.members)
+            any(
+                entry.consumer_uuid != instance_uuid for entry in projection.groups.members.get(group.uuid, {}).values()
+            )
+            or not projection.consumers.keys().isdisjoint(named)
             for projection in self._world.projections.values()
         )
 
@@ -63,7 +68,7 @@ class Anchors:
             return False
         cell, _, number = anchor
         group = instance.ask.request.server_group
-        if cell not in self._world.projections or self._has_members(group):
+        if cell not in self._world.projections or self._has_members(group, instance.uuid):
             return False
         self._wait_for(instance, cell, events.GroupFenced(group.uuid, number))
         return True

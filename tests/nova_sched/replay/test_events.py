@@ -45,7 +45,7 @@ def batch():
 
 
 RECORDS = [
-    record_of(*batch()),
+    record_of(*batch(), level=LEVEL),
     b"\xc1 host-5",
     codec.msgpack.packb([1, EPOCH, []]),
     codec.msgpack.packb(
