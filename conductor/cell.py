@@ -33,8 +33,6 @@ LOGGED = ("set-aside:", "divergence")
 READ_BACK_TIMEOUT = 30.0
 #: Seconds between two checks of the conditions for the start.
 WAIT_STEP = 0.25
-#: Seconds after which an agent that still publishes in the forms of another level is told the log's level again.
-TELL_AGAIN = 60.0
 #: Seconds to wait for a tick that is under way when the conductor stops.
 TICK_SECONDS = 2.0
 
@@ -75,8 +73,6 @@ class CellConductor:
         #: Whether the state is up to date with the log: not at the start, and not while the log is read again.
         self._current = threading.Event()
         self._started = False
-        #: Server of an agent -> ((epoch, level) that it was told, when).
-        self._told = {}
         #: The level of the log for which a snapshot was kept.
         self._level = 1
         self._losses = HostLosses(cell)
@@ -304,7 +300,7 @@ class CellConductor:
     def beat(self, context, hosts, agent, epoch):
         """Hosts are alive; the agent that answers at ``agent`` reports for them in the log's incarnation ``epoch``."""
         with self._lock:
-            unknown = self.engine.on_beat(hosts, epoch, self._clock.monotonic())
+            unknown = self.engine.on_beat(agent, hosts, epoch, self._clock.monotonic())
         if self._readable:
             # Otherwise the log may be another one by now, and the agent may be right.
             self._ask_to_report(dict.fromkeys(unknown, agent))
@@ -343,17 +339,12 @@ class CellConductor:
         self._tell_level()
 
     def _tell_level(self):
-        """Tell agents the level of the log, each at most once in TELL_AGAIN seconds."""
-        now = self._clock.monotonic()
+        """Tell agents the level of the log."""
         with self._lock:
-            servers = sorted(self.engine.other_level) if self.engine.is_current else ()
-            self.engine.other_level.clear()
+            servers = self.engine.agents_to_tell(self._clock.monotonic())
             epoch, level = self.projection.epoch, self.projection.level
         for server in servers:
-            told = self._told.get(server)
-            if told is None or told[0] != (epoch, level) or now - told[1] >= TELL_AGAIN:
-                self._told[server] = (epoch, level), now
-                self._agents.use_level({}, server, epoch, level)
+            self._agents.use_level({}, server, epoch, level)
 
     def _log_counts(self, counts):
         """Warn about counts that concern an operator: when they appear, and when they have doubled."""

@@ -20,6 +20,8 @@ from rpc_api.codec import Event
 
 #: Claims of deleted instances that are remembered.
 DELETED_KEPT = 1000
+#: Seconds after which an agent that still publishes in the forms of another level is told the log's level again.
+TELL_AGAIN = 60.0
 #: Seconds between two rebases of one log by the same conductor.
 NEVER_AGAIN = float("inf")
 
@@ -62,7 +64,9 @@ class CellEngine:
         #: (position, function): called when the log is folded to the position.
         self.waiting = []
         #: Servers of agents that publish in the forms of another level than the log's, and must be told its level.
-        self.other_level = set()
+        self._other_level = set()
+        #: Server of an agent -> ((epoch, level) that it was told, when).
+        self._told = {}
         self._builds = set()
         #: Uuids of claims whose instances were deleted, oldest first (a dictionary for its order):
         #: their release may not be folded yet when the build begins.
@@ -86,7 +90,7 @@ class CellEngine:
         elif self._wants_reports and self._known_before is None:
             self.missing_reports.count_after(beginning.catch_up)
         self.log_state.expect()
-        self.other_level.clear()
+        self._other_level.clear()
         self.projection = Projection(self.cell, whole=False)
         self.projection = projection_of(self.cell, beginning, accounts_required=bool(self.account_rule.wanted))
         self.log_state.begin(beginning)
@@ -123,14 +127,28 @@ class CellEngine:
         have another level."""
         level, hosts = self.projection.level, self.projection.hosts
         if level != before:
-            self.other_level.update(host.server for host in hosts.values())
+            self._other_level.update(host.server for host in hosts.values())
             return
         for _, record in records:
             if record.level != level:
                 names = {event.producer.partition("/") for event in record.events if isinstance(event, Event)}
-                self.other_level.update(
+                self._other_level.update(
                     hosts[name].server for role, _, name in names if role == AGENT and name in hosts
                 )
+
+    def agents_to_tell(self, now: float) -> list:
+        """Servers of the agents that must be told the level of the log now, each at most once in TELL_AGAIN."""
+        if not self.is_current:
+            return []
+        log, servers = (self.projection.epoch, self.projection.level), sorted(self._other_level)
+        self._other_level.clear()
+        due = [
+            server
+            for server in servers
+            if self._told.get(server, (None, 0.0))[0] != log or now - self._told[server][1] >= TELL_AGAIN
+        ]
+        self._told.update((server, (log, now)) for server in due)
+        return due
 
     def hosts_to_ask(self) -> dict:
         """Hosts whose agents must report in full at once because their log lost records, and the servers of these
@@ -194,12 +212,16 @@ class CellEngine:
         """The steps of building an instance (a BuildRequest): see :mod:`conductor.build`."""
         return build.steps(self, request)
 
-    def on_beat(self, hosts, epoch: str, now: float) -> list:
-        """Hosts are alive at ``now`` (monotonic), and report in the log's incarnation ``epoch``. Returns those that
-        must report in full: the log does not know them, may have lost their reports, or use another incarnation."""
+    def on_beat(self, server: str, hosts, epoch: str, now: float) -> list:
+        """Hosts of the agent that answers at ``server`` are alive at ``now`` (monotonic), and report in the log's
+        incarnation ``epoch``. Returns those that must report in full: the log does not know them, may have lost their
+        reports, or use another incarnation."""
         self.monitor.heard(hosts, now)
         if not self.is_current:
             return []
+        if any(host not in self.projection.hosts for host in hosts):
+            # Its reports may be in the forms of a level that this log does not have.
+            self._other_level.add(server)
         missing = self.missing_reports.hosts
         return [
             host

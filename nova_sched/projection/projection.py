@@ -123,7 +123,7 @@ class Projection(State):
         self.accounts_required = False
 
     def forget(self) -> None:
-        """Remove all state of this log, also from the table. The level stays: it is never taken back."""
+        """Remove all state of this log, also from the table. The level stays."""
         for host in self.hosts.values():
             if host.root >= 0:
                 inventories.erase(self, host)
@@ -216,7 +216,9 @@ class Projection(State):
             elif event.name == "LogRebased":
                 # Also if it is a duplicate: it is new for a reader that starts after the first one.
                 if self._may_speak(position, index, event, record.account):
-                    self._rebase(position, index, event, record.level, outcomes, noted)
+                    # A reader that starts here, and so does not know the pin, must get the same level.
+                    self.use_level(record.level)
+                    self._fold_event(position, index, event, False, outcomes, noted)
             elif self.whole and record.level > self.level:
                 self._set_aside(
                     position,
@@ -231,26 +233,6 @@ class Projection(State):
                 and self._is_next(position, event, noted)
             ):
                 self._fold_event(position, index, event, record.level < self.level, outcomes, noted)
-
-    def _rebase(
-        self, position: int, index: int, event: Event, level: int, outcomes: list[Outcome], noted: list[Noted]
-    ) -> None:
-        """Fold a LogRebased. Its record has the level of the log: a reader that starts there takes it from there. One
-        of a lower level is from a service that does not know the pin, and must not remove the state."""
-        if level < self.level:
-            mark = event.producer_epoch, event.sequence
-            self.producers[event.producer] = max(mark, self.producers.get(event.producer, mark))
-            self._set_aside(
-                position,
-                index,
-                "older-level",
-                f"a {event.name} of {event.producer} in a record of level {level}, the log has {self.level}",
-                b"",
-            )
-            return
-        if level > self.level:
-            self.use_level(level)
-        self._fold_event(position, index, event, False, outcomes, noted)
 
     def _may_speak(self, position: int, index: int, event: Event, account: str | None) -> bool:
         """Whether the producer may publish this event, for this host, with this account; if not, the event is set

@@ -53,7 +53,9 @@ class LevelPinned(SchemaObject):
     the fold (:mod:`nova_sched.projection.rules`).
 
     An operator's command appends it when all services know the level; it is in a record of the level before. A level
-    is never taken back, so one that is not above the present level changes nothing. Its own form never changes.
+    is never taken back, so one that is not above the present level changes nothing. Its own form never changes. A
+    :class:`LogRebased` gives the log the level of its own record, because a reader that starts there does not know
+    the pin.
     """
 
     VERSION = "1.0"

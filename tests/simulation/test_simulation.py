@@ -157,7 +157,49 @@ def plant_lost_tails_unnoticed(patch):
     patch.setattr(proving, "lost", lambda *arguments: None)
 
 
+def plant_a_pin_counts_for_its_whole_batch(patch):
+    """A reader applies the new level to the records before the pin, too, if they come in one batch."""
+    fold_records = Projection.fold
+
+    def early(self, records):
+        records = list(records)
+        if len(records) > 1:
+            for _, record in records:
+                for event in record.events:
+                    if getattr(event, "name", None) == "LevelPinned" and event.data.level > self.level:
+                        self.use_level(event.data.level)
+        return fold_records(self, records)
+
+    patch.setattr(Projection, "fold", early)
+
+
+def plant_a_snapshot_loses_the_pin(patch):
+    from nova_sched.projection import snapshot
+
+    load = snapshot.load
+
+    def forgetful(packed, table=None):
+        projection = load(packed, table)
+        projection.use_level(1)
+        return projection
+
+    patch.setattr(snapshot, "load", forgetful)
+
+
+def plant_claims_of_a_lower_level_count(patch):
+    """A reader that does not refuse claims from before the pin; its log does."""
+    fold_event = Projection._fold_event
+
+    def lenient(self, position, index, event, is_older, outcomes, noted):
+        return fold_event(self, position, index, event, is_older and "Oracle" in type(self).__name__, outcomes, noted)
+
+    patch.setattr(Projection, "_fold_event", lenient)
+
+
 PLANTED = {
+    plant_a_pin_counts_for_its_whole_batch: "another state|without an accepted claim",
+    plant_a_snapshot_loses_the_pin: "another state",
+    plant_claims_of_a_lower_level_count: "another state|without an accepted claim",
     plant_unproven_snapshots_count: "has another state",
     plant_lost_tails_unnoticed: "has another state",
     plant_any_account_speaks: "a forged record changed the state",

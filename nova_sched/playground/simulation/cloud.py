@@ -10,13 +10,14 @@ from nova_sched.playground.simulation.checks import Broken, Checks
 from nova_sched.playground.simulation.client import Client
 from nova_sched.playground.simulation.nodes import CLAIM_TTL, AgentNode, ConductorNode, SchedulerNode
 from nova_sched.playground.simulation.script import NO_FAULTS, Faults, write
-from nova_sched.playground.simulation.world import KeptSnapshots, SimLog, World
+from nova_sched.playground.simulation.world import KeptSnapshots, SimClock, SimLog, World
 from nova_sched.process.cell_log import keep_newest
 from nova_sched.projection.digest import state_digest
 from nova_sched.scheduler.engine import CELL0
 from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
-from rpc_api import events
+from rpc_api import codec, events
 from rpc_api.errors import SnapshotMismatch
+from rpc_api.levels import LEVEL
 
 CELLS = ("cell1", "cell2")
 HOSTS_AN_AGENT = 2
@@ -163,6 +164,9 @@ class SimCloud:
             self.logs[chance.choice(list(self.logs))].lose_tail(chance.choice((1, 2, 5, 10, 30, 100)))
         elif stimulus.kind == "re-create":
             self.logs[chance.choice(list(self.logs))].re_create()
+        elif stimulus.kind == "pin":
+            for cell in self.cells if chance.random() < 0.5 else (*self.cells, CELL0):
+                self.pin(cell)
         elif stimulus.kind == "forge":
             self._forge(chance, chance.choice(list(self.logs)))
         else:
@@ -173,6 +177,15 @@ class SimCloud:
                 self.world.at(chance.uniform(0.1, 5.0), agent.start)
             elif agent.alive:
                 agent.lie()
+
+    def pin(self, cell, level=LEVEL):
+        """Pin a log, as ``nova-sched pin`` does."""
+        oracle = self.checks.oracles[cell]
+        if oracle.epoch is not None:
+            now = SimClock(self.world, 0.0).now_ns()
+            pinned = codec.make_event(events.LevelPinned(level), "operator/pin", now, 1, now)
+            self.logs[cell].append([codec.encode_record(oracle.epoch, [pinned], oracle.level)], "operator.pin")
+            self.checks.counts["pins"] += 1
 
     def _forge(self, chance, cell):
         oracle = self.checks.oracles[cell]

@@ -3,6 +3,7 @@
 import random
 
 from rpc_api import codec, events
+from rpc_api.levels import LEVEL
 from rpc_api.packing import pack
 
 #: The accounts of the forger's records: none, an unknown one, that of the agent of an unknown host.
@@ -21,7 +22,7 @@ def record(chance: random.Random, projection) -> bytes:
     )
     sequence = chance.randrange(1, 50)
     event = codec.make_event(data, producer, chance.choice((1, EPOCH)), sequence, 1)
-    return codec.encode_record(projection.epoch, [event])
+    return codec.encode_record(projection.epoch, [event], chance.choice((1, projection.level, LEVEL)))
 
 
 def _misplaced(chance, projection):
@@ -33,6 +34,7 @@ def _misplaced(chance, projection):
         (events.HostConfirmed(host, 0), "compute_agent/forger"),
         (events.AggregateDeleted(projection.epoch), "conductor/c"),
         (events.AccountsRequired(True), "conductor/forger"),
+        (events.LevelPinned(2), "scheduler/s0"),
     ]
 
 
@@ -41,6 +43,7 @@ def _forged(chance, projection):
     found = [
         (events.AccountsRequired(False), "conductor/cell1-0"),
         (events.AccountsRequired(False), "scheduler/s0"),
+        (events.LevelPinned(chance.choice((2, 3))), "operator/pin"),
         (events.LogRebased(projection.cell, 0, chance.random() < 0.5), "conductor/cell1-0"),
     ]
     if projection.hosts:

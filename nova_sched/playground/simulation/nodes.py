@@ -203,8 +203,14 @@ class ConductorNode(Node):
             lambda gap: None,
         )
         self.log.start()
-        self.every(TICK, lambda: self.engine.on_tick(self.world.now))
+        self.every(TICK, self._tick)
         self.every(SNAPSHOT, self._snapshot)
+
+    def _tick(self):
+        self.engine.on_tick(self.world.now)
+        for server in self.engine.agents_to_tell(self.world.now):
+            projection = self.engine.projection
+            self.world.send(self.cloud.call, server, "use_level", self.cell, projection.epoch, projection.level)
 
     def _publish(self, *data):
         self.log.producer.level = self.engine.projection.level
@@ -249,7 +255,7 @@ class ConductorNode(Node):
             getattr(self, method)(*arguments)
 
     def beat(self, server, hosts, epoch):
-        for host in self.engine.on_beat(hosts, epoch, self.world.now):
+        for host in self.engine.on_beat(server, hosts, epoch, self.world.now):
             self._ask_to_report(host, server)
 
     def delete(self, host, instance_uuid):
@@ -362,6 +368,7 @@ class AgentNode(Node):
     def _begin_anew(self):
         for voice in self.voices.values():
             voice.producer.begin_anew()
+            voice.use_level(1)
 
     def lose_instances(self):
         """Reboot the machine: its instances are gone."""
@@ -398,6 +405,11 @@ class AgentNode(Node):
 
     def delete(self, host, instance_uuid, claim_uuids):
         self.voices[host].delete(instance_uuid, claim_uuids)
+
+    def use_level(self, cell, epoch, level):
+        if epoch == self.appender.epoch:
+            for voice in self.voices.values():
+                voice.use_level(level)
 
     def report(self, host, epoch, after):
         voice, before = self.voices[host], self.appender.epoch

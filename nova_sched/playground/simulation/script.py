@@ -36,6 +36,7 @@ BREAKING = {
     "reboot": 2,
     "lie": 2,
     "forge": 4,
+    "pin": 3,
 }
 #: The other actions, and their weights.
 ASKING = {"ask": 80, "delete": 20}

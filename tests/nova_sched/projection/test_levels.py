@@ -60,7 +60,6 @@ def test_a_pin_needs_its_account_where_accounts_are_required():
 
 OLDER = {
     "a claim": (claim("vm", "host"), str(ClaimRefused.OLDER_LEVEL)),
-    "a rebase of a service that does not know the pin": (REBASED, "older-level"),
     "a report": (report("host", disabled=True), "ok"),
     "a start": (started("vm", "host"), "unclaimed-start"),
     "a release": (released("vm"), "ok"),
@@ -101,10 +100,13 @@ def test_a_pin_changes_the_digest_and_what_is_kept_and_a_snapshot_has_the_level(
     assert (loaded.level, loaded.rules, state_digest(loaded)) == (2, rules_of(2), state_digest(cell.projection))
 
 
-def test_a_rebase_keeps_the_level():
-    cell = Cell(report("host"), PIN)
-    cell.say(REBASED, level=2)
-    assert (cell.projection.level, cell.projection.hosts) == (2, {})
+@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_rebased_log_has_the_level_of_the_rebase(level, pinned):
+    """A reader that starts there does not know the pin."""
+    cell = Cell(report("host"), *([PIN] if pinned else ()))
+    assert cell.say(REBASED, level=level) == "rebased"
+    assert (cell.projection.level, cell.projection.hosts) == (level, {})
 
 
 def projection_of_a_cut_log(*records):
@@ -120,7 +122,7 @@ def of_level(level, *batch):
 HEADLESS = {
     "a rebase has the level": ([(2, REBASED)], 2, True),
     "a scheduler's record shows the level": ([(2, claim("vm", "host"))], 2, False),
-    "then a rebase of a lower level does not count": ([(2, claim("vm", "host")), (1, REBASED)], 2, False),
+    "a rebase has the last word": ([(2, claim("vm", "host")), (1, REBASED)], 1, True),
     "an agent's record shows nothing": ([(2, report("host"))], 1, False),
     "no record shows a level": ([(1, REBASED)], 1, True),
 }

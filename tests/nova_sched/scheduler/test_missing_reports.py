@@ -147,7 +147,7 @@ class Conductor:
         return self.engine.hosts_to_ask()
 
     def beat(self):
-        return self.engine.on_beat(["a", "b"], self.engine.projection.epoch, 0.0)
+        return self.engine.on_beat("agent", ["a", "b"], self.engine.projection.epoch, 0.0)
 
 
 def test_a_conductor_that_starts_asks_each_host_that_beats_once():
