@@ -232,6 +232,35 @@ def test_the_table_of_the_design(row, level):
     assert count == decisions
 
 
+@pytest.mark.parametrize("pinned, hosts", [("cell1", ("a", "b")), ("cell2", ())])
+def test_the_level_of_each_cell_counts_for_its_hosts(pinned, hosts):
+    tiny = split(second_cell=("c",), vcpus={"c": 64})
+    tiny.pin(2, "cell0", pinned)
+    host, count = asked(tiny, 1, group=affinity("m1", "m2", hosts=("a", "b")))
+    assert (host in hosts) if hosts else host is None
+    assert count == 1
+
+
+def test_a_companion_that_leaves_costs_a_decision():
+    tiny = split(vcpus={"b": 1})
+    tiny.pin(2)
+    engine = tiny.engine("s")
+    tiny.append("cell1", "compute_agent/a", events.InstanceDeleted("a", uuid_of("m1")))
+    ask = tiny.ask(engine, "new", group=affinity("m1", "m2", hosts=("a", "b")), vcpus=1)
+    assert tiny.events("cell1", "ClaimProposed")[-1].companion == uuid_of("m1")
+    tiny.settle()
+    assert isinstance(ask.future.exception(0), NoHostFound)
+    assert (engine.counts["decisions"], engine.counts["conflicts"]) == (2, 1)
+
+
+def test_an_alternate_has_a_companion_of_its_own():
+    tiny = split()
+    tiny.pin(2)
+    ask = tiny.ask(tiny.engine("s"), "new", group=affinity("m1", "m2"), vcpus=1, alternates=2)
+    tiny.settle()
+    assert {one.host: one.companion for one in ask.future.result(0)[0]} == {"a": uuid_of("m1"), "b": uuid_of("m2")}
+
+
 # --- races ----------------------------------------------------------------------------------------------------------
 
 
