@@ -17,6 +17,9 @@ from rpc_api.events import SchedulingRequest
 #: Hosts that the log would refuse count under this name in the evidence, beside those that filters refuse.
 CLAIM_RULES = "ClaimRules"
 
+#: Policy of a server group -> the policy of the rule of its claims; MEMBER for the others.
+RULE_OF_POLICY = {"anti-affinity": SPREAD, "fault-domain": SPREAD, "affinity": TOGETHER}
+
 #: Cell, host and number of the anchor of an affinity group.
 Anchor = tuple[str, str, int]
 
@@ -77,18 +80,15 @@ class ClaimRules:
         if group is None or self.request.check_only:
             return None
         host, partition = self.table.host_names[row], self.instance_uuid
-        domain, policy, limit = host, MEMBER, 0
+        domain, limit = host, 0
         if group.policy == "fault-domain":
             domain, partition = domains(self.table, group.scope)[row], group.partition or self.instance_uuid
-        if self._is_forced:
-            pass
-        elif group.policy in ("anti-affinity", "fault-domain"):
-            policy, limit = SPREAD, group.limit
-        elif group.policy == "affinity":
-            policy = TOGETHER
+        policy = MEMBER if self._is_forced else RULE_OF_POLICY.get(group.policy, MEMBER)
+        if policy == SPREAD:
+            limit = group.limit
+        elif policy == TOGETHER and self._anchor is not None and host == self._anchor[1]:
             # Only on the anchor's host: the group may have left the host of another claim meanwhile.
-            if self._anchor is not None and host == self._anchor[1]:
-                limit = self._anchor[2]
+            limit = self._anchor[2]
         return events.GroupRule(group.uuid, policy, domain, partition, limit)
 
     def companion_on(self, row: int) -> str | None:
@@ -101,6 +101,9 @@ class ClaimRules:
         """Host -> the consumer that is the companion of a claim there: of several the one that sorts first."""
         group, found = self.request.server_group, dict[str, str]()
         if group is None or group.policy != "affinity" or self._is_forced or self.request.check_only:
+            return found
+        if self._has_several_names:
+            # A member of another name may be about to be released.
             return found
         for entry in self.scope.members:
             if entry.position < 0 or entry.consumer_uuid == self.instance_uuid:
@@ -115,15 +118,15 @@ class ClaimRules:
         refusal = status_refusal(self.table, row, self._is_forced)
         if refusal is not None or rule is None or self._has_several_names:
             return refusal
-        cell = self.table.cells.values[self.table.cell[row]]
-        projection = self._world.projections[cell]
-        if cell not in self._changed:
+        projection = self._projection_of(row)
+        changed = self._changed.get(projection.cell)
+        if changed is None:
             in_flight = self._world.in_flight.claims.values()
-            self._changed[cell] = members_ahead(projection, rule.group_uuid, self.instance_uuid, in_flight)
+            changed = members_ahead(projection, rule.group_uuid, self.instance_uuid, in_flight)
+            self._changed[projection.cell] = changed
         if self._will_be_anchored and companion is None:
-            return projection.groups.breach(rule, projection.rules.affinity_without_itself, self._changed[cell])
-        host = projection.hosts[self.table.host_names[row]]
-        return rule_refusal(projection, host, rule, companion, self._changed[cell])
+            return projection.groups.breach(rule, projection.rules.affinity_without_itself, changed)
+        return rule_refusal(projection, projection.hosts[self.table.host_names[row]], rule, companion, changed)
 
     def refusal_of(self, row: int, allocations: tuple[events.Allocation, ...], guest: bytes | None) -> Reason | None:
         """Why the log would refuse allocations and a packed Guest on a host."""

@@ -9,6 +9,7 @@ agree (https://github.com/hashicorp/nomad/issues/13017, #9506).
 import pytest
 
 from nova_sched.selection.policy import Policy
+from rpc_api import events
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.instance_group import InstanceGroup
 from tests.builders import consumer, inventory_of, moved, of, report, request_spec, rule, tree, uuid_of
@@ -37,12 +38,13 @@ def host(name, vcpus, *members, policy="together", **facts):
 
 SPLIT = (host("a", 8, "m1"), host("b", 8, "m2"), host("c", 8))
 CASES = {
-    # what happens: (events, instance, fields of its request, enabled filters, its host or hosts)
+    # what happens: (events, instance, fields of its request, enabled filters, its host or hosts, at level 1 if others)
     "a new member of a split group": (
         SPLIT,
         "new",
         {"instance_group": group("affinity", ["m1", "m2"], ["a", "b"])},
         None,
+        ("a", "b"),
         (),
     ),
     "the same, and the conductor named no hosts": (
@@ -50,6 +52,7 @@ CASES = {
         "new",
         {"instance_group": group("affinity", ["m1", "m2"], [])},
         None,
+        ("a", "b"),
         (),
     ),
     "a member is moved to the other's host": (
@@ -57,6 +60,7 @@ CASES = {
         "m1",
         {"ignore_hosts": ["a"], "instance_group": group("affinity", ["m1", "m2"], ["a", "b"])},
         None,
+        ("b",),
         (),
     ),
     "a host that the group left is in the request": (
@@ -97,11 +101,14 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("level", [1, 2])
 @pytest.mark.parametrize("name", CASES)
-def test_an_instance_is_placed_where_nova_places_it_after_few_decisions(name):
-    said, instance, fields, filters, hosts = CASES[name]
+def test_an_instance_is_placed_where_nova_places_it_after_few_decisions(name, level):
+    said, instance, fields, filters, hosts, *before = CASES[name]
+    if level == 1 and before:
+        (hosts,) = before
     policy = Policy() if filters is None else Policy(enabled_filters=filters)
-    with World(*said, policy=policy) as world:
+    with World(*said, *[events.LevelPinned(2)] * (level - 1), policy=policy) as world:
         asked = request_spec(uuid_of(instance), vcpus=1, memory_mb=0, disk_gb=0, **fields)
         if hosts:
             assert world.selected(asked)[0][0].service_host in hosts
