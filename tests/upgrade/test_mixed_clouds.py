@@ -1,7 +1,13 @@
-"""Services of the previous release and of this one in one cloud: mixtures, an upgrade, and its way back."""
+"""Services of the previous release and of this one in one cloud: mixtures, an upgrade, its way back, and the pin."""
+
+import subprocess
+import sys
 
 import pytest
 
+from nova_sched.projection.projection import Projection
+from nova_sched.replay.logs.reading import records_of
+from rpc_api.levels import LEVEL
 from tests.end_to_end.processes import PRESENT
 from tests.faults.load import SELECTED, Cloud, Load, audit
 
@@ -67,3 +73,76 @@ def test_an_upgrade_and_its_way_back_under_load(tmp_path, rabbit_server, vhost, 
             load.stop()
             assert failed(load) == []
             assert audit(cloud, load).wrong() == []
+
+
+# --- pins ------------------------------------------------------------------------------------------------------------
+
+PIN = "import sys; from nova_sched.cli.main import main; sys.exit(main(sys.argv[1:]))"
+PIN_SECONDS_MAX = 120.0
+
+
+def pin(directory, *arguments):
+    """Run ``nova-sched pin`` on a cloud; returns (exit code, what it printed)."""
+    command = [sys.executable, "-W", "ignore", "-c", PIN, "pin", *arguments]
+    done = subprocess.run(
+        [*command, "--config-file", str(directory / "scheduler-1.conf"), "--name", "test"],
+        capture_output=True,
+        text=True,
+        timeout=PIN_SECONDS_MAX,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def levels(cloud):
+    """Cell -> (level of its log, {(role, level)} of the records after the last pin)."""
+    found = {}
+    for cell, url in cloud.logs.items():
+        projection, after = Projection(cell), set()
+        for position, record in records_of(url):
+            before = projection.level
+            projection.fold([(position, record)])
+            roles = {event.producer.partition("/")[0] for event in record.events}
+            after = set() if projection.level > before else after | {(role, record.level) for role in roles}
+        found[cell] = projection.level, after
+    return found
+
+
+def test_a_pin_under_load(tmp_path, rabbit_server, vhost):
+    with cloud_of(tmp_path, rabbit_server, vhost, {}) as cloud, Load(cloud, rate=10.0, builds=True) as load:
+        load.wait_selected(SELECTIONS)
+        code, shown = pin(tmp_path)
+        assert code == 0, shown
+        # The conductor's next tick tells the agent the level.
+        load.wait_selected(2 * SELECTIONS)
+        load.stop()
+        assert failed(load) == []
+        assert audit(cloud, load).wrong() == []
+        assert {cell: level for cell, (level, _) in levels(cloud).items()} == dict.fromkeys(cloud.logs, LEVEL)
+        assert levels(cloud)["cell1"][1] >= {(role, LEVEL) for role in ("scheduler", "compute_agent")}
+        # Services that start now read the whole log, with the pin in it.
+        cloud.stop("scheduler-1", "conductor-1.cell1", "agent.cell1")
+        cloud.start("scheduler-1", "conductor-1.cell1", "agent.cell1")
+        assert audit(cloud, load).wrong() == []
+
+
+def test_a_pin_waits_for_the_last_service(tmp_path, rabbit_server, vhost, previous):
+    releases = dict.fromkeys(("scheduler-1", "conductor-1.cell1", "agent.cell1"), previous)
+    with cloud_of(tmp_path, rabbit_server, vhost, releases) as cloud, Load(cloud, rate=10.0, builds=True) as load:
+        load.wait_selected(SELECTIONS // 3)
+        for force in ((), ("--force",)):
+            code, shown = pin(tmp_path, *force)
+            assert code == 1, shown
+            for name in ("scheduler scheduler-1 of cell0", "a conductor of cell1", "agent agent-cell1"):
+                assert f"{name}" in shown and "knows level 1, wanted 2; upgrade it" in shown, shown
+        assert {cell: level for cell, (level, _) in levels(cloud).items()} == dict.fromkeys(cloud.logs, 1)
+        cloud.stop("scheduler-1", "conductor-1.cell1")
+        cloud.releases.clear()
+        cloud.start("scheduler-1", "conductor-1.cell1")
+        load.wait_selected(SELECTIONS // 3)
+        load.stop()
+        assert failed(load) == []
+        cloud.stop("agent.cell1")
+        cloud.start("agent.cell1")
+        code, shown = pin(tmp_path)
+        assert code == 0, shown
+        assert audit(cloud, load).wrong() == []

@@ -80,7 +80,7 @@ def cloud(tmp_path, capsys):
 def test_all_logs_are_pinned_when_all_services_know_the_level(cloud):
     code, shown = cloud.pin("2")
     assert (code, cloud.levels()) == (0, (2, 2, 2)), shown
-    assert "6 services asked: all know level 2" in shown
+    assert "9 services asked: all know level 2" in shown
     assert [line.split(" at")[0] for line in shown.splitlines() if "position" in line] == [
         "cell1 is pinned to level 2",
         "cell2 is pinned to level 2",
