@@ -10,10 +10,12 @@ import logging
 import threading
 from concurrent.futures import Future
 
+from conductor.agent_casts import AgentCasts
 from conductor.build import Call, ReadBack
 from conductor.engine import CellEngine
 from conductor.losses import HostLosses
 from nova_sched.process.cell_log import CellLog
+from nova_sched.process.log_counts import LogCounts
 from nova_sched.process.log_state import READ
 from nova_sched.process.report import log_facts, projection_facts
 from nova_sched.process.tuning import collector_paused
@@ -23,13 +25,10 @@ from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
 from rpc_api.contracts import agent as agent_rpc
 from rpc_api.contracts.agent import AgentAPI
-from rpc_api.waiting import Outage
 
 LOG = logging.getLogger(__name__)
 
 TICK = 1.0
-#: Counts of a projection that are logged for the operator.
-LOGGED = ("set-aside:", "divergence")
 READ_BACK_TIMEOUT = 30.0
 #: Seconds between two checks of the conditions for the start.
 WAIT_STEP = 0.25
@@ -76,9 +75,8 @@ class CellConductor:
         #: The level of the log for which a snapshot was kept.
         self._level = 1
         self._losses = HostLosses(cell)
-        self._asking = Outage(f"{self.name} cannot ask the agents of hosts for full reports", clock, LOG)
-        #: Name of a count -> its value when it was logged last.
-        self._logged = {}
+        self._casts = AgentCasts(self._agents, self.name, clock)
+        self._counts = LogCounts(cell)
         self._stopped = threading.Event()
         #: The fault because of which it could not start, or cannot go on.
         self.fault = None
@@ -187,20 +185,7 @@ class CellConductor:
         self._look_how_far()
         if self._current.is_set():
             self._log.check_heard(self.projection.producers.get(self.name))
-        self._ask_to_report(asked)
-
-    def _ask_to_report(self, asked):
-        for host, server in asked.items():
-            if server:
-                LOG.info("host %s is asked for a full report", host)
-                known, _ = self.projection.producers.get(f"compute_agent/{host}", (0, 0))
-                try:
-                    self._agents.report({}, server, host, self.projection.epoch, known)
-                except errors.NovaSchedError as fault:
-                    # A broker that refuses one cast refuses all. The next beats ask for the reports again.
-                    self._asking.met(fault)
-                    return
-                self._asking.over(f"{self.name} can ask for reports again")
+        self._casts.ask_to_report(asked, self.projection)
 
     def _look_at_level(self):
         """Stop building in a log that is pinned to a level that we do not know, drop a snapshot that does not know the
@@ -222,12 +207,7 @@ class CellConductor:
             with self._lock:
                 asked = self.engine.hosts_to_ask()
             self._current.set()
-            if asked:
-                # In a thread of its own: calls to thousands of agents take a while, and the log must be folded
-                # meanwhile.
-                threading.Thread(
-                    target=self._ask_to_report, args=(asked,), name=f"{self.name} asks", daemon=True
-                ).start()
+            self._casts.ask_many_to_report(asked, self.projection)
 
     def _on_fault(self, fault):
         """Read the log again after a gap, and wait for an unreachable one; a lasting fault ends the start."""
@@ -303,7 +283,7 @@ class CellConductor:
             unknown = self.engine.on_beat(agent, hosts, epoch, self._clock.monotonic())
         if self._readable:
             # Otherwise the log may be another one by now, and the agent may be right.
-            self._ask_to_report(dict.fromkeys(unknown, agent))
+            self._casts.ask_to_report(dict.fromkeys(unknown, agent), self.projection)
 
     # --- ticks --------------------------------------------------------------------------------------------------
 
@@ -330,34 +310,12 @@ class CellConductor:
         """Publish the events and log the lines that are due after the time that has passed."""
         with self._lock:
             self.engine.on_tick(self._clock.monotonic(), self._readable)
-            counts = {name: count for name, count in self.projection.counts.items() if name.startswith(LOGGED)}
+            counts = dict(self.projection.counts)
+            servers = self.engine.agents_to_tell(self._clock.monotonic())
+            epoch, level = self.projection.epoch, self.projection.level
             # While the log is read again its hosts are not known.
             lines = self._losses.look(self.projection.hosts, self._clock.monotonic()) if self.engine.is_current else ()
         for line in lines:
             LOG.warning("%s", line)
-        self._log_counts(counts)
-        self._tell_level()
-
-    def _tell_level(self):
-        """Tell agents the level of the log."""
-        with self._lock:
-            servers = self.engine.agents_to_tell(self._clock.monotonic())
-            epoch, level = self.projection.epoch, self.projection.level
-        for server in servers:
-            self._agents.use_level({}, server, epoch, level)
-
-    def _log_counts(self, counts):
-        """Warn about counts that concern an operator: when they appear, and when they have doubled."""
-        for name, count in sorted(counts.items()):
-            logged = self._logged.get(name, 0)
-            if count < logged or count >= 2 * logged:
-                self._logged[name] = count
-                LOG.warning(
-                    "the log of %s: %d times %s; %s",
-                    self.cell,
-                    count,
-                    name.replace(":", ", "),
-                    "see nova-sched-replay quarantine"
-                    if name.startswith("set-aside")
-                    else "a host and the log did not agree, and the host was believed",
-                )
+        self._counts.look(counts)
+        self._casts.send_level(servers, epoch, level)

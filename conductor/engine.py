@@ -20,7 +20,7 @@ from rpc_api.codec import Event
 
 #: Claims of deleted instances that are remembered.
 DELETED_KEPT = 1000
-#: Seconds after which an agent that still publishes in the forms of another level is told the log's level again.
+#: Seconds after which an agent that still publishes in the forms of another level gets the log's level again.
 TELL_AGAIN = 60.0
 #: Seconds between two rebases of one log by the same conductor.
 NEVER_AGAIN = float("inf")
@@ -65,7 +65,7 @@ class CellEngine:
         self.waiting = []
         #: Servers of agents that publish in the forms of another level than the log's, and must be told its level.
         self._other_level = set()
-        #: Server of an agent -> ((epoch, level) that it was told, when).
+        #: Server of an agent -> ((epoch, level) that was sent to it, when).
         self._told = {}
         self._builds = set()
         #: Uuids of claims whose instances were deleted, oldest first (a dictionary for its order):

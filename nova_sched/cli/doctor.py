@@ -43,7 +43,7 @@ class Doctor(ReplayCommand):
         url = self.option(arguments, "snapshots")
         store = open_store(url) if url else None
         rows = output.Rows(self.out, arguments.output, diagnosis.Finding._fields, (), self.paint)
-        states, down = [], bool(source.down)
+        states, levels, down = [], {}, bool(source.down)
         for finding in diagnosis.of_here():
             rows.write(finding._asdict())
         if arguments.ask:
@@ -63,7 +63,7 @@ class Doctor(ReplayCommand):
                         self.now_ns,
                         store,
                         intervals,
-                        lambda cell=cell: self._state(source, arguments, cell),
+                        lambda cell=cell: self._state(source, arguments, cell, levels),
                     )
                 ):
                     states.append(finding.state)
@@ -73,12 +73,17 @@ class Doctor(ReplayCommand):
                 for finding in diagnosis.of_down(cell, fault):
                     states.append(finding.state)
                     rows.write(finding._asdict())
+        for finding in diagnosis.of_levels(levels):
+            states.append(finding.state)
+            rows.write(finding._asdict())
         rows.end()
         warns = states.count(diagnosis.WARN)
         fails = states.count(diagnosis.FAIL)
         self.say(f"{fails} fail, {warns} warn" if fails or warns or down else "no problem found")
         return errors.EXIT_UNREACHABLE if down else errors.EXIT_NEGATIVE if fails else errors.EXIT_OK
 
-    def _state(self, source, arguments, cell):
+    def _state(self, source, arguments, cell, levels):
         with self.history(source, arguments) as history:
-            return history.world_at({cell: source.logs[cell].bounds().last}).projections[cell]
+            projection = history.world_at({cell: source.logs[cell].bounds().last}).projections[cell]
+        levels[cell] = projection.level
+        return projection

@@ -126,8 +126,8 @@ class CellLog:
         self._follower.begin_anew()
 
     def doubt_snapshot(self) -> None:
-        """Records came of a higher level than the state has: if that is from a snapshot, it was kept by a service that
-        did not know the pin of the log, and the log is read again without it."""
+        """Records have a higher level than the state. If the state is from a snapshot, a service that did not know the
+        pin of the log kept it: the log is read again without it."""
         if self._began_with_snapshot:
             LOG.warning("the snapshot of %s does not know that the log is pinned, and is not used", self.cell)
             self._began_with_snapshot = False

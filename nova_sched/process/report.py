@@ -8,6 +8,7 @@ from oslo_reports.models.with_default_views import ModelWithDefaultViews
 
 from nova_sched.projection.digest import state_digest
 from rpc_api import concurrency
+from rpc_api.levels import LEVEL
 
 TITLE = "nova_sched"
 #: Seconds that a service has to report its facts; after that the report is printed without them.
@@ -67,6 +68,7 @@ def projection_facts(projection) -> dict:
     return {
         "epoch": projection.epoch or "none",
         "position": projection.position,
+        "level": f"{projection.level} (this service knows 1 to {LEVEL})",
         "digest": state_digest(projection),
         "hosts": len(projection.hosts),
         "hosts lost": sum(host.lost for host in projection.hosts.values()),

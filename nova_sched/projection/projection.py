@@ -31,8 +31,12 @@ MAX_KEPT = 1000
 #: Greatest length of the reason why an event was set aside, in characters: names in it may be long.
 MAX_REASON = 400
 AGENT = "compute_agent"
-#: The count of events that were set aside because their record has a higher level than the log.
-NEWER_LEVEL = "set-aside:newer-level"
+#: Names of counts: of all events that were set aside (with ":CODE": for one reason), of those whose record has a higher
+#: level than the log, of those after a pin to an unknown level, and of digests of hosts that did not match.
+SET_ASIDE = "set-aside"
+NEWER_LEVEL = f"{SET_ASIDE}:newer-level"
+TOO_NEW = "too-new"
+DIVERGENCE = "divergence"
 
 
 class Outcome(NamedTuple):
@@ -209,7 +213,7 @@ class Projection(State):
             self.use_level(record.level)
         for index, event in enumerate(record.events):
             if self.is_too_new:
-                self.counts["too-new"] += 1
+                self.counts[TOO_NEW] += 1
             elif type(event) is SetAside:
                 if self.whole:
                     self._set_aside(position, index, *event)
@@ -319,6 +323,6 @@ class Projection(State):
             outcomes.append(Outcome(position, event.producer, claim.claim_uuid, claim.consumer_uuid, answer))
 
     def _set_aside(self, position: int, index: int, code: str, reason: str, raw: bytes) -> None:
-        self.counts["set-aside"] += 1
-        self.counts["set-aside:" + code] += 1
+        self.counts[SET_ASIDE] += 1
+        self.counts[f"{SET_ASIDE}:{code}"] += 1
         self.quarantine.append(Quarantined(position, index, code, reason[:MAX_REASON], raw))

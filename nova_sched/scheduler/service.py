@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 
 from nova_sched.process.cell_log import CellLog, close_all
+from nova_sched.process.log_counts import LogCounts
 from nova_sched.process.tuning import collector_paused
 from nova_sched.projection import snapshot
 from nova_sched.projection.projection import NEWER_LEVEL
@@ -73,6 +74,7 @@ class Scheduler:
         self._snapshot_interval = snapshot_interval
         #: Logs that are not folded far enough yet for this scheduler to publish in them.
         self._silent = set()
+        self._counts = {cell: LogCounts(cell) for cell in self.cells}
         #: Log -> the reason why it cannot be read now.
         self._faults = {}
         #: Whether the start waits for a log that cannot be read.
@@ -248,6 +250,8 @@ class Scheduler:
                     for cell in self.engine.states.headless:
                         self._logs[cell].look_for_snapshot()
                     self.engine.on_tick()
+                    for cell, projection in self.engine.world.projections.items():
+                        self._counts[cell].look(projection.counts)
                     next_tick = self._clock.monotonic() + TICK
                 if self._store is not None and self._clock.monotonic() >= next_snapshot:
                     self._keep_snapshot()

@@ -29,7 +29,7 @@ class Projection:
     """As far as CellStates looks at one."""
 
     def __init__(self, position=10, whole=True):
-        self.position, self.whole = position, whole
+        self.position, self.whole, self.is_too_new = position, whole, False
 
 
 def warnings(caplog):

@@ -3,7 +3,7 @@ instruction."""
 
 import platform
 import sqlite3
-from collections import deque
+from collections import Counter, deque
 from importlib import metadata
 from statistics import median
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from rpc_api import codec, errors
 from rpc_api.clock import spelled
 from rpc_api.codec import Event
 from rpc_api.feed.epoch import opening_of
+from rpc_api.levels import LEVEL
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 #: Number of records at the end of a log to read.
@@ -94,7 +95,9 @@ def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state
     heard = None
     if state is not None:
         try:
-            heard = heard_of(state(), log, at_ns, intervals.silent_ns)
+            projection = state()
+            yield _of_level(cell, projection, recent)
+            heard = heard_of(projection, log, at_ns, intervals.silent_ns)
             yield from _of_hosts(cell, heard, intervals)
         except errors.LogGap as gap:
             yield Finding(
@@ -117,12 +120,15 @@ class _Recent:
         self.last_of, self.behind = {}, {}
         #: (Event of a later version, time of the last one before it that could be read).
         self.newer = []
+        #: Level -> how many records have it.
+        self.levels = Counter()
         heard, now_ns = LastHeard(), None
         self.damage = []
         # Times are compared with the median of the last times: one wrong clock does not move it.
         times = deque(maxlen=REFERENCE_EVENTS)
         for record in readable_records(log, self.first_position, bounds.last, self.damage.append):
             decoded = codec.decode_record(record.payload, record.account)
+            self.levels[decoded.level] += 1
             told = [event for event in decoded.events if isinstance(event, Event)]
             self.newer += [
                 (event, now_ns) for event in decoded.events if not isinstance(event, Event) and event.code in _NEWER
@@ -186,6 +192,31 @@ def _of_schemas(cell, recent, intervals):
         + f": {newest.reason}",
         "" if over else "upgrade nova_sched here",
     )
+
+
+def _of_level(cell, projection, recent):
+    """A finding about the level of a log (see :mod:`rpc_api.levels`)."""
+    level = projection.level
+    aside = sum(count for of, count in recent.levels.items() if of > level)
+    if projection.is_too_new:
+        return Finding(cell, "level", FAIL, str(projection.unknown_level()), "upgrade nova_sched here")
+    if aside:
+        return Finding(
+            cell,
+            "level",
+            WARN,
+            f"{level}; {aside} of the last {LAST_RECORDS} records have a higher level, and do not count",
+            "if the log was recreated or lost its pin, run nova-sched pin again",
+        )
+    todo = "run nova-sched pin when all services are upgraded: docs/operating/upgrades.md" if level < LEVEL else ""
+    return Finding(cell, "level", OK, f"{level}, this version knows 1 to {LEVEL}", todo)
+
+
+def of_levels(levels):
+    """Give a finding if logs (cell -> level) have different levels."""
+    if len(set(levels.values())) > 1:
+        named = ", ".join(f"{cell} has level {level}" for cell, level in sorted(levels.items()))
+        yield Finding("all logs", "level", WARN, named, "run nova-sched pin again")
 
 
 def _of_clocks(cell, recent, now_ns):

@@ -63,7 +63,15 @@ _SUBJECTS = {
     "AggregateUpdated": lambda data: Subjects(data.hosts),
     "GroupAnchored": _of_host,
     **dict.fromkeys(
-        ("LogOpened", "LogRebased", "AccountsRequired", "PolicyAdopted", "AggregateDeleted", "GroupFenced"),
+        (
+            "LogOpened",
+            "LogRebased",
+            "AccountsRequired",
+            "LevelPinned",
+            "PolicyAdopted",
+            "AggregateDeleted",
+            "GroupFenced",
+        ),
         lambda data: _NOTHING,
     ),
 }

@@ -176,6 +176,7 @@ def test_a_healthy_log(log, capsys):
         "reachable": "ok",
         "log": "ok",
         "schemas": "ok",
+        "level": "ok",
         "clocks": "ok",
         "written": "ok",
         "hosts": "ok",
@@ -221,6 +222,38 @@ def test_events_of_a_later_version(log, capsys):
         and "HostLost 1.7 is newer" in rows["cell1", "schemas"]["found"]
         and "upgrade" in rows["cell1", "schemas"]["to_do"]
     )
+
+
+LEVELS = {
+    "not pinned": ([], "ok", "1, this version knows 1 to 2", "run nova-sched pin when all services are upgraded"),
+    "pinned": ([(1, events.LevelPinned(2))], "ok", "2, this version knows 1 to 2", ""),
+    "too new": ([(1, events.LevelPinned(9))], "fail", "pinned to level 9, this service knows 1 to 2", "upgrade"),
+    "a pin was lost": ([(2, events.PolicyAdopted("d", "{}"))], "warn", "1; 1 of the last", "run nova-sched pin again"),
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_levels(log, capsys, name):
+    said, state, found, to_do = LEVELS[name]
+    told(log, SYSTEM.now_ns(), "a")
+    for level, data in said:
+        voice = Voice("operator/test" if data.schema.__name__ == "LevelPinned" else "scheduler/test")
+        log.append([record_of(voice.say(data)._replace(at_ns=SYSTEM.now_ns()), level=level)])
+    code, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
+    row = rows["cell1", "level"]
+    assert (code, row["state"]) == (int(state == "fail"), state)
+    assert found in row["found"] and to_do in row["to_do"], row
+
+
+def test_logs_of_different_levels(log, tmp_path, capsys):
+    told(log, SYSTEM.now_ns(), "a")
+    with open_log(f"sqlite:///{tmp_path}/cell0.db") as cell0:
+        pinned = [Voice("operator/test").say(events.LevelPinned(2))._replace(at_ns=SYSTEM.now_ns())]
+        opened = [Voice("scheduler/test").say(events.LogOpened("cell0", EPOCH))._replace(at_ns=SYSTEM.now_ns())]
+        cell0.append([record_of(*opened), record_of(*pinned)])
+    code, rows = diagnosed(capsys, "--log", f"cell1={log.url}", "--log", f"cell0=sqlite:///{tmp_path}/cell0.db")
+    row = rows["all logs", "level"]
+    assert (code, row["state"], row["found"]) == (0, "warn", "cell0 has level 2, cell1 has level 1")
 
 
 def test_snapshots(log, tmp_path, capsys):

@@ -187,6 +187,7 @@ def test_every_event_that_has_a_text_is_thought_of():
         "LogOpened": ("cell", "epoch"),
         "LogRebased": ("cell", "first", "accounts_required"),
         "AccountsRequired": ("required",),
+        "LevelPinned": ("level",),
         "HostConfirmed": ("host", "digest"),
         "HostSeen": ("host",),
         "ClaimExpired": ("consumer_uuid", "claim_uuid"),
