@@ -68,9 +68,9 @@ def members_ahead(
 def status_refusal(table: HostTable, root: int, forced: bool) -> Reason | None:
     """Why a host takes no claims; None if it takes them, or if the claim names it by force."""
     if not forced:
-        if table.down[root]:
+        if table.down.item(root):
             return Reason(ClaimRefused.DOWN)
-        if table.disabled[root]:
+        if table.disabled.item(root):
             return Reason(ClaimRefused.DISABLED)
     return None
 

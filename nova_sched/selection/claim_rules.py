@@ -67,11 +67,17 @@ class ClaimRules:
         self.instance_uuid = scope.instance_uuid
         self._world = world
         self._is_forced = is_forced(request)
-        self._anchor = anchor_of(world, request)
-        #: Without an anchor one is published before the claim, and no fence is as high as its number.
-        self._will_be_anchored = self._anchor is None and needs_anchor(world, request)
         #: Cell -> domains of the group in which the claim will meet other members than the log has now.
         self._changed: dict[str, Domains] = {}
+
+    @cached_property
+    def _anchor(self) -> Anchor | None:
+        return anchor_of(self._world, self.request)
+
+    @cached_property
+    def _will_be_anchored(self) -> bool:
+        """Without an anchor one is published before the claim, and no fence is as high as its number."""
+        return self._anchor is None and needs_anchor(self._world, self.request)
 
     def rule_on(self, row: int) -> events.GroupRule | None:
         """The GroupRule of a claim on the host of a root row; None without a server group. A host that is named by

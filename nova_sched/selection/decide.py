@@ -242,16 +242,18 @@ def candidate_of(rules: ClaimRules, row: int, policy: Policy) -> Candidate | Unf
     the claim."""
     table, request, rule = rules.table, rules.request, rules.rule_on(row)
     checked = policy.check_claims and not request.check_only
-    companion = rules.companion_on(row)
+    companion = None if rule is None else rules.companion_on(row)
     refusal = rules.refusal_on(row, rule, companion) if checked else None
     if refusal is not None:
         return Unfit((CLAIM_RULES, refusal))
     fitted = Fitted(Assignment((), {})) if request.check_only else fit_on(table, row, request, policy)
     if isinstance(fitted, Unfit):
         return fitted
-    refusal = rules.refusal_of(row, fitted.assignment.allocations, fitted.guest) if checked else None
-    if refusal is not None:
-        return Unfit((CLAIM_RULES, refusal))
+    if checked and (request.numa is not None or request.pci):
+        # Only devices: amounts alone are fitted by the columns that the log compares them with.
+        refusal = rules.refusal_of(row, fitted.assignment.allocations, fitted.guest)
+        if refusal is not None:
+            return Unfit((CLAIM_RULES, refusal))
     return Candidate(row, table.host_names[row], fitted.assignment, fitted.guest, rule, companion)
 
 

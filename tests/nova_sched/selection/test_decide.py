@@ -209,6 +209,8 @@ def test_the_rule_of_a_claim():
     for asked_group, wanted in rows:
         asked = request(server_group=asked_group)
         (candidate,) = cloud.decide(asked).candidates
+        (forced,) = cloud.decide(asked._replace(force_hosts=("a",))).candidates
+        assert forced.rule == (wanted and events.GroupRule(uuid_of("group"), "member", *wanted[1:3], 0))
         assert candidate.rule == (wanted and events.GroupRule(uuid_of("group"), *wanted))
 
 
