@@ -39,6 +39,13 @@ def check(projection) -> None:
         _check_devices(table, host, tree)
     assert providers == projection.provider_hosts
     assert dict(consumers) == {uuid: set(entries) for uuid, entries in projection.consumers.items()}
+    assert projection.unwatched == {
+        entry.consumer_uuid: entry
+        for host in projection.hosts.values()
+        for entry in host.entries.values()
+        if entry.watched_from_ms is None
+    }
+    assert projection.several == {uuid for uuid, entries in consumers.items() if len(entries) > 1}
     _check_groups(projection.groups, members)
 
 
@@ -112,7 +119,20 @@ def _check_status(table, host):
 
 def _check_groups(groups, members):
     """The index of server groups counts exactly the entries that have a rule."""
-    assert {group: set(entries.values()) for group, entries in groups.members.items()} == dict(members)
+    assert {group: set(groups.entries(group)) for group in groups.members} == dict(members)
+    for group, entries in members.items():
+        assert groups.consumers[group] == Counter(entry.consumer_uuid for entry in entries)
+        assert {
+            host: {instance: set(those) for instance, those in instances.items()}
+            for host, instances in groups.members[group].items()
+        } == {
+            host: {
+                instance: {entry for entry in entries if (entry.host, entry.instance_uuid) == (host, instance)}
+                for instance in {entry.instance_uuid for entry in entries if entry.host == host}
+            }
+            for host in {entry.host for entry in entries}
+        }
+    assert groups.consumers.keys() == groups.members.keys() == groups.domains.keys()
     counted = {
         group: {
             domain: dict(Counter(entry.rule.partition for entry in entries if entry.rule.domain == domain))

@@ -24,6 +24,8 @@ from rpc_api.digest import inventory_digest
 
 #: Name of the log for events that belong to no cell.
 CELL0 = "cell0"
+#: Of one ClaimsWatched no more time counts: a conductor watches for 60 s, and then it appends one.
+WATCHED_MAX_MS = 120_000
 
 Data = TypeVar("Data", covariant=True)
 
@@ -181,6 +183,7 @@ def claim_proposed(
             position,
             0,
             data.guest,
+            None if projection.rules.claims_have_an_age else 0,
         ),
     )
     return None
@@ -194,6 +197,20 @@ def claim_released(
 
 
 claim_expired = claim_released
+
+
+def claims_watched(projection: State, position: int, event: EventOf[events.ClaimsWatched], noted: list[Noted]) -> None:
+    """Claims are older by the time for which a conductor watched them, unless it overlaps with that of another one.
+
+    A claim that came meanwhile, or that is being built, was not left alone all the time: it counts from here on.
+    """
+    data = event.data
+    if data.after_ms == projection.watched_ms:
+        projection.watched_ms += min(data.watched_ms, WATCHED_MAX_MS)
+    built = [entry for consumer in data.building for entry in projection.consumers.get(consumer, ())]
+    for entry in (*projection.unwatched.values(), *built):
+        entry.watched_from_ms = projection.watched_ms
+    projection.unwatched.clear()
 
 
 def _end_claim(projection: State, consumer_uuid: str, claim_uuid: str) -> None:
@@ -347,6 +364,7 @@ HANDLERS: dict[str, Callable[[State, int, Any, list[Noted]], Reason | SetAside |
     "ClaimProposed": claim_proposed,
     "ClaimReleased": claim_released,
     "ClaimExpired": claim_expired,
+    "ClaimsWatched": claims_watched,
     "InstanceStarted": instance_started,
     "InstanceDeleted": instance_deleted,
     "AllocationMoved": allocation_moved,

@@ -19,12 +19,8 @@ from rpc_api.events import Allocation, Consumer
 def add_entry(projection: State, host: Host, entry: Entry) -> None:
     """Add an entry to its host and count it."""
     table = projection.table
-    consumer_uuid = entry.consumer_uuid
-    host.entries[consumer_uuid] = entry
-    others = projection.consumers.get(consumer_uuid)
-    projection.consumers[consumer_uuid] = (entry,) if others is None else (*others, entry)
-    if entry.rule is not None:
-        projection.groups.add(entry)
+    host.entries[entry.consumer_uuid] = entry
+    index_entry(projection, entry)
     _count_use(table, host, entry.allocations, +1)
     if entry.guest is not None:
         count_devices(table, host)
@@ -34,14 +30,33 @@ def add_entry(projection: State, host: Host, entry: Entry) -> None:
     table.touched.touch_use(host.root)
 
 
+def index_entry(projection: State, entry: Entry) -> None:
+    """Add an entry to the indexes of consumers and of server groups."""
+    consumer_uuid = entry.consumer_uuid
+    others = projection.consumers.get(consumer_uuid)
+    if others is None:
+        projection.consumers[consumer_uuid] = (entry,)
+    else:
+        projection.consumers[consumer_uuid] = (*others, entry)
+        projection.several.add(consumer_uuid)
+    if entry.watched_from_ms is None:
+        projection.unwatched[consumer_uuid] = entry
+    if entry.rule is not None:
+        projection.groups.add(entry)
+
+
 def remove_entry(projection: State, host: Host, entry: Entry) -> None:
     """Remove an entry from its host and free its resources."""
     table = projection.table
     consumer_uuid = entry.consumer_uuid
     del host.entries[consumer_uuid]
     rest = tuple([other for other in projection.consumers[consumer_uuid] if other is not entry])
+    if entry.watched_from_ms is None:
+        projection.unwatched.pop(consumer_uuid, None)
     if rest:
         projection.consumers[consumer_uuid] = rest
+        if len(rest) == 1:
+            projection.several.discard(consumer_uuid)
     else:
         del projection.consumers[consumer_uuid]
     if entry.rule is not None:

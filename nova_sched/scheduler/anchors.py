@@ -43,14 +43,13 @@ class Anchors:
     def _has_members(self, group, instance_uuid):
         """Whether a log has a member of a group: then its members say where it is, and not its anchor. What the
         instance itself holds does not count, because it is given back; what its migration holds does."""
-        named = {*group.members} - {instance_uuid}
-        return any(
-            any(
-                entry.consumer_uuid != instance_uuid for entry in projection.groups.members.get(group.uuid, {}).values()
-            )
-            or not projection.consumers.keys().isdisjoint(named)
-            for projection in self._world.projections.values()
-        )
+        for projection in self._world.projections.values():
+            consumers = projection.groups.consumers.get(group.uuid, {})
+            if len(consumers) > (instance_uuid in consumers):
+                return True
+            if any(member in projection.consumers for member in group.members if member != instance_uuid):
+                return True
+        return False
 
     def waits_for_anchor(self, instance, anchor, host) -> bool:
         """Publish an anchor for a group without one. Returns whether the instance waits for it."""

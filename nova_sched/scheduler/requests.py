@@ -8,6 +8,7 @@ from nova_sched.scheduler.claim_life import Event, ImpossibleEvent
 from nova_sched.scheduler.evidence import decision_event, positions_of
 from nova_sched.scheduler.placing import all_placed, answer_of, placed
 from nova_sched.selection.decide import claim_of, decide, unreachable_cells
+from nova_sched.selection.needed_members import with_needed_members
 from rpc_api import errors, log_context
 
 LOG = logging.getLogger(__name__)
@@ -49,24 +50,12 @@ class Requests:
             self.fail(ask, errors.LogUnavailable(str(of_cell0.unknown_level())), recorded=True)
             return
         if has_no_uuid(ask.request):
-            ask.request = as_known(ask.request, self._entries_of)
+            ask.request = as_known(ask.request, self._engine.world)
         if ask.request.check_only:
             self._or_fail(ask, self._check_only, ask)
             return
         for instance in ask.instances:
             self.decide(instance)
-
-    def _entries_of(self, instance_uuid):
-        """The resources that an instance holds in all cells, or would hold by our claims that are under way."""
-        world = self._engine.world
-        return [
-            *(
-                entry
-                for projection in world.projections.values()
-                for entry in projection.consumers.get(instance_uuid, ())
-            ),
-            *(entry for entry in world.in_flight.claims.values() if entry.instance_uuid == instance_uuid),
-        ]
 
     def decide(self, instance) -> None:
         """Decide for an instance, unless its request is over."""
@@ -87,6 +76,7 @@ class Requests:
     def _decide_now(self, instance):
         engine, ask = self._engine, instance.ask
         request, anchor = engine.anchors.anchored(instance)
+        request = with_needed_members(request, engine.world, engine.policy, instance.uuid)
         positions = self._positions()
         started = engine.clock.monotonic()
         decision = decide(
@@ -133,11 +123,14 @@ class Requests:
 
     def _check_only(self, ask):
         """A rebuild: the host must pass the filters; nothing is claimed."""
-        engine, request, answer = self._engine, ask.request._replace(groups=()), []
+        engine, answer = self._engine, []
         for instance in ask.instances:
-            instance.decision = decide(engine.world, engine.chain, request, instance.uuid, engine.policy, instance.seed)
+            request = with_needed_members(ask.request, engine.world, engine.policy, instance.uuid)
+            instance.decision = decide(
+                engine.world, engine.chain, request._replace(groups=()), instance.uuid, engine.policy, instance.seed
+            )
             if not instance.decision.candidates:
-                self._refuse(instance, ask.request, self._positions(), 0)
+                self._refuse(instance, request, self._positions(), 0)
                 return
             chosen = instance.decision.candidates[0]
             answer.append([placed(engine.world, engine.policy, instance, chosen, None)])

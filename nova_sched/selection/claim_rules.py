@@ -100,24 +100,18 @@ class ClaimRules:
     def companion_on(self, row: int) -> str | None:
         """The consumer of a member of the affinity group on the host of a root row; None if there is none, or if the
         rules of the cell's log know no companions."""
-        return self._companions.get(self.table.host_names[row])
-
-    @cached_property
-    def _companions(self) -> dict[str, str]:
-        """Host -> the consumer that is the companion of a claim there: of several the one that sorts first."""
-        group, found = self.request.server_group, dict[str, str]()
+        group = self.request.server_group
         if group is None or group.policy != "affinity" or self._is_forced or self.request.check_only:
-            return found
-        if self._has_several_names:
-            # A member of another name may be about to be released.
-            return found
-        for entry in self.scope.members:
-            if entry.position < 0 or entry.consumer_uuid == self.instance_uuid:
-                continue
-            row = self.table.row_of_host.get(entry.host)
-            if row is not None and self._projection_of(row).rules.affinity_beside:
-                found[entry.host] = min(entry.consumer_uuid, found.get(entry.host, entry.consumer_uuid))
-        return found
+            return None
+        projection, host = self._projection_of(row), self.table.host_names[row]
+        # A member of another name of the group may be about to be released.
+        if not projection.rules.affinity_beside or self._has_several_names:
+            return None
+        members = projection.groups.members.get(group.uuid, {}).get(host, {})
+        found = {entry.consumer_uuid for entries in members.values() for entry in entries}
+        # Those in flight are not in the log yet.
+        found |= {entry.consumer_uuid for entry in self.scope.strangers if entry.host == host and entry.position >= 0}
+        return min(found - {self.instance_uuid}, default=None)
 
     def refusal_on(self, row: int, rule: events.GroupRule | None, companion: str | None = None) -> Reason | None:
         """Why the log would refuse any claim under a rule beside a companion on a host: its status, or the group."""
@@ -140,9 +134,7 @@ class ClaimRules:
 
     @cached_property
     def _has_several_names(self) -> bool:
-        group = self.request.server_group
-        named = {entry.rule.group_uuid for entry in self.scope.members if entry.rule is not None}
-        return group is not None and not named <= {group.uuid}
+        return any(entry.rule is not None for entry in self.scope.strangers)
 
     def _projection_of(self, row: int) -> Projection:
         return self._world.projections[self.table.cells.values[self.table.cell[row]]]

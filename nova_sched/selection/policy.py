@@ -123,6 +123,12 @@ class Policy(_Declared):  # type: ignore[misc]  # its base is made of OPTIONS, w
         """(weigher, multiplier) in the order in which they are added up."""
         return tuple((self.catalogue.weighers[name], multiplier) for name, multiplier in self.weighers)
 
+    @cached_property
+    def has_classes_of_deployers(self) -> bool:
+        """Whether a filter or weigher is not a built-in one."""
+        built_in = {*filters.ALWAYS, *filters.BUILT_IN.values(), *weighers.BUILT_IN.values()}
+        return not built_in.issuperset((*self.filters, *(weigher for weigher, _ in self.weighing)))
+
 
 def _checked(cls: type[Policy], name: str, value: Any) -> Any:
     """The value of an option; ValueError if it is of another kind than the default."""

@@ -24,6 +24,7 @@ EVENTS = {
         claim.ClaimProposed,
         claim.ClaimReleased,
         claim.ClaimExpired,
+        claim.ClaimsWatched,
         claim.InstanceStarted,
         claim.InstanceDeleted,
         claim.AllocationMoved,
@@ -73,6 +74,7 @@ InstancesTracked = host.InstancesTracked.Frozen
 ClaimProposed = claim.ClaimProposed.Frozen
 ClaimReleased = claim.ClaimReleased.Frozen
 ClaimExpired = claim.ClaimExpired.Frozen
+ClaimsWatched = claim.ClaimsWatched.Frozen
 InstanceStarted = claim.InstanceStarted.Frozen
 InstanceDeleted = claim.InstanceDeleted.Frozen
 AllocationMoved = claim.AllocationMoved.Frozen

@@ -408,6 +408,23 @@ class ClaimExpired(NamedTuple):
     @property
     def may_hold_maps(self) -> bool: ...
 
+class ClaimsWatched(NamedTuple):
+    """A conductor watched the claims of this log, so those that are not started are older by that time.
+
+    For ``watched_ms``, by its monotonic clock, it watched the log at its end since it folded the total ``after_ms``.
+    The total grows only if it is ``after_ms`` at this position; otherwise another conductor was first, and the time
+    does not count. ``building`` are the consumers whose claims it was building in that time: they are as new again,
+    whether the time counts or not.
+    """
+
+    after_ms: int
+    watched_ms: int
+    building: tuple[str, ...]
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
 class InstanceStarted(NamedTuple):
     """An instance runs on a host: its claim there becomes use of the host, in one step."""
 
@@ -595,7 +612,8 @@ class ServerGroupRequest(NamedTuple):
     ``policy`` is one of affinity, anti-affinity, soft-affinity, soft-anti-affinity, fault-domain. ``limit`` is the
     largest number of members (fault-domain: of distinct ``partition``) in one ``scope``, which is "host" or the
     kind of an aggregate (its metadata key ``domain``, e.g. "rack"). ``members`` and ``hosts`` are what the conductor
-    knew of the group; the members in the logs are added.
+    knew of the group; the members in the logs are added. Evidence leaves out what the logs know, and has at most 1,000
+    of each.
     """
 
     uuid: str

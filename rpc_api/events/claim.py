@@ -62,6 +62,26 @@ class ClaimExpired(SchemaObject):
 
 
 @register
+class ClaimsWatched(SchemaObject):
+    """A conductor watched the claims of this log, so those that are not started are older by that time.
+
+    For ``watched_ms``, by its monotonic clock, it watched the log at its end since it folded the total ``after_ms``.
+    The total grows only if it is ``after_ms`` at this position; otherwise another conductor was first, and the time
+    does not count. ``building`` are the consumers whose claims it was building in that time: they are as new again,
+    whether the time counts or not.
+    """
+
+    VERSION = "1.0"
+    LEVEL = 2
+    ROLES = CONDUCTOR
+    fields = {
+        "after_ms": fields.NonNegativeIntegerField(),
+        "watched_ms": fields.NonNegativeIntegerField(),
+        "building": fields.ListOfUUIDField(),
+    }
+
+
+@register
 class InstanceStarted(SchemaObject):
     """An instance runs on a host: its claim there becomes use of the host, in one step."""
 

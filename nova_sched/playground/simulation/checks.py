@@ -164,7 +164,7 @@ class Checks:
                 )
 
     def _check_group(self, oracle, position, rule):
-        members = list(oracle.groups.members.get(rule.group_uuid, {}).values())
+        members = list(oracle.groups.entries(rule.group_uuid))
         if rule.policy == SPREAD:
             partitions = {entry.rule.partition for entry in members if entry.rule.domain == rule.domain}
             if len(partitions) > rule.limit:
@@ -177,7 +177,7 @@ class Checks:
             hosts = {
                 entry.host
                 for oracle in self.oracles.values()
-                for entry in oracle.groups.members.get(rule.group_uuid, {}).values()
+                for entry in oracle.groups.entries(rule.group_uuid)
                 if entry.claim_uuid is not None
             }
             if len(hosts) > 1 and any(oracle.has_forgotten for oracle in self.oracles.values()):

@@ -230,7 +230,7 @@ class ConductorNode(Node):
 
     def _on_records(self, records):
         for part in self.cloud.checks.parts(self.cell, records):
-            asked = self.engine.on_records(part)
+            asked = self.engine.on_records(part, self.world.now)
             self._learn_to_speak()
             self.cloud.checks.folded(self.name, self.cell, self.engine.projection)
             for host, server in asked.items():
