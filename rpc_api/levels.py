@@ -10,7 +10,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from rpc_api import errors
-from rpc_api.events.schema import TABLE, FrozenRecord, PackedObjectField, SchemaObject, element_of, thaw
+from rpc_api.events.schema import (
+    TABLE,
+    Check,
+    FrozenRecord,
+    PackedObjectField,
+    SchemaObject,
+    check_at,
+    element_of,
+    thaw,
+)
 from rpc_api.packing import pack
 
 #: The newest level that this code knows.
@@ -21,10 +30,11 @@ Record = TypeVar("Record", bound=FrozenRecord)
 
 class Form(NamedTuple):
     """The form of a class at one level: its ``version``, and a function that gives a record in this form (a plain tuple
-    where fields are left out), or None if records are written as they are."""
+    where fields are left out), or None if records are written as they are; ``check`` reads values of this form."""
 
     version: str
     cut: Callable[[Any], Any] | None
+    check: Check
 
 
 _forms: dict[tuple[type[SchemaObject], int], Form] = {}
@@ -48,12 +58,12 @@ def _form_of(schema: type[SchemaObject], level: int) -> Form:
     kept = [name for name in schema.fields if schema.NEWER.get(name, 1) <= level]
     cuts = [_cut_of(schema.fields[name], level) for name in kept]
     if len(kept) == len(schema.fields) and not any(cuts):
-        return Form(version, None)
+        return Form(version, None, schema.thaw)
 
     def cut_record(record: FrozenRecord) -> tuple[Any, ...]:
         return tuple([item if cut is None else cut(item) for cut, item in zip(cuts, record, strict=False)])
 
-    return Form(version, cut_record)
+    return Form(version, cut_record, check_at(schema, level))
 
 
 def at(record: FrozenRecord, level: int) -> Any:

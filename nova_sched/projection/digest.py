@@ -69,7 +69,8 @@ def _host(host: Host, used: Used) -> tuple[object, ...]:
         host.name,
         host.server,
         host.inventory_digest,
-        status[:-1],
+        # At level 1 there are no metrics of NUMA nodes, and the digest is that of services that do not know them.
+        (*status[:-2], status.numa_metrics) if status.numa_metrics else status[:-2],
         sorted(status.metrics.items()),
         host.lost,
         host.running_digest,

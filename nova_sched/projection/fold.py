@@ -12,12 +12,12 @@ from nova_sched.projection import inventory as inventories
 from nova_sched.projection.claim_checks import claim_refusal
 from nova_sched.projection.claim_refusals import ClaimRefused
 from nova_sched.projection.devices import checked_guest
-from nova_sched.projection.holding import add_entry, count_all_use, devices_counted_once, reconcile, remove_entry, start
+from nova_sched.projection.holding import add_entry, devices_counted_once, reconcile, remove_entry, start
 from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.noted import Noted
-from nova_sched.projection.provider_columns import sum_tree
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.state import State
+from nova_sched.projection.use import note_strays
 from rpc_api import errors, events
 from rpc_api.codec import MAX_NAME, Event, SetAside
 from rpc_api.digest import inventory_digest
@@ -70,17 +70,27 @@ def host_reported(
         host = projection.hosts[data.host] = Host(data.host, data.server, projection.cell)
     host.server = data.server
     if tree is not None:
-        inventories.write(projection, host, tree)
+        _write_inventory(projection, host, tree, position, noted)
         host.inventory, host.inventory_digest = data.inventory, inventory_digest(data.inventory)
-        count_all_use(projection, host)
-        sum_tree(projection.table, host.root)
     if tree is not None or host.lost or host.status != data.status:
         host.status, host.lost = data.status, False
         inventories.write_status(projection.table, host)
     if consumers is not None:
         reconcile(projection, host, consumers, position, noted)
+    if host.strays:
+        note_strays(host, position, noted)
     projection.table.touched.touch(host.root)
     return None
+
+
+def _write_inventory(
+    projection: State, host: Host, tree: events.HostInventory, position: int, noted: list[Noted]
+) -> None:
+    """Write an inventory, and note which providers are closed by a fault."""
+    for fault in inventories.write(projection, host, tree):
+        noted.append(
+            Noted(position, "closed-provider", host.name, f"{fault}; the provider is closed until it is fixed")
+        )
 
 
 def _consumers(data: events.HostReported) -> tuple[events.Consumer, ...]:
@@ -297,7 +307,7 @@ def accounts_required(
 def level_pinned(
     projection: State, position: int, event: EventOf[events.LevelPinned], noted: list[Noted]
 ) -> SetAside | None:
-    """From the next event on, the log has a higher level."""
+    """From the next event on, the log has a higher level: all hosts are written and counted again by its rules."""
     level = event.data.level
     if level < max(2, projection.level):
         return SetAside(
@@ -309,6 +319,9 @@ def level_pinned(
     if level > projection.level:
         projection.use_level(level)
         noted.append(Noted(position, "pinned", None, f"{event.producer} pinned the log to level {level}"))
+        for host in projection.hosts.values():
+            _write_inventory(projection, host, events.thaw("HostInventory", host.inventory), position, noted)
+            projection.table.touched.touch(host.root)
     return None
 
 

@@ -107,6 +107,7 @@ class Host:
         "running_digest",
         "server",
         "status",
+        "strays",
     )
 
     def __init__(self, name: str, server: str, cell: str) -> None:
@@ -122,6 +123,9 @@ class Host:
         self.rows: dict[str, int] = {}
         #: Consumer uuid -> Entry.
         self.entries: dict[str, Entry] = {}
+        #: (Provider uuid, resource class) -> amount of what entries use and the host does not report. It follows from
+        #: the entries and the rows.
+        self.strays: dict[tuple[str, str], int] = {}
         #: Sum of the hashes of the running entries (see rpc_api.digest).
         self.running_digest = 0
         self._digest = 0

@@ -22,7 +22,8 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.provider_columns import set_metrics
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.table_rows import Rows, taken_out
-from rpc_api import errors, events
+from nova_sched.projection.use import find_strays
+from rpc_api import errors, events, levels
 from rpc_api.digest import MASK, inventory_digest
 from rpc_api.events import HostNUMACell, PCIPool
 from rpc_api.events.schema import thaw_fields
@@ -79,7 +80,7 @@ def dump(projection: Projection) -> bytes:
                         host.name,
                         host.server,
                         host.inventory,
-                        host.status,
+                        levels.at(host.status, projection.level),
                         host.lost,
                         [
                             (*entry.facts(), entry.position, entry.hash, *([] if is_first else [entry.watched_from_ms]))
@@ -279,12 +280,14 @@ def _load_state(
         host.root = tree[0]
         host.rows = {uuids[row]: row for row in tree}
         projection.provider_hosts.update(dict.fromkeys(host.rows, host.name))
-        if host.status.metrics:
-            set_metrics(projection.table, host.root, host.status.metrics)
+        if host.status.metrics or host.status.numa_metrics:
+            set_metrics(projection.table, host.root, host.status)
         for entry in host.entries.values():
             index_entry(projection, entry)
+            find_strays(projection.table, host, entry.allocations)
     for host, (cells, pools) in devices:
-        projection.table.set_devices(host.root, HostDevices(projection.table.capacity_of(cells, pools)))
+        capacity = projection.table.capacity_of(cells, pools, projection.rules.card_is_one_device)
+        projection.table.set_devices(host.root, HostDevices(capacity))
         count_devices(projection.table, host)
 
 

@@ -50,6 +50,7 @@ GroupFenced = cloud.GroupFenced.Frozen
 Inventory = host.Inventory.Frozen
 Provider = host.Provider.Frozen
 HostInventory = host.HostInventory.Frozen
+NUMAMetric = host.NUMAMetric.Frozen
 HostStatus = host.HostStatus.Frozen
 HostPages = device.HostPages.Frozen
 HostNUMACell = device.HostNUMACell.Frozen

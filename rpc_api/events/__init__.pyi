@@ -210,8 +210,22 @@ class HostInventory(NamedTuple):
     @property
     def may_hold_maps(self) -> bool: ...
 
+class NUMAMetric(NamedTuple):
+    """The value of a metric for one NUMA node, such as numa.membw.current (in bytes per second)."""
+
+    name: str
+    node: int
+    value: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
 class HostStatus(NamedTuple):
-    """The part of a host that often changes, except its use: whether it takes instances, and its load."""
+    """The part of a host that often changes, except its use: whether it takes instances, and its load.
+
+    ``metrics`` have one value for the host, ``numa_metrics`` have one for each of its NUMA nodes.
+    """
 
     disabled: bool
     disabled_reason: str | None
@@ -219,6 +233,7 @@ class HostStatus(NamedTuple):
     num_io_ops: int
     failed_builds: int
     metrics: dict[str, float]
+    numa_metrics: tuple[NUMAMetric, ...] = ()
     @property
     def schema(self) -> type[SchemaObject]: ...
     @property

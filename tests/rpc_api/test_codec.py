@@ -156,13 +156,13 @@ def sized(size):
 
 def test_the_largest_event_is_written_and_read():
     event = sized(MAX_EVENT_BYTES)
-    assert [len(one) for one in encode_events([event])] == [MAX_EVENT_BYTES]
+    assert [len(one) for one in encode_events([event], LEVEL)] == [MAX_EVENT_BYTES]
     assert decode_record(record_of(SEEN, event, CLAIM, level=LEVEL)).events == [SEEN, event, CLAIM]
 
 
 def test_a_larger_event_is_not_written():
     with pytest.raises(errors.TooLarge, match=f"HostReported event has {MAX_EVENT_BYTES + 1} bytes"):
-        encode_events([SEEN, sized(MAX_EVENT_BYTES + 1)])
+        encode_events([SEEN, sized(MAX_EVENT_BYTES + 1)], LEVEL)
 
 
 def test_a_larger_event_is_not_read_whoever_wrote_it():

@@ -196,7 +196,13 @@ def plant_claims_of_a_lower_level_count(patch):
     patch.setattr(Projection, "_fold_event", lenient)
 
 
+def plant_use_dropped(patch):
+    """Use of a provider that is gone is counted nowhere, as below level 2."""
+    patch.setattr("nova_sched.projection.use._first_row", lambda *arguments: None)
+
+
 PLANTED = {
+    plant_use_dropped: "is held on .*, and .* is counted",
     plant_a_pin_counts_for_its_whole_batch: "another state|without an accepted claim",
     plant_a_snapshot_loses_the_pin: "another state",
     plant_claims_of_a_lower_level_count: "another state|without an accepted claim",

@@ -128,9 +128,8 @@ class CellAudit:
             host.providers = [provider.uuid for provider in inventory.providers]
             for provider in inventory.providers:
                 for inventory_ in provider.inventories:
-                    self.capacity[provider.uuid, inventory_.resource_class] = int(
-                        (inventory_.total - inventory_.reserved) * inventory_.allocation_ratio
-                    )
+                    amount = (inventory_.total - inventory_.reserved) * inventory_.allocation_ratio
+                    self.capacity[provider.uuid, inventory_.resource_class] = int(min(max(amount, 0.0), 2.0**53))
             host.nodes = {
                 node.id: (
                     frozenset(node.dedicated_cpus),
