@@ -3,6 +3,7 @@
 Examples:
   python bench/decision.py
   python bench/decision.py --hosts 10000 --numa 2 --requests 2000
+  python bench/decision.py --group 100000 --policy anti-affinity --requests 100
 """
 
 import argparse
@@ -16,8 +17,9 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.world import World
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import decide, rule_of
+from nova_sched.selection.decide import decide
 from nova_sched.selection.draw import seed_of
+from nova_sched.selection.needed_members import with_needed_members
 from nova_sched.selection.policy import Policy
 from rpc_api import codec, digest, events
 from rpc_api.packing import pack
@@ -27,6 +29,7 @@ FLAVORS_VCPUS = (2, 4, 8)
 RAM_MB_A_VCPU = 2048
 ALTERNATES = 2
 WARM_UP = 50
+GROUP = "00000000-0000-4000-8000-000000000001"
 
 
 def uuid_of(name):
@@ -79,6 +82,28 @@ def world_of(hosts, numa, rng):
     return World(projection.table, {"cell1": projection}, InFlight(projection.table))
 
 
+def fill(world, members, hosts, policy):
+    """Members of a group on all hosts in turn, each claimed under the uuid of the group."""
+    rule = "spread" if policy == "anti-affinity" else "member"
+    made = []
+    for number, name in enumerate(members):
+        host = f"h{number % hosts}"
+        of_group = events.GroupRule(GROUP, rule, host, name, 2**31 - 1 if rule == "spread" else 0)
+        data = events.ClaimProposed(name, name, name, "req", "project", host, (), of_group, False)
+        made.append(codec.make_event(data, "scheduler/before", 1, number + 1, 5))
+    records = codec.encode_records("epoch", codec.encode_events(made))
+    projection = world.projections["cell1"]
+    first = projection.position + 1
+    projection.fold([(first + number, codec.decode_record(record)) for number, record in enumerate(records)])
+
+
+def group_of(members, hosts, policy):
+    """The ServerGroupRequest of the next member, as a conductor sends it: with strings of its own."""
+    named = tuple(member.encode().decode() for member in members)
+    there = tuple(f"h{number}" for number in range(min(hosts, len(members))))
+    return events.ServerGroupRequest(GROUP, policy, max(2, 2 * len(members) // hosts), "host", None, named, there)
+
+
 def request_for(number, vcpus, numa):
     amounts = (("DISK_GB", 20), ("MEMORY_MB", vcpus * RAM_MB_A_VCPU), ("VCPU", vcpus))
     groups = (("", amounts, ("COMPUTE_NODE",)),)
@@ -115,6 +140,7 @@ def request_for(number, vcpus, numa):
 def decide_once(world, chain, policy, request, instance_uuid):
     """One decision and its claim in flight; returns the seconds that it took."""
     started = time.perf_counter()
+    request = with_needed_members(request, world, policy, instance_uuid)
     decision = decide(
         world, chain, request, instance_uuid, policy, seed_of(request.request_id, instance_uuid), 0, ALTERNATES
     )
@@ -128,11 +154,12 @@ def decide_once(world, chain, policy, request, instance_uuid):
             request.project_id,
             chosen.host,
             chosen.assignment.allocations,
-            rule_of(world.table, chosen, request, instance_uuid),
+            chosen.rule,
             False,
         )
     )
-    return time.perf_counter() - started
+    took = time.perf_counter() - started
+    return took, len(pack(request))
 
 
 def main(argv=None):
@@ -140,19 +167,30 @@ def main(argv=None):
     parser.add_argument("--hosts", type=int, default=10_000)
     parser.add_argument("--numa", type=int, default=0, help="NUMA cells of each host, as providers of their own")
     parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--group", type=int, default=0, metavar="N", help="each request is for a group of N members")
+    parser.add_argument(
+        "--policy", default="anti-affinity", choices=("anti-affinity", "soft-affinity", "soft-anti-affinity")
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     rng = random.Random(options.seed)
-    world, policy, took_ms = world_of(options.hosts, options.numa, rng), Policy(), []
+    world, policy, took_ms, evidence = world_of(options.hosts, options.numa, rng), Policy(), [], 0
     chain = FilterChain(world.table, policy)
+    members = [uuid_of(f"member {number}") for number in range(options.group)]
+    fill(world, members, options.hosts, options.policy)
     for number in range(WARM_UP + options.requests):
         request = request_for(number, rng.choice(FLAVORS_VCPUS), options.numa)
-        took_ms.append(decide_once(world, chain, policy, request, uuid_of(f"instance {number}")) * 1e3)
+        if options.group:
+            members.append(uuid_of(f"instance {number}"))
+            request = request._replace(server_group=group_of(members, options.hosts, options.policy))
+        took, evidence = decide_once(world, chain, policy, request, uuid_of(f"instance {number}"))
+        took_ms.append(took * 1e3)
     took_ms = sorted(took_ms[WARM_UP:])
     median_ms, p95_ms = statistics.median(took_ms), took_ms[int(len(took_ms) * 0.95)]
     print(
-        f"{options.hosts} hosts, {options.numa} NUMA cells each, {options.requests} decisions: "
-        f"median {median_ms:.3f} ms, p95 {p95_ms:.3f} ms"
+        f"{options.hosts} hosts, {options.numa} NUMA cells each, {options.requests} decisions"
+        + (f" for a group ({options.policy}) of {options.group}" if options.group else "")
+        + f": median {median_ms:.3f} ms, p95 {p95_ms:.3f} ms; the request in the evidence: {evidence} bytes"
     )
     print(
         json.dumps(
@@ -161,9 +199,12 @@ def main(argv=None):
                 "hosts": options.hosts,
                 "numa": options.numa,
                 "requests": options.requests,
+                "group": options.group,
+                "policy": options.policy,
                 "seed": options.seed,
                 "median_ms": round(median_ms, 4),
                 "p95_ms": round(p95_ms, 4),
+                "request_bytes": evidence,
             }
         )
     )

@@ -7,7 +7,7 @@ import logging
 import threading
 
 from compute_agent.drivers.base import BuildRefused
-from rpc_api import digest, errors, events, messages
+from rpc_api import digest, errors, events, levels, messages
 from rpc_api.clock import SYSTEM
 from rpc_api.packing import pack
 
@@ -48,7 +48,9 @@ class HostVoice:
         if self._inventory is None or self._inventory[0] != inventory:
             packed = pack(inventory)
             self._inventory = (inventory, packed, digest.inventory_digest(packed))
-        return self._inventory[1], self._inventory[2], self.driver.status()
+        # In the form in which the log gets it: the digest that is confirmed is over this form.
+        status = events.HostStatus(*levels.at(self.driver.status(), self.producer.level))
+        return self._inventory[1], self._inventory[2], status
 
     def _report(self):
         # First of all: what is asked for from now on is not in this report.

@@ -132,7 +132,19 @@ class CellConductor:
         self._stopped.set()
         if self._ticker.is_alive():
             self._ticker.join(min(timeout, TICK_SECONDS))
+        self._end_watch()
         return self._log.close(max(0.0, deadline - self._clock.monotonic()))
+
+    def _end_watch(self):
+        """Publish for how long it watched claims, unless another thread has the lock for long. Without that, claims are
+        as old as after a crash."""
+        if self._lock.acquire(timeout=TICK_SECONDS):
+            try:
+                self.engine.on_end(self._clock.monotonic())
+            except errors.NovaSchedError as fault:
+                LOG.warning("%s cannot publish for how long it watched claims: %s", self.name, fault)
+            finally:
+                self._lock.release()
 
     def report(self) -> dict:
         """Facts for the report of the process."""
@@ -183,7 +195,7 @@ class CellConductor:
         asked, began = {}, self._clock.monotonic()
         try:
             with self._lock:
-                asked = self.engine.on_records(batch.records)
+                asked = self.engine.on_records(batch.records, began)
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self._log.begin_anew()
@@ -318,7 +330,7 @@ class CellConductor:
     def tick(self):
         """Publish the events and log the lines that are due after the time that has passed."""
         with self._lock:
-            self.engine.on_tick(self._clock.monotonic(), self._readable)
+            self.engine.on_tick(self._clock.monotonic(), self._readable, self._log.fault is None)
             counts = dict(self.projection.counts)
             servers = self.engine.agents_to_tell(self._clock.monotonic())
             epoch, level = self.projection.epoch, self.projection.level

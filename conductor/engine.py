@@ -8,10 +8,12 @@ import contextlib
 from conductor import build
 from conductor.monitor import Monitor
 from conductor.reaper import Reaper
+from conductor.watch import Watch
 from nova_sched.process.account_rule import AccountRule
 from nova_sched.process.log_state import LogState
 from nova_sched.process.missing_reports import MissingReports
 from nova_sched.projection.beginning import projection_of
+from nova_sched.projection.claim_checks import refusal_ahead
 from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import AGENT, Projection
 from rpc_api import events
@@ -47,7 +49,8 @@ class CellEngine:
         self.log_state = LogState()
         self.log_state.expect()
         self.monitor = Monitor(service_down_time)
-        self.reaper = Reaper(claim_ttl)
+        #: What makes claims expire: by the log from level 2 on, and by this process's memory before.
+        self.watch, self.reaper = Watch(claim_ttl), Reaper(claim_ttl)
         self.account_rule = AccountRule(require_accounts)
         #: Hosts that must report because the log lost records, or may have lost some before this process read it.
         self.missing_reports = MissingReports()
@@ -101,13 +104,15 @@ class CellEngine:
         """Whether all records are folded that the log had when reading started."""
         return not self.log_state.is_behind
 
-    def on_records(self, records) -> dict:
-        """Fold records of the log. Returns the hosts whose agents must report in full, and the servers of these
-        agents."""
-        before = self.projection.level
+    def on_records(self, records, now: float) -> dict:
+        """Fold records of the log at ``now`` (monotonic). Returns the hosts whose agents must report in full, and the
+        servers of these agents."""
+        level, watched_ms = self.projection.level, self.projection.watched_ms
         outcomes, noted = self.projection.fold(records)
+        if self.projection.watched_ms != watched_ms:
+            self.watch.folded(now)
         self.log_state.folded(self.projection)
-        self._look_for_other_level(before, records)
+        self._look_for_other_level(level, records)
         self.missing_reports.see(records)
         for outcome in outcomes:
             # A claim of another producer may have the uuid of ours.
@@ -172,6 +177,11 @@ class CellEngine:
             entry.claim_uuid == claim.claim_uuid for entry in self.projection.consumers.get(claim.consumer_uuid, ())
         )
 
+    def refusal_of(self, claim):
+        """The Reason why the log would refuse a claim (a ClaimProposed) that is not published yet; None if it would
+        accept it."""
+        return refusal_ahead(self.projection, claim)
+
     @contextlib.contextmanager
     def build_of(self, request):
         """A BuildState while the build (a BuildRequest) goes on."""
@@ -223,9 +233,13 @@ class CellEngine:
             if epoch != self.projection.epoch or host not in self.projection.hosts or host in missing
         ]
 
-    def on_tick(self, now: float, readable: bool = True) -> None:
+    def on_tick(self, now: float, readable: bool = True, appendable: bool = True) -> None:
         """Publish which hosts are lost or seen again, and which claims were not built in time; rebase a headless log.
-        While the log is not ``readable``, beats may not come either, so nothing is published about hosts."""
+        While the log is not ``readable``, beats may not come either, so nothing is published about hosts. Claims grow
+        older only while the log can be read and appended to."""
+        watches = self.is_current and readable and appendable and not self.projection.is_too_new
+        if not watches:
+            self.watch.rest()
         if self.projection.is_too_new:
             return
         if self.log_state.is_rebase_due(now, 0.0, NEVER_AGAIN):
@@ -237,9 +251,21 @@ class CellEngine:
         due = [
             *rule,
             *(self.monitor.changes(self.projection.hosts, now) if readable else ()),
-            *self.reaper.expired(self.projection.consumers, self.building, now),
+            *self._claims_due(now, watches),
         ]
         if due:
             self.publish(*due)
         if rule:
             self.account_rule.said()
+
+    def _claims_due(self, now, watches):
+        if not self.projection.rules.claims_have_an_age:
+            return self.reaper.expired(self.projection.consumers, self.building, now)
+        return self.watch.due(self.projection, self.building, now) if watches else ()
+
+    def on_end(self, now: float) -> None:
+        """The process ends: publish the time for which it watched claims since it last did so."""
+        if self.is_current and self.projection.rules.claims_have_an_age and self.watch.is_watching:
+            due = self.watch.due(self.projection, self.building, now, ends=True)
+            if due:
+                self.publish(*due)

@@ -81,7 +81,7 @@ def encode_events(batch: Iterable[Event], level: int = 1) -> list[bytes]:
     for event in batch:
         schema = event.data.schema
         thaw_fields(schema, event.data)
-        version, cut = levels.form_of(schema, level)
+        version, cut, _ = levels.form_of(schema, level)
         if cut is not None or version != event.version:
             event = event._replace(version=version, data=event.data if cut is None else cut(event.data))
         try:
@@ -280,8 +280,8 @@ def _decode_event(raw: Any, level: int) -> Event | SetAside:
             _raw(raw),
         )
     try:
-        newest = levels.form_of(schema, level).version
-        data = thaw_fields(schema, values, None if version == newest else version, newest)
+        newest, _, check = levels.form_of(schema, level)
+        data = thaw_fields(schema, values, None if version == newest else version, newest, check)
     except errors.UnknownSchema as newer:
         return SetAside("newer-version", str(newer), _raw(raw))
     except errors.InvalidEvent as broken:

@@ -10,6 +10,7 @@ from hashlib import blake2b
 import msgpack
 
 from rpc_api.events import Allocation, Consumer, HostStatus, PCIPool
+from rpc_api.levels import oldest_form
 from rpc_api.packing import pack
 
 MASK = 2**52 - 1
@@ -47,4 +48,4 @@ def host_digest(inventory: int, status: HostStatus, consumers: int) -> int:
     """Digest of a host's whole report from the digest of its inventory, its status and the digest of its consumers."""
     # After the transport all metrics are floats, so they must be floats here.
     metrics = {name: value + 0.0 for name, value in status.metrics.items()}
-    return _number(pack((inventory, status._replace(metrics=metrics), consumers)))
+    return _number(pack((inventory, oldest_form(status._replace(metrics=metrics)), consumers)))

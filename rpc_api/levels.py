@@ -10,7 +10,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from rpc_api import errors
-from rpc_api.events.schema import TABLE, FrozenRecord, PackedObjectField, SchemaObject, element_of, thaw
+from rpc_api.events.schema import (
+    TABLE,
+    Check,
+    FrozenRecord,
+    PackedObjectField,
+    SchemaObject,
+    check_at,
+    element_of,
+    thaw,
+)
 from rpc_api.packing import pack
 
 #: The newest level that this code knows.
@@ -21,10 +30,11 @@ Record = TypeVar("Record", bound=FrozenRecord)
 
 class Form(NamedTuple):
     """The form of a class at one level: its ``version``, and a function that gives a record in this form (a plain tuple
-    where fields are left out), or None if records are written as they are."""
+    where fields are left out), or None if records are written as they are; ``check`` reads values of this form."""
 
     version: str
     cut: Callable[[Any], Any] | None
+    check: Check
 
 
 _forms: dict[tuple[type[SchemaObject], int], Form] = {}
@@ -48,12 +58,12 @@ def _form_of(schema: type[SchemaObject], level: int) -> Form:
     kept = [name for name in schema.fields if schema.NEWER.get(name, 1) <= level]
     cuts = [_cut_of(schema.fields[name], level) for name in kept]
     if len(kept) == len(schema.fields) and not any(cuts):
-        return Form(version, None)
+        return Form(version, None, schema.thaw)
 
     def cut_record(record: FrozenRecord) -> tuple[Any, ...]:
         return tuple([item if cut is None else cut(item) for cut, item in zip(cuts, record, strict=False)])
 
-    return Form(version, cut_record)
+    return Form(version, cut_record, check_at(schema, level))
 
 
 def at(record: FrozenRecord, level: int) -> Any:
@@ -72,6 +82,25 @@ def oldest_form(record: Record) -> Record | tuple[Any, ...]:
             break
         values = values[:-1]
     return record if len(values) == len(schema.fields) else values
+
+
+def least_level(record: FrozenRecord) -> int:
+    """The lowest level whose form of a record leaves out nothing that is used."""
+    schema = record.schema
+    if not schema.OLDER:
+        return 1
+    least = 1
+    for (name, field), value in zip(schema.fields.items(), record, strict=True):
+        if name in schema.NEWER and value != field.default:
+            least = max(least, schema.NEWER[name])
+        inner = field.objname if isinstance(field, PackedObjectField) else element_of(field)[0]
+        if inner is None or value is None or not TABLE[inner].OLDER:
+            continue
+        if isinstance(field, PackedObjectField):
+            value = thaw(inner, value)
+        for one in value if element_of(field)[1] and not isinstance(field, PackedObjectField) else (value,):
+            least = max(least, least_level(one))
+    return least
 
 
 def _cut_of(field: Any, level: int) -> Callable[[Any], Any] | None:

@@ -92,10 +92,16 @@ def pool(count, vendor_id="8086", product_id="1520", numa_node=None, **tags):
     return events.PCIPool(vendor_id, product_id, numa_node, {"dev_type": "type-PCI", **tags}, count)
 
 
-def status(disabled=False, forced_down=False, num_io_ops=0, failed_builds=0, metrics=None):
-    """A HostStatus; by default of an enabled host without load."""
+def status(disabled=False, forced_down=False, num_io_ops=0, failed_builds=0, metrics=None, numa_metrics=()):
+    """A HostStatus; by default of an enabled host without load. ``numa_metrics`` are (name, node, value)."""
     return events.HostStatus(
-        disabled, "maintenance" if disabled else None, forced_down, num_io_ops, failed_builds, metrics or {}
+        disabled,
+        "maintenance" if disabled else None,
+        forced_down,
+        num_io_ops,
+        failed_builds,
+        metrics or {},
+        tuple(events.NUMAMetric(*metric) for metric in numa_metrics),
     )
 
 

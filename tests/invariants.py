@@ -1,5 +1,7 @@
 """What must hold of a projection at every position, computed again from its hosts and their entries alone."""
 
+import math
+import re
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -18,9 +20,9 @@ def check(projection) -> None:
     consumers, members, providers = defaultdict(set), defaultdict(set), {}
     for name, host in projection.hosts.items():
         assert host.name == name
-        tree = events.thaw("HostInventory", host.inventory)
+        tree = _open_tree(events.thaw("HostInventory", host.inventory), projection.rules)
         _check_rows(table, projection, host, tree)
-        _check_amounts(table, host, tree)
+        _check_amounts(table, host, tree, projection.rules)
         _check_status(table, host)
         providers.update(dict.fromkeys(host.rows, name))
         for uuid, entry in host.entries.items():
@@ -36,10 +38,43 @@ def check(projection) -> None:
                 consumer_hash(entry.instance_uuid, entry.allocations, guest) for guest in (entry.guest, None)
             ]
         assert host.running_digest == MASK & sum(entry.hash for entry in running)
-        _check_devices(table, host, tree)
+        _check_devices(table, host, tree, projection.rules)
     assert providers == projection.provider_hosts
     assert dict(consumers) == {uuid: set(entries) for uuid, entries in projection.consumers.items()}
+    assert projection.unwatched == {
+        entry.consumer_uuid: entry
+        for host in projection.hosts.values()
+        for entry in host.entries.values()
+        if entry.watched_from_ms is None
+    }
+    assert projection.several == {uuid for uuid, entries in consumers.items() if len(entries) > 1}
     _check_groups(projection.groups, members)
+
+
+def _open_tree(tree, rules):
+    """A HostInventory in which a provider with a fault offers nothing of its classes."""
+    if not rules.fault_closes_provider:
+        return tree
+    return tree._replace(providers=tuple(map(_open_provider, tree.providers)))
+
+
+def _open_provider(provider):
+    classes = [own.resource_class for own in provider.inventories]
+    names = {name for name in classes if re.fullmatch("[A-Z0-9_]+", name)}
+    traits = tuple(name for name in provider.traits if re.fullmatch("[A-Z0-9_]+", name))
+    whole = all(
+        own.step_size > 0
+        and own.min_unit > 0
+        and math.isfinite(own.allocation_ratio)
+        and abs(own.allocation_ratio) < 3.5e38
+        and int((own.total - own.reserved) * own.allocation_ratio) >= 0
+        for own in provider.inventories
+    )
+    if whole and len(names) == len(classes) and traits == tuple(provider.traits):
+        return provider
+    return provider._replace(
+        inventories=tuple(events.Inventory(name, 0, 0, 1, 0, 1, 1.0) for name in sorted(names)), traits=traits
+    )
 
 
 def _check_rows(table, projection, host, tree):
@@ -63,12 +98,22 @@ def _check_rows(table, projection, host, tree):
     assert table.num_instances[host.root] == len(host.entries)
 
 
-def _check_amounts(table, host, tree):
+def _check_amounts(table, host, tree, rules):
     """Used is what the entries use; free and the sums over the tree follow."""
-    used = Counter()
+    known = {(provider.uuid, own.resource_class) for provider in tree.providers for own in provider.inventories}
+    used, strays = Counter(), Counter()
     for entry in host.entries.values():
         for provider_uuid, resource_class, amount in entry.allocations:
-            used[provider_uuid, resource_class] += amount
+            if (provider_uuid, resource_class) in known:
+                used[provider_uuid, resource_class] += amount
+                continue
+            strays[provider_uuid, resource_class] += amount
+            first = [provider.uuid for provider in tree.providers if (provider.uuid, resource_class) in known][:1]
+            if first and rules.use_is_never_dropped:
+                used[first[0], resource_class] += amount
+    assert host.strays == {key: amount for key, amount in strays.items() if amount}
+    if rules.use_is_never_dropped:
+        _check_that_nothing_is_dropped(table, host, known)
     base, scaled, taken = Counter(), Counter(), Counter()
     for provider in tree.providers:
         row = host.rows[provider.uuid]
@@ -94,12 +139,22 @@ def _check_amounts(table, host, tree):
         assert table.tree_taken[index, host.root] == taken[index]
 
 
-def _check_devices(table, host, tree):
+def _check_that_nothing_is_dropped(table, host, known):
+    """Per class that a host has, the use of its providers is the sum of the allocations of its entries."""
+    for resource_class in {name for _, name in known}:
+        index = table.classes.get(resource_class)
+        assert sum(table.used[index, row] for row in host.rows.values()) == sum(
+            amount for entry in host.entries.values() for _, name, amount in entry.allocations if name == resource_class
+        )
+
+
+def _check_devices(table, host, tree, rules):
     devices = table.row_devices[host.root]
     assert (devices is not None) == bool(tree.numa_cells or tree.pci_pools)
     if devices is not None:
         guests = [guest_of(entry.guest) for entry in host.entries.values() if entry.guest is not None]
-        assert devices.key == HostDevices(Capacity(tree.numa_cells, tree.pci_pools)).with_guests(guests).key
+        capacity = Capacity(tree.numa_cells, tree.pci_pools, rules.card_is_one_device)
+        assert devices.key == HostDevices(capacity).with_guests(guests).key
 
 
 def _check_status(table, host):
@@ -112,7 +167,20 @@ def _check_status(table, host):
 
 def _check_groups(groups, members):
     """The index of server groups counts exactly the entries that have a rule."""
-    assert {group: set(entries.values()) for group, entries in groups.members.items()} == dict(members)
+    assert {group: set(groups.entries(group)) for group in groups.members} == dict(members)
+    for group, entries in members.items():
+        assert groups.consumers[group] == Counter(entry.consumer_uuid for entry in entries)
+        assert {
+            host: {instance: set(those) for instance, those in instances.items()}
+            for host, instances in groups.members[group].items()
+        } == {
+            host: {
+                instance: {entry for entry in entries if (entry.host, entry.instance_uuid) == (host, instance)}
+                for instance in {entry.instance_uuid for entry in entries if entry.host == host}
+            }
+            for host in {entry.host for entry in entries}
+        }
+    assert groups.consumers.keys() == groups.members.keys() == groups.domains.keys()
     counted = {
         group: {
             domain: dict(Counter(entry.rule.partition for entry in entries if entry.rule.domain == domain))

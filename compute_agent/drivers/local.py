@@ -9,7 +9,6 @@ import os
 import platform
 import shutil
 import socket
-import uuid
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,15 +16,17 @@ from oslo_config import cfg
 
 from compute_agent.drivers import sysfs
 from compute_agent.drivers.base import BuildRefused, Driver
+from compute_agent.drivers.compute_id import check_cpus, kept_uuid
 from compute_agent.drivers.device_spec import pools_of, specs_of
 from compute_agent.drivers.simulated import UP
 from rpc_api import errors, events
 
-NAMESPACE = uuid.UUID("8f3c8d1e-52b4-4b7e-9c0a-0d6d8c1f7a51")
-
 OPTS = [
     cfg.StrOpt(
-        "state_path", default="/var/lib/nova_sched", help="Driver local: directory in which it remembers what it runs."
+        "state_path",
+        default="/var/lib/nova_sched",
+        help="Driver local: directory in which it keeps the instances that it runs, and the uuid and the name of the "
+        "host (compute_id). While it runs instances, it does not start under another name.",
     ),
     cfg.IntOpt("reserved_memory_mb", default=512, min=0, help="Driver local: memory in MB that instances do not get."),
 ]
@@ -91,7 +92,8 @@ def cpus_of(dedicated: str | None, shared: str | None, usable) -> CPUs:
 class LocalDriver(Driver):
     """The machine's processors, memory and disk as one provider, its NUMA nodes, and those of its PCI devices that
     ``device_specs`` choose; ``state_path`` is a directory to keep state in, ``cpus`` are those that guests may have
-    (None: all shared), ``sys_path`` is where Linux describes the machine."""
+    (None: all shared), ``sys_path`` is where Linux describes the machine. UsageError if the instances that it runs
+    belong to a host of another name, or use CPUs that guests may not have."""
 
     def __init__(
         self,
@@ -109,6 +111,8 @@ class LocalDriver(Driver):
         self._cpus = cpus or CPUs(frozenset(os.sched_getaffinity(0)), frozenset())
         self._file = Path(state_path) / "instances.json"
         self._running = self._read()
+        check_cpus(self.running(), *self._cpus)
+        self._uuid = kept_uuid(self._file.parent, host, self.running())
 
     def inventory(self):
         total_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
@@ -123,7 +127,7 @@ class LocalDriver(Driver):
             events.Inventory("MEMORY_MB", total_mb, min(self._reserved_memory_mb, total_mb), 1, total_mb, 1, 1.0),
             events.Inventory("DISK_GB", disk_gb, 0, 1, max(disk_gb, 1), 1, 1.0),
         )
-        root = events.Provider(str(uuid.uuid5(NAMESPACE, self._host)), self._host, -1, inventories, (), ())
+        root = events.Provider(self._uuid, self._host, -1, inventories, (), ())
         return events.HostInventory(
             self._host,
             None,

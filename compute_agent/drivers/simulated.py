@@ -60,14 +60,15 @@ class SimulatedDriver(Driver):
     """``fail`` is the share of builds that fail (0 to 1), drawn from ``seed``, the instance and the host."""
 
     def __init__(self, inventory, fail: float = 0.0, seed: int = 0):
-        self._inventory = inventory
+        #: What it reports; a simulation changes it.
+        self.offered = inventory
         self._fail = fail
         self._seed = seed
         self._running = {}
         self.state = UP
 
     def inventory(self):
-        return self._inventory
+        return self.offered
 
     def status(self):
         return self.state
@@ -84,7 +85,7 @@ class SimulatedDriver(Driver):
         self._running.pop(instance_uuid, None)
 
     def _draw(self, instance_uuid):
-        text = f"{self._seed}/{instance_uuid}/{self._inventory.nodename}"
+        text = f"{self._seed}/{instance_uuid}/{self.offered.nodename}"
         return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
 
 

@@ -14,6 +14,8 @@ EPILOG = """\
 state: ok; note (not a fault, or one without effect: a duplicate event, positions that a stream leaves out); ended
   (there was a fault and it is over: a later event repaired it, or it did not happen again within --silent);
   wrong (the fault lasts); gap (a part of the log is missing, so its effects are not known)
+stray-use: what instances use of providers or resource classes that their hosts do not report
+closed-provider: providers that offer nothing because their inventory or traits have a fault
 hosts: how many are up, disabled, forced down and lost
 silent: agents that published nothing for longer than --silent
 reader: the position up to which a scheduler knew the log at its last decision, and the time between the oldest event
@@ -132,7 +134,15 @@ def _of_log(check):
     )
     if check.rebased:
         yield row("rebased", NOTE, check.rebased, "the log starts again from here: earlier records do not count")
-    told = (checking.SET_ASIDE, checking.GAPS, checking.STALE, checking.CLOCKS, checking.LOST)
+    told = (
+        checking.SET_ASIDE,
+        checking.GAPS,
+        checking.STALE,
+        checking.CLOCKS,
+        checking.LOST,
+        checking.STRAYS,
+        checking.CLOSED,
+    )
     for kind in sorted(kind for kind in check.incidents if kind not in told):
         yield _incidents(
             check,
@@ -147,6 +157,9 @@ def _of_log(check):
             check.contradictions,
             "instances that several hosts report: see nova-sched-replay instances",
         )
+    strays = {host: f"{host} has {text}, which it does not report" for host, text in check.strays.items()}
+    yield _of_state(check, checking.STRAYS, strays)
+    yield _of_state(check, checking.CLOSED, {host: f"{host}: {fault}" for host, fault in check.closed.items()})
     yield _of_hosts(check)
 
 
@@ -170,6 +183,18 @@ def _incidents(check, kind, text, more="", none="none"):
         last_ns = max((incident.last_ns for incident in every.values() if incident.last_ns is not None), default=None)
         found = f"over, the last at {stamp(last_ns)}: {found}"
     return (check.cell, kind, WRONG if lasting else ENDED, sum(incident.count for incident in shown.values()), found)
+
+
+def _of_state(check, kind, now):
+    """The row of a fault in the state of hosts: ``now`` is host -> what is wrong at the end of the log."""
+    noted = check.incidents.get(kind, {})
+    if now:
+        return check.cell, kind, WRONG, len(now), _named(dict.fromkeys(now, 0), now.__getitem__)
+    if noted:
+        last_ns = max(incident.last_ns for incident in noted.values())
+        found = _named({host: incident.count for host, incident in noted.items()}, str)
+        return check.cell, kind, ENDED, len(noted), f"over, the last at {stamp(last_ns)}: {found}"
+    return check.cell, kind, OK, 0, "none"
 
 
 def _of_hosts(check):

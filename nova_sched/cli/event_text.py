@@ -15,6 +15,7 @@ COLOURS = {
     "ClaimProposed": ("cyan",),
     "ClaimReleased": ("yellow",),
     "ClaimExpired": ("yellow",),
+    "ClaimsWatched": ("dim",),
     "AllocationMoved": ("yellow",),
     "InstanceStarted": ("green",),
     "InstanceDeleted": ("green",),
@@ -254,6 +255,9 @@ _TEXTS = {
     "ClaimProposed": _proposed,
     "ClaimReleased": lambda data: f"{data.consumer_uuid} claim {data.claim_uuid}: {data.reason}",
     "ClaimExpired": lambda data: f"{data.consumer_uuid} claim {data.claim_uuid}",
+    "ClaimsWatched": lambda data: (
+        f"for {data.watched_ms / 1000:g} s after {data.after_ms / 1000:g} s, {len(data.building)} being built"
+    ),
     "InstanceStarted": lambda data: (
         f"{data.consumer.instance_uuid} on {data.host} {_amounts(data.consumer.allocations)}"
     ),

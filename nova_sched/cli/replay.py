@@ -25,6 +25,8 @@ result is shown with the first cause:
   policy    the policy is in none of the logs, or a class of it is not loaded
   position  a log does not have the records that the decision knew
   plugin    a class of the deployment raised an error
+  members   the evidence may lack members of a server group with very many of
+            them that the logs do not know as members
   hosts     other hosts were chosen
   counts    the same hosts, but other numbers of refusals
   evidence  the same decision, but other reasons or scores than recorded

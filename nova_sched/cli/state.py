@@ -227,7 +227,7 @@ def _lines(details, fold):
     facts = [
         ("status", details["status"] + (f" ({details['reason']})" if details["reason"] else "")),
         ("load", f"{details['num_io_ops']} I/O operations, {details['failed_builds']} failed builds"),
-        ("metrics", ", ".join(f"{name} {value:g}" for name, value in details["metrics"].items()) or "none"),
+        ("metrics", _metrics(details) or "none"),
         (
             "node",
             f"{details['node']}, {details['hypervisor']['type']} {details['hypervisor']['version']}"
@@ -259,6 +259,7 @@ def _lines(details, fold):
         ]
         if table:
             yield from (f"{'  ' * depth}  {line}" for line in aligned(heads, table, heads[1:]))
+    yield from (f"a provider is closed: {fault}" for fault in details["closed_providers"])
     yield from _device_lines(details)
     yield ""
     yield f"{len(details['instances'])} instances"
@@ -283,8 +284,20 @@ def _lines(details, fold):
                 ("position",),
             )
         )
+    if details["stray_use"]:
+        yield "use that the host does not report:"
+        heads = ("provider", "resource_class", "amount")
+        rows = [tuple(stray[head] for head in heads) for stray in details["stray_use"]]
+        yield from (f"  {line}" for line in aligned(heads, rows, ("amount",)))
     if details["tracked_only"]:
         yield (f"{len(details['tracked_only'])} more that nova-compute reports: {', '.join(details['tracked_only'])}")
+
+
+def _metrics(details):
+    whole = [f"{name} {value:g}" for name, value in details["metrics"].items()]
+    return ", ".join(
+        whole + ["{name} {value} on NUMA node {node}".format(**metric) for metric in details["numa_metrics"]]
+    )
 
 
 def _device_lines(details):

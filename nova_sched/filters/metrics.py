@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.explanation import Finding
 from nova_sched.filters.options import Kind, Option
@@ -22,8 +20,8 @@ WEIGHTS = Option(
 
 
 class MetricsFilter(Filter):
-    """A host must report each of the metrics that ``[metrics] weight_setting`` names; a metric whose value is
-    not a number is not reported.
+    """A host must report each of the metrics that ``[metrics] weight_setting`` names, for the host or for its NUMA
+    nodes; a metric whose value is not a number is not reported.
     """
 
     name = "MetricsFilter"
@@ -33,13 +31,27 @@ class MetricsFilter(Filter):
 
     def refusals(self, hosts, request, policy, scope):
         for name, _ in policy.metrics_weight_setting:
-            yield Refusal(Reason(NO_METRIC, (name,)), np.isnan(hosts.metric(name)))
+            yield Refusal(Reason(NO_METRIC, (name,)), hosts.lacks_metric(name))
 
     def explain(self, look, reason):
         names = [name for name, _ in look.policy.metrics_weight_setting]
-        has = {name: float(look.table.metric(name)[look.row]) for name in names}
+        has = {name: reported(look.table, name, look.row) for name in names}
         return Finding(
-            ", ".join(f"{name} {'not reported' if math.isnan(value) else f'{value:g}'}" for name, value in has.items()),
-            {"metrics": {name: None if math.isnan(value) else value for name, value in has.items()}},
+            ", ".join(f"{name} {shown(value)}" for name, value in has.items()),
+            {"metrics": has},
             lambda traces: traces.reported(),
         )
+
+
+def reported(table, name, row):
+    """The value of a metric of a host; NUMA node -> value if it is reported for each node; None if it is not
+    reported."""
+    value = float(table.metric(name)[row])
+    return table.numa_metrics.get(name, {}).get(row) if math.isnan(value) else value
+
+
+def shown(value) -> str:
+    """What :func:`reported` returned, in words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{number} on NUMA node {node}" for node, number in sorted(value.items()))
+    return "not reported" if value is None else f"{value:g}"

@@ -107,8 +107,8 @@ class _Asked:
         return self._missing[key]
 
     def _found_missing(self, devices):
-        plenty = True
-        for number, (request, pools) in enumerate(zip(self.requests, self._pools_of(devices.capacity), strict=True)):
+        pools_of, plenty = self._pools_of(devices.capacity)
+        for number, (request, pools) in enumerate(zip(self.requests, pools_of, strict=True)):
             left = [free for free in map(devices.free_in_pool, pools) if free > 0]
             if not left or sum(left) < request.count:
                 return number
@@ -119,10 +119,11 @@ class _Asked:
         return NONE if lacking is None else self.requests.index(lacking)
 
     def _pools_of(self, capacity):
-        """For each request, the numbers of the pools that could serve it."""
+        """For each request, the numbers of the pools that could serve it; and whether what one of them gives takes
+        nothing from another."""
         found = self._pools.get(capacity.key)
         if found is None:
-            found = self._pools[capacity.key] = [
+            pools = [
                 [
                     number
                     for number, pool in enumerate(capacity.pools)
@@ -130,4 +131,7 @@ class _Asked:
                 ]
                 for chooses, assigned in zip(self._chooses, self.assigned, strict=True)
             ]
+            every = {number for numbers in pools for number in numbers}
+            found = pools, all(every.isdisjoint(capacity.rivals[number]) for number in every)
+            self._pools[capacity.key] = found
         return found

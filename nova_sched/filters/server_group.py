@@ -46,7 +46,7 @@ class ServerGroupAffinityFilter(Filter):
         group = request.server_group
         if group is None or group.policy != "affinity":
             return
-        rows = scope.affinity_rows()
+        rows = scope.affinity_rows(policy)
         if rows is not None:
             yield Refusal(AFFINITY, ~hosts.in_rows(rows))
 
@@ -84,7 +84,7 @@ def _of_group(look, reason):
     domain = topology.domains(look.table, wanted.scope).get(look.row) if wanted.policy == "fault-domain" else None
     entries = [
         entry
-        for entry in scope.members
+        for entry in scope.members()
         if (entry.rule is not None and entry.rule.domain == domain if domain else entry.host == look.host)
     ]
     members = sorted({entry.instance_uuid for entry in entries})
@@ -96,7 +96,7 @@ def _of_group(look, reason):
         "domain": domain,
     }
     if wanted.policy == "affinity":
-        entries = [entry for entry in scope.members if entry.instance_uuid != scope.instance_uuid]
+        entries = [entry for entry in scope.members() if entry.instance_uuid != scope.instance_uuid]
         values["hosts"] = sorted({*(entry.host for entry in entries), *wanted.hosts})
         text = f"the group is on {', '.join(values['hosts'][:NAMED]) or 'no host yet'}"
     elif domain:

@@ -68,9 +68,7 @@ def place_or_name(
         taken = _take(devices, order, free, request, cells, _providers(request, mappings))
         if taken is None:
             return None, request
-        for number, count in taken:
-            free[number] -= count
-            uses.append(events.PCIUse(names[number], count, request.request_id))
+        uses += [events.PCIUse(names[number], count, request.request_id) for number, count in taken]
     return tuple(uses), None
 
 
@@ -176,7 +174,8 @@ def _take(
     cells: Iterable[int] | None,
     providers: Counter[str],
 ) -> list[tuple[int, int]] | None:
-    """[(pool number, count), ...] that serve one request; None if there are too few devices."""
+    """[(pool number, count), ...] that serve one request, which are taken from ``free``; None if there are too few
+    devices."""
     pools = devices.pools
     fits = _fits(request)
     fitting = [number for number in order if free[number] > 0 and fits(pools[number])]
@@ -185,17 +184,31 @@ def _take(
     usable = _usable(request)
     fitting = [number for number in fitting if usable(pools[number])]
     if providers:
-        return _take_assigned(pools, free, fitting, request, providers)
+        assigned = _assigned(pools, free, fitting, request, providers)
+        if assigned is None:
+            return None
+        taken = [(number, _take_from(devices, free, number, count)) for number, count in assigned]
+        return taken if taken == assigned else None
     wanted, taken = request.count, []
     for number in fitting:
-        count = min(free[number], wanted)
+        count = _take_from(devices, free, number, wanted)
         wanted -= count
         if count:
             taken.append((number, count))
     return None if wanted or not fitting else taken
 
 
-def _take_assigned(
+def _take_from(devices: HostDevices, free: list[int], number: int, wanted: int) -> int:
+    """Take at most ``wanted`` devices of a pool from ``free``, and nothing is free in its rivals; returns how many."""
+    count = min(free[number], wanted)
+    if count:
+        free[number] -= count
+        for rival in devices.capacity.rivals[number]:
+            free[rival] = min(free[rival], 0)
+    return count
+
+
+def _assigned(
     pools: Sequence[PCIPool], free: list[int], fitting: list[int], request: PCIRequest, providers: Counter[str]
 ) -> list[tuple[int, int]] | None:
     """The number of devices from each provider that its groups require; a provider is one pool."""

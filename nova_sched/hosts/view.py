@@ -77,6 +77,10 @@ class HostView:
         """What the hosts report under a metric's name (float64, shape [hosts in view]; NaN where they do not)."""
         return self.table.metric(name)[self.index]
 
+    def lacks_metric(self, name: str) -> np.ndarray:
+        """Which hosts in view report a metric neither for the host nor for its NUMA nodes."""
+        return self.table.lacks_metric(name)[self.index]
+
     def device_states(self):
         """(:class:`~nova_sched.hosts.device_groups.DeviceStates`, the number of each host's state in it)."""
         states = self.table.derived("device states", lambda: DeviceStates(self.table)).renewed()

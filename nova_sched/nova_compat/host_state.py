@@ -94,9 +94,19 @@ class HostState:
 
     @property
     def metrics(self):
-        """Objects with ``name`` and ``value``, by name."""
-        found = ((name, float(self._table.metrics[name][self._row])) for name in sorted(self._table.metrics))
-        return ReadOnlyList(Facts("MonitorMetric", name=name, value=value) for name, value in found if value == value)
+        """Objects with ``name``, ``value`` and ``numa_membw_values``, by name. As in Nova, a value is a whole number,
+        and a metric with a value per NUMA node has no ``value``. Logs have no ``timestamp`` and ``source`` of them."""
+        table, row = self._table, self._row
+        whole = ((name, float(table.metrics[name][row])) for name in table.metrics)
+        found = {name: {"value": int(value), "numa_membw_values": None} for name, value in whole if value == value}
+        for name, of_hosts in table.numa_metrics.items():
+            if row in of_hosts and name not in found:
+                nodes = {str(node): value for node, value in of_hosts[row].items()}
+                found[name] = {"numa_membw_values": ReadOnlyDict(nodes)}
+        return ReadOnlyList(
+            Facts("MonitorMetric", name=name, timestamp=None, source="", **facts)
+            for name, facts in sorted(found.items())
+        )
 
     @property
     def service(self):

@@ -4,7 +4,7 @@ Use is always counted again from all guests of a host. Reports may contradict ea
 have must not become free when one of them is deleted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
@@ -21,11 +21,12 @@ MAX_CELLS = 64
 MAX_POOLS = 1024
 #: Fields of a pool that cannot be tags.
 _NO_TAGS = frozenset({"vendor_id", "product_id", "numa_node", "count"})
+_KINDS_OF_CARDS = frozenset({"type-PF", "type-VF", "vdpa"})
 
 
-def capacity_key(cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...]) -> bytes:
-    """A digest of NUMA nodes and PCI pools: hosts with the same ones have the same key."""
-    return blake2b(msgpack.packb((cells, pools)), digest_size=16).digest()
+def capacity_key(cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...], card_is_one_device: bool) -> bytes:
+    """A digest of NUMA nodes and PCI pools, and of the rule for cards: hosts with the same ones have the same key."""
+    return blake2b(msgpack.packb((cells, pools, card_is_one_device)), digest_size=16).digest()
 
 
 class CellUse(NamedTuple):
@@ -57,16 +58,23 @@ class Node:
 
 
 class Capacity:
-    """NUMA nodes (HostNUMACell records) and PCI pools (PCIPool records) of a host; hosts with the same share one."""
+    """NUMA nodes (HostNUMACell records) and PCI pools (PCIPool records) of a host; hosts with the same share one.
 
-    __slots__ = ("__weakref__", "_nodes", "cells", "key", "keys", "pools")
+    ``card_is_one_device`` is the rule of this name: see :class:`~nova_sched.projection.rules.Rules`.
+    """
 
-    def __init__(self, cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...]) -> None:
+    __slots__ = ("__weakref__", "_nodes", "cells", "key", "keys", "pools", "rivals")
+
+    def __init__(
+        self, cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...], card_is_one_device: bool = False
+    ) -> None:
         self.cells = cells
         self.pools = pools
+        #: For each pool the numbers of the pools that have nothing to give while one of its devices is used.
+        self.rivals = _rivals(pools) if card_is_one_device else ((),) * len(pools)
         #: Pool key -> its number.
         self.keys = {pool_key(pool): number for number, pool in enumerate(pools)}
-        self.key = capacity_key(cells, pools)
+        self.key = capacity_key(cells, pools, card_is_one_device)
         self._nodes: tuple[Node, ...] | None = None
 
     @property
@@ -75,6 +83,33 @@ class Capacity:
         if self._nodes is None:
             self._nodes = tuple(map(Node, self.cells))
         return self._nodes
+
+    def free(self, number: int, uses: Sequence[int]) -> int:
+        """How many devices of a pool are free if ``uses`` are the counts of all pools (below 0 if reports contradict
+        each other)."""
+        free = self.pools[number].count - uses[number]
+        rivals = self.rivals[number]
+        return min(free, 0) if rivals and any(uses[rival] for rival in rivals) else free
+
+
+def _rivals(pools: Sequence[PCIPool]) -> tuple[tuple[int, ...], ...]:
+    """For each pool the numbers of the other pools of its card that it excludes.
+
+    Pools with the same tag ``address`` are a card. As in Nova, its physical function (type-PF) excludes its virtual
+    functions (type-VF, vdpa), and any of these excludes the physical function.
+    """
+    whole: dict[str, list[int]] = {}
+    parts: dict[str, list[int]] = {}
+    sides: list[tuple[int, ...] | list[int]] = []
+    for number, pool in enumerate(pools):
+        address, kind = pool.tags.get("address"), pool.tags.get("dev_type")
+        if not address or kind not in _KINDS_OF_CARDS:
+            sides.append(())
+            continue
+        own, others = (whole, parts) if kind == "type-PF" else (parts, whole)
+        own.setdefault(address, []).append(number)
+        sides.append(others.setdefault(address, []))
+    return tuple(map(tuple, sides))
 
 
 class HostDevices:
@@ -120,7 +155,7 @@ class HostDevices:
 
     def free_in_pool(self, number: int) -> int:
         """How many devices of a pool are free (below 0 if reports contradict each other)."""
-        return self.capacity.pools[number].count - self.pool_uses[number]
+        return self.capacity.free(number, self.pool_uses)
 
     def with_guests(self, guests: Iterable[Guest]) -> "HostDevices":
         """The same host with the use of some Guest records counted; nodes and pools that the host does not have are
@@ -170,15 +205,15 @@ class HostDevices:
             if reason:
                 return reason
             uses[number] = _used_more(cell, uses[number], use)
-        left: dict[int, int] = {}
+        pool_uses = list(self.pool_uses)
         for taken in guest.pci:
             number = self.capacity.keys.get(taken.pool)
             if number is None:
                 return Reason(ClaimRefused.UNKNOWN_POOL, (taken.pool[:16],))
-            left[number] = left.get(number, self.free_in_pool(number)) - taken.count
-            if left[number] < 0:
+            if taken.count > self.capacity.free(number, pool_uses):
                 pool = self.capacity.pools[number]
                 return Reason(ClaimRefused.PCI_DEVICE, (f"{pool.vendor_id}:{pool.product_id}",))
+            pool_uses[number] += taken.count
         return None
 
 

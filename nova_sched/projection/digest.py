@@ -10,7 +10,7 @@ from hashlib import blake2b
 import msgpack
 import numpy as np
 
-from nova_sched.projection.ledger import Host
+from nova_sched.projection.ledger import CLAIMED, Host
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
 
@@ -30,10 +30,12 @@ def state_digest(projection: State) -> str:
 def _parts(projection: State) -> Iterator[object]:
     first = (projection.epoch, projection.accounts_required)
     # At level 1 the digest is that of services that do not know levels.
-    yield first if projection.level == 1 else (*first, projection.level)
+    yield first if projection.level == 1 else (*first, projection.level, projection.watched_ms)
     used = _used(projection.table, len(projection.hosts))
     for name in sorted(projection.hosts):
         yield _host(projection.hosts[name], used)
+        if projection.level > 1:
+            yield _marks(projection.hosts[name])
     yield sorted(projection.producers.items())
     yield projection.tracked.facts()
     yield sorted(projection.anchors.items())
@@ -56,13 +58,19 @@ def _used(table: HostTable, hosts: int) -> Used:
     return used
 
 
+def _marks(host: Host) -> list[tuple[str, int | None]]:
+    """From when on the age of each claim on a host counts."""
+    return sorted((uuid, entry.watched_from_ms) for uuid, entry in host.entries.items() if entry.state is CLAIMED)
+
+
 def _host(host: Host, used: Used) -> tuple[object, ...]:
     status = host.status
     return (
         host.name,
         host.server,
         host.inventory_digest,
-        status[:-1],
+        # At level 1 there are no metrics of NUMA nodes, and the digest is that of services that do not know them.
+        (*status[:-2], status.numa_metrics) if status.numa_metrics else status[:-2],
         sorted(status.metrics.items()),
         host.lost,
         host.running_digest,

@@ -9,21 +9,23 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from nova_sched.projection import inventory as inventories
-from nova_sched.projection.claim_refusals import HOLDS_ALREADY, ClaimRefused
-from nova_sched.projection.devices import checked_guest, guest_of
-from nova_sched.projection.holding import add_entry, count_all_use, devices_counted_once, reconcile, remove_entry, start
-from nova_sched.projection.ledger import CLAIMED, POLICIES, RUNNING, TOGETHER, Entry, Host
+from nova_sched.projection.claim_checks import claim_refusal
+from nova_sched.projection.claim_refusals import ClaimRefused
+from nova_sched.projection.devices import checked_guest
+from nova_sched.projection.holding import add_entry, devices_counted_once, reconcile, remove_entry, start
+from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.noted import Noted
-from nova_sched.projection.provider_columns import sum_tree
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.state import State
-from nova_sched.projection.table import HostTable
+from nova_sched.projection.use import note_strays
 from rpc_api import errors, events
 from rpc_api.codec import MAX_NAME, Event, SetAside
 from rpc_api.digest import inventory_digest
 
 #: Name of the log for events that belong to no cell.
 CELL0 = "cell0"
+#: Of one ClaimsWatched no more time counts: a conductor watches for 60 s, and then it appends one.
+WATCHED_MAX_MS = 120_000
 
 Data = TypeVar("Data", covariant=True)
 
@@ -68,17 +70,27 @@ def host_reported(
         host = projection.hosts[data.host] = Host(data.host, data.server, projection.cell)
     host.server = data.server
     if tree is not None:
-        inventories.write(projection, host, tree)
+        _write_inventory(projection, host, tree, position, noted)
         host.inventory, host.inventory_digest = data.inventory, inventory_digest(data.inventory)
-        count_all_use(projection, host)
-        sum_tree(projection.table, host.root)
     if tree is not None or host.lost or host.status != data.status:
         host.status, host.lost = data.status, False
         inventories.write_status(projection.table, host)
     if consumers is not None:
         reconcile(projection, host, consumers, position, noted)
+    if host.strays:
+        note_strays(host, position, noted)
     projection.table.touched.touch(host.root)
     return None
+
+
+def _write_inventory(
+    projection: State, host: Host, tree: events.HostInventory, position: int, noted: list[Noted]
+) -> None:
+    """Write an inventory, and note which providers are closed by a fault."""
+    for fault in inventories.write(projection, host, tree):
+        noted.append(
+            Noted(position, "closed-provider", host.name, f"{fault}; the provider is closed until it is fixed")
+        )
 
 
 def _consumers(data: events.HostReported) -> tuple[events.Consumer, ...]:
@@ -181,70 +193,10 @@ def claim_proposed(
             position,
             0,
             data.guest,
+            None if projection.rules.claims_have_an_age else 0,
         ),
     )
     return None
-
-
-def claim_refusal(projection: State, host: Host, claim: events.ClaimProposed) -> Reason | None:
-    """Why a claim cannot be accepted in the present state; None when it can."""
-    table = projection.table
-    if not claim.forced:
-        if table.down[host.root]:
-            return Reason(ClaimRefused.DOWN)
-        if table.disabled[host.root]:
-            return Reason(ClaimRefused.DISABLED)
-    if claim.consumer_uuid in projection.consumers:
-        return HOLDS_ALREADY
-    wanted: dict[tuple[str, str], int] = {}
-    for provider_uuid, resource_class, amount in claim.allocations:
-        if amount < 1 or not resource_class or (provider_uuid, resource_class) in wanted:
-            return Reason(ClaimRefused.MALFORMED_ALLOCATIONS)
-        wanted[provider_uuid, resource_class] = amount
-    for (provider_uuid, resource_class), amount in wanted.items():
-        row = host.rows.get(provider_uuid)
-        if row is None:
-            return Reason(ClaimRefused.UNKNOWN_PROVIDER, (provider_uuid,))
-        index = table.classes.get(resource_class)
-        if index < 0 or not fits(table, row, index, amount):
-            return Reason(ClaimRefused.NO_ROOM, (resource_class,))
-    if claim.guest is not None:
-        reason = _guest_refusal(table, host, claim.guest)
-        if reason is not None:
-            return reason
-    return None if claim.rule is None else _rule_refusal(projection, claim.rule)
-
-
-def _guest_refusal(table: HostTable, host: Host, packed: bytes) -> Reason | None:
-    try:
-        guest = guest_of(packed)
-    except errors.InvalidEvent:
-        return Reason(ClaimRefused.MALFORMED_GUEST)
-    if not guest.numa and not guest.pci:
-        return None
-    devices = table.row_devices[host.root]
-    if devices is None:
-        return Reason(ClaimRefused.NO_DEVICES)
-    return devices.breach(guest, table.ratio_of(host.root, "VCPU"), table.ratio_of(host.root, "MEMORY_MB"))
-
-
-def _rule_refusal(projection: State, rule: events.GroupRule) -> Reason | None:
-    if rule.policy not in POLICIES:
-        return Reason(ClaimRefused.MALFORMED_RULE)
-    fence = projection.fences.get(rule.group_uuid)
-    if rule.policy == TOGETHER and fence is not None and rule.limit <= fence:
-        return Reason(ClaimRefused.GROUP_MOVED)
-    return projection.groups.breach(rule)
-
-
-def fits(table: HostTable, row: int, index: int, amount: int) -> bool:
-    """Whether an amount fits into what the log leaves of a class on a row (claims in flight do not count)."""
-    return (
-        table.used.item(index, row) + amount <= table.capacity.item(index, row)
-        and table.min_unit.item(index, row) <= amount <= table.max_unit.item(index, row)
-        and table.step_size.item(index, row) > 0
-        and amount % table.step_size.item(index, row) == 0
-    )
 
 
 def claim_released(
@@ -255,6 +207,20 @@ def claim_released(
 
 
 claim_expired = claim_released
+
+
+def claims_watched(projection: State, position: int, event: EventOf[events.ClaimsWatched], noted: list[Noted]) -> None:
+    """Claims are older by the time for which a conductor watched them, unless it overlaps with that of another one.
+
+    A claim that came meanwhile, or that is being built, was not left alone all the time: it counts from here on.
+    """
+    data = event.data
+    if data.after_ms == projection.watched_ms:
+        projection.watched_ms += min(data.watched_ms, WATCHED_MAX_MS)
+    built = [entry for consumer in data.building for entry in projection.consumers.get(consumer, ())]
+    for entry in (*projection.unwatched.values(), *built):
+        entry.watched_from_ms = projection.watched_ms
+    projection.unwatched.clear()
 
 
 def _end_claim(projection: State, consumer_uuid: str, claim_uuid: str) -> None:
@@ -341,7 +307,7 @@ def accounts_required(
 def level_pinned(
     projection: State, position: int, event: EventOf[events.LevelPinned], noted: list[Noted]
 ) -> SetAside | None:
-    """From the next event on, the log has a higher level."""
+    """From the next event on, the log has a higher level: all hosts are written and counted again by its rules."""
     level = event.data.level
     if level < max(2, projection.level):
         return SetAside(
@@ -353,6 +319,9 @@ def level_pinned(
     if level > projection.level:
         projection.use_level(level)
         noted.append(Noted(position, "pinned", None, f"{event.producer} pinned the log to level {level}"))
+        for host in projection.hosts.values():
+            _write_inventory(projection, host, events.thaw("HostInventory", host.inventory), position, noted)
+            projection.table.touched.touch(host.root)
     return None
 
 
@@ -408,6 +377,7 @@ HANDLERS: dict[str, Callable[[State, int, Any, list[Noted]], Reason | SetAside |
     "ClaimProposed": claim_proposed,
     "ClaimReleased": claim_released,
     "ClaimExpired": claim_expired,
+    "ClaimsWatched": claims_watched,
     "InstanceStarted": instance_started,
     "InstanceDeleted": instance_deleted,
     "AllocationMoved": allocation_moved,

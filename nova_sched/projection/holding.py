@@ -12,20 +12,17 @@ from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
+from nova_sched.projection.use import count_use, note_strays
 from rpc_api.digest import MASK, consumer_hash
-from rpc_api.events import Allocation, Consumer
+from rpc_api.events import Consumer
 
 
 def add_entry(projection: State, host: Host, entry: Entry) -> None:
     """Add an entry to its host and count it."""
     table = projection.table
-    consumer_uuid = entry.consumer_uuid
-    host.entries[consumer_uuid] = entry
-    others = projection.consumers.get(consumer_uuid)
-    projection.consumers[consumer_uuid] = (entry,) if others is None else (*others, entry)
-    if entry.rule is not None:
-        projection.groups.add(entry)
-    _count_use(table, host, entry.allocations, +1)
+    host.entries[entry.consumer_uuid] = entry
+    index_entry(projection, entry)
+    count_use(projection, host, entry.allocations, +1)
     if entry.guest is not None:
         count_devices(table, host)
     if entry.state is RUNNING:
@@ -34,36 +31,44 @@ def add_entry(projection: State, host: Host, entry: Entry) -> None:
     table.touched.touch_use(host.root)
 
 
+def index_entry(projection: State, entry: Entry) -> None:
+    """Add an entry to the indexes of consumers and of server groups."""
+    consumer_uuid = entry.consumer_uuid
+    others = projection.consumers.get(consumer_uuid)
+    if others is None:
+        projection.consumers[consumer_uuid] = (entry,)
+    else:
+        projection.consumers[consumer_uuid] = (*others, entry)
+        projection.several.add(consumer_uuid)
+    if entry.watched_from_ms is None:
+        projection.unwatched[consumer_uuid] = entry
+    if entry.rule is not None:
+        projection.groups.add(entry)
+
+
 def remove_entry(projection: State, host: Host, entry: Entry) -> None:
     """Remove an entry from its host and free its resources."""
     table = projection.table
     consumer_uuid = entry.consumer_uuid
     del host.entries[consumer_uuid]
     rest = tuple([other for other in projection.consumers[consumer_uuid] if other is not entry])
+    if entry.watched_from_ms is None:
+        projection.unwatched.pop(consumer_uuid, None)
     if rest:
         projection.consumers[consumer_uuid] = rest
+        if len(rest) == 1:
+            projection.several.discard(consumer_uuid)
     else:
         del projection.consumers[consumer_uuid]
     if entry.rule is not None:
         projection.groups.remove(entry)
-    _count_use(table, host, entry.allocations, -1)
+    count_use(projection, host, entry.allocations, -1)
     if entry.guest is not None:
         count_devices(table, host)
     if entry.state is RUNNING:
         host.running_digest = (host.running_digest - entry.hash) & MASK
     table.num_instances[host.root] = len(host.entries)
     table.touched.touch_use(host.root)
-
-
-def _count_use(table: HostTable, host: Host, allocations: Iterable[Allocation], sign: int) -> None:
-    """Count allocations on the providers of a host; a class without inventory there is not counted."""
-    rows = host.rows
-    for provider_uuid, resource_class, amount in allocations:
-        row = rows.get(provider_uuid)
-        if row is not None:
-            index = table.classes.get(resource_class)
-            if index >= 0 and table.step_size[index, row]:
-                table.take(row, index, sign * amount)
 
 
 def count_devices(table: HostTable, host: Host) -> None:
@@ -86,8 +91,9 @@ def devices_counted_once(table: HostTable, host: Host) -> Iterator[None]:
 
 def count_all_use(projection: State, host: Host) -> None:
     """Count every entry of a host again, after its providers were cleared."""
+    host.strays.clear()
     for entry in host.entries.values():
-        _count_use(projection.table, host, entry.allocations, +1)
+        count_use(projection, host, entry.allocations, +1)
     count_devices(projection.table, host)
 
 
@@ -111,6 +117,8 @@ def start(projection: State, host: Host, consumer: Consumer, position: int, note
             projection, host, position, noted, "unclaimed-start", f"{consumer.instance_uuid} started without a claim"
         )
         _add_running(projection, host, consumer, position, noted)
+    if host.strays and any(allocation[:2] in host.strays for allocation in consumer.allocations):
+        note_strays(host, position, noted)
 
 
 def reconcile(projection: State, host: Host, consumers: Iterable[Consumer], position: int, noted: list[Noted]) -> None:

@@ -2,14 +2,18 @@
 
 import re
 
+import numpy as np
+
 from nova_sched.projection.devices import HostDevices, fault_of
+from nova_sched.projection.holding import count_all_use
 from nova_sched.projection.ledger import Host
-from nova_sched.projection.provider_columns import clear_provider, set_inventory, set_metrics, set_traits
+from nova_sched.projection.provider_columns import clear_provider, set_inventory, set_metrics, set_traits, sum_tree
+from nova_sched.projection.rules import Rules
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable, Profile
 from nova_sched.projection.topology import service_version
 from rpc_api import errors, events
-from rpc_api.events import HostInventory, Provider
+from rpc_api.events import HostInventory, Inventory, Provider
 
 MAX_PROVIDERS = 4096
 #: Each distinct class costs the table a row of all its columns, so no host may bring more.
@@ -42,10 +46,7 @@ def _fault(projection: State, host_name: str, tree: HostInventory) -> str | None
         owner = projection.provider_hosts.get(provider.uuid, host_name)
         if owner != host_name:
             return f"provider {provider.uuid} belongs to host {owner}"
-        if not all(map(_TRAIT.fullmatch, provider.traits)):
-            return f"provider {provider.name} has a trait that is not of capitals, digits and underscores"
-        fault = _inventory_fault(provider)
-        if fault:
+        if not projection.rules.fault_closes_provider and (fault := provider_fault(provider, projection.rules)):
             return fault
     classes = {inventory.resource_class for provider in providers for inventory in provider.inventories}
     traits = set().union(*(provider.traits for provider in providers))
@@ -56,7 +57,10 @@ def _fault(projection: State, host_name: str, tree: HostInventory) -> str | None
     return fault_of(tree)
 
 
-def _inventory_fault(provider: Provider) -> str | None:
+def provider_fault(provider: Provider, rules: Rules) -> str | None:
+    """The first fault of a provider's traits and inventories, or None."""
+    if not all(map(_TRAIT.fullmatch, provider.traits)):
+        return f"provider {provider.name} has a trait that is not of capitals, digits and underscores"
     classes = [inventory.resource_class for inventory in provider.inventories]
     if len(set(classes)) != len(classes):
         return f"provider {provider.name} has two inventories of one resource class"
@@ -65,16 +69,47 @@ def _inventory_fault(provider: Provider) -> str | None:
             return f"provider {provider.name} has a resource class that is not of capitals, digits and underscores"
         if inventory.step_size < 1 or inventory.min_unit < 1:
             return f"{inventory.resource_class} of {provider.name} has a min_unit or step_size below 1"
-        if not 0 < inventory.allocation_ratio <= MAX_RATIO:
-            return (
-                f"{inventory.resource_class} of {provider.name} has the allocation_ratio "
-                f"{inventory.allocation_ratio}, wanted above 0 and at most {MAX_RATIO}"
-            )
+        fault = (_placement_fault if rules.inventory_as_placement else _ratio_fault)(inventory)
+        if fault:
+            return f"{inventory.resource_class} of {provider.name} has {fault}"
     return None
 
 
-def write(projection: State, host: Host, tree: HostInventory) -> None:
-    """Write a checked inventory into the table. Use is cleared; the caller counts it again."""
+def _ratio_fault(inventory: Inventory) -> str | None:
+    """The fault of a ratio at level 1."""
+    ratio = inventory.allocation_ratio
+    if not 0 < ratio <= MAX_RATIO:
+        return f"the allocation_ratio {ratio}, wanted above 0 and at most {MAX_RATIO}"
+    return None
+
+
+def _placement_fault(inventory: Inventory) -> str | None:
+    """The fault for which Placement refuses an inventory: any ratio will do, also 0, if the capacity is not below 0."""
+    ratio = inventory.allocation_ratio
+    if not abs(ratio) <= MAX_RATIO:
+        return f"the allocation_ratio {ratio}, wanted a number from -{MAX_RATIO} to {MAX_RATIO}"
+    capacity = int((inventory.total - inventory.reserved) * ratio)
+    if capacity < 0:
+        return (
+            f"the capacity {capacity} (total {inventory.total}, reserved {inventory.reserved}, allocation_ratio "
+            f"{ratio}), wanted 0 or more"
+        )
+    return None
+
+
+def closed_providers(projection: State, host: Host) -> list[str]:
+    """Why providers of a host are closed: a sentence for each."""
+    table, rules, rows = projection.table, projection.rules, list(host.rows.values())
+    # A closed provider offers nothing, so most hosts need no look at their report.
+    if not rules.fault_closes_provider or np.all((table.max_unit[:, rows] > 0).any(axis=0)):
+        return []
+    tree = events.thaw("HostInventory", host.inventory)
+    return [fault for provider in tree.providers if (fault := provider_fault(provider, rules))]
+
+
+def write(projection: State, host: Host, tree: HostInventory) -> list[str]:
+    """Write a checked inventory into the table, and count the use of the host again. Returns why providers are closed,
+    a sentence for each."""
     table = projection.table
     uuids = {provider.uuid for provider in tree.providers}
     if host.root >= 0:
@@ -93,6 +128,7 @@ def write(projection: State, host: Host, tree: HostInventory) -> None:
         table.cell[host.root] = projection.cell_index
         table.num_instances[host.root] = len(host.entries)
     rows: list[int] = []
+    faults: list[str] = []
     for provider in tree.providers:
         row = host.rows.get(provider.uuid)
         parent = rows[provider.parent] if provider.parent >= 0 else -1
@@ -100,10 +136,28 @@ def write(projection: State, host: Host, tree: HostInventory) -> None:
             row = host.rows[provider.uuid] = table.add_row(provider.uuid, provider.name, host.root, parent)
             projection.provider_hosts[provider.uuid] = host.name
         rows.append(row)
+        fault = provider_fault(provider, projection.rules) if projection.rules.fault_closes_provider else None
+        if fault:
+            faults.append(fault)
+            provider = _closed(provider)
         _write_provider(table, row, provider, parent)
     table.trees[host.root] = tuple(rows)
     table.children[host.root] = len(rows) - 1
-    _write_host(table, host.root, tree)
+    _write_host(projection, host.root, tree)
+    count_all_use(projection, host)
+    sum_tree(table, host.root)
+    return faults
+
+
+def _closed(provider: Provider) -> Provider:
+    """A provider with a fault: it keeps its classes, so that its use stays counted, and offers nothing of them."""
+    classes = {inventory.resource_class for inventory in provider.inventories}
+    return provider._replace(
+        inventories=tuple(
+            Inventory(name, 0, 0, 1, 0, 1, 1.0) for name in sorted(classes) if _RESOURCE_CLASS.fullmatch(name)
+        ),
+        traits=tuple(filter(_TRAIT.fullmatch, provider.traits)),
+    )
 
 
 def _write_provider(table: HostTable, row: int, provider: Provider, parent: int) -> None:
@@ -118,12 +172,13 @@ def _write_provider(table: HostTable, row: int, provider: Provider, parent: int)
     set_traits(table, row, provider.traits)
 
 
-def _write_host(table: HostTable, root: int, tree: HostInventory) -> None:
+def _write_host(projection: State, root: int, tree: HostInventory) -> None:
+    table = projection.table
     table.node_names[root] = tree.nodename
     table.host_ips[root] = tree.host_ip
     table.set_devices(
         root,
-        HostDevices(table.capacity_of(tree.numa_cells, tree.pci_pools))
+        HostDevices(table.capacity_of(tree.numa_cells, tree.pci_pools, projection.rules.card_is_one_device))
         if (tree.numa_cells or tree.pci_pools)
         else None,
     )
@@ -157,8 +212,8 @@ def write_status(table: HostTable, host: Host) -> None:
     table.down[host.root] = status.forced_down or host.lost
     table.num_io_ops[host.root] = min(status.num_io_ops, 2**31 - 1)
     table.failed_builds[host.root] = min(status.failed_builds, 2**31 - 1)
-    if status.metrics or table.metrics:
-        set_metrics(table, host.root, status.metrics)
+    if status.metrics or status.numa_metrics or table.metrics or table.numa_metrics:
+        set_metrics(table, host.root, status)
 
 
 def erase(projection: State, host: Host) -> None:

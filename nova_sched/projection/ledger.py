@@ -6,6 +6,7 @@ is counted in the table's ``used`` in both states, so that its room is never
 given away twice.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nova_sched.projection.claim_refusals import ClaimRefused
@@ -21,8 +22,9 @@ TOGETHER = "together"
 MEMBER = "member"
 POLICIES = frozenset({SPREAD, TOGETHER, MEMBER})
 
-#: Key of a member of a group: (consumer, host, claim).
-Member = tuple[str, str, str | None]
+#: Domain -> partition -> number of members of a group there.
+Domains = Mapping[str, Mapping[str, int]]
+UNCHANGED: Domains = {}
 
 
 class Entry:
@@ -40,6 +42,7 @@ class Entry:
         "project_id",
         "rule",
         "state",
+        "watched_from_ms",
     )
 
     def __init__(
@@ -55,6 +58,7 @@ class Entry:
         position: int,
         hash_: int,
         guest: bytes | None = None,
+        watched_from_ms: int | None = 0,
     ) -> None:
         self.consumer_uuid = consumer_uuid
         self.instance_uuid = instance_uuid
@@ -68,6 +72,8 @@ class Entry:
         self.hash = hash_
         #: Bytes of its Guest, None if it has neither NUMA nodes nor devices nor properties.
         self.guest = guest
+        #: The log's ``watched_ms`` from which on the age of a claim counts; None until conductors watched it.
+        self.watched_from_ms = watched_from_ms
 
     def facts(self) -> tuple[Any, ...]:
         """The entry as a plain tuple (for digests and snapshots); ``position`` says when it came, not what it is."""
@@ -101,6 +107,7 @@ class Host:
         "running_digest",
         "server",
         "status",
+        "strays",
     )
 
     def __init__(self, name: str, server: str, cell: str) -> None:
@@ -116,6 +123,9 @@ class Host:
         self.rows: dict[str, int] = {}
         #: Consumer uuid -> Entry.
         self.entries: dict[str, Entry] = {}
+        #: (Provider uuid, resource class) -> amount of what entries use and the host does not report. It follows from
+        #: the entries and the rows.
+        self.strays: dict[tuple[str, str], int] = {}
         #: Sum of the hashes of the running entries (see rpc_api.digest).
         self.running_digest = 0
         self._digest = 0
@@ -134,14 +144,16 @@ class Host:
 
 
 class GroupIndex:
-    """Where the members of each server group are, by domain and by partition.
+    """Where the members of each server group are, so that a group of any size need not be walked over.
 
-    ``domains[group][domain][partition]`` counts members; an empty dict is never kept.
+    ``domains[group][domain][partition]`` and ``consumers[group][consumer]`` count entries,
+    ``members[group][host][instance]`` has them; an empty dict or tuple is never kept.
     """
 
     def __init__(self) -> None:
         self.domains: dict[str, dict[str, dict[str, int]]] = {}
-        self.members: dict[str, dict[Member, Entry]] = {}
+        self.consumers: dict[str, dict[str, int]] = {}
+        self.members: dict[str, dict[str, dict[str, tuple[Entry, ...]]]] = {}
 
     def add(self, entry: Entry) -> None:
         """Count a member; an entry without a rule belongs to no group."""
@@ -150,40 +162,60 @@ class GroupIndex:
             return
         partitions = self.domains.setdefault(rule.group_uuid, {}).setdefault(rule.domain, {})
         partitions[rule.partition] = partitions.get(rule.partition, 0) + 1
-        self.members.setdefault(rule.group_uuid, {})[_member(entry)] = entry
+        consumers = self.consumers.setdefault(rule.group_uuid, {})
+        consumers[entry.consumer_uuid] = consumers.get(entry.consumer_uuid, 0) + 1
+        instances = self.members.setdefault(rule.group_uuid, {}).setdefault(entry.host, {})
+        instances[entry.instance_uuid] = (*instances.get(entry.instance_uuid, ()), entry)
 
     def remove(self, entry: Entry) -> None:
         """Remove a member."""
         rule = entry.rule
         if rule is None:
             return
-        domains = self.domains[rule.group_uuid]
-        partitions = domains[rule.domain]
-        partitions[rule.partition] -= 1
-        if not partitions[rule.partition]:
-            del partitions[rule.partition]
+        domains, hosts = self.domains[rule.group_uuid], self.members[rule.group_uuid]
+        partitions, instances = domains[rule.domain], hosts[entry.host]
+        count_down(partitions, rule.partition)
         if not partitions:
             del domains[rule.domain]
-        members = self.members[rule.group_uuid]
-        del members[_member(entry)]
-        if not members:
-            del self.members[rule.group_uuid]
-            del self.domains[rule.group_uuid]
+        count_down(self.consumers[rule.group_uuid], entry.consumer_uuid)
+        rest = tuple([other for other in instances[entry.instance_uuid] if other is not entry])
+        if rest:
+            instances[entry.instance_uuid] = rest
+        else:
+            del instances[entry.instance_uuid]
+        if not instances:
+            del hosts[entry.host]
+        if not hosts:
+            del self.domains[rule.group_uuid], self.consumers[rule.group_uuid], self.members[rule.group_uuid]
 
-    def breach(self, rule: GroupRule) -> Reason | None:
-        """Why one more member under ``rule`` would break it, or None when it would not."""
+    def entries(self, group_uuid: str) -> Iterator[Entry]:
+        """The entries of all members of a group."""
+        for instances in self.members.get(group_uuid, {}).values():
+            for entries in instances.values():
+                yield from entries
+
+    def breach(self, rule: GroupRule, without_itself: bool, changed: Domains = UNCHANGED) -> Reason | None:
+        """Why one more member under ``rule`` would break it, or None when it would not. The ``changed`` domains of the
+        group replace those here. With ``without_itself`` the partition of the rule is not a member that others must be
+        together with."""
         domains = self.domains.get(rule.group_uuid, {})
         if rule.policy == MEMBER:
             return None
         if rule.policy == TOGETHER:
-            others = [domain for domain in domains if domain != rule.domain]
+            others = [
+                domain
+                for domain, partitions in {**domains, **changed}.items()
+                if domain != rule.domain and len(partitions) > (without_itself and rule.partition in partitions)
+            ]
             return Reason(ClaimRefused.GROUP_ELSEWHERE, (min(others),)) if others else None
-        partitions = domains.get(rule.domain, ())
+        partitions = changed[rule.domain] if rule.domain in changed else domains.get(rule.domain, ())
         if rule.partition in partitions or len(partitions) < rule.limit:
             return None
         return Reason(ClaimRefused.GROUP_FULL, (len(partitions), rule.domain, rule.limit))
 
 
-def _member(entry: Entry) -> Member:
-    """The key of a member: one consumer may have several claims in flight for one host."""
-    return entry.consumer_uuid, entry.host, entry.claim_uuid
+def count_down(counts: dict[str, int], key: str) -> None:
+    """Count one less; a count of 0 is not kept."""
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]

@@ -7,7 +7,8 @@ class Noted(NamedTuple):
     """Something that an operator or a conductor should know; ``host`` is None if it is not about a host.
 
     ``kind`` is stable: a divergence (``vanished``, ``unclaimed-start``, ...), ``digest-mismatch``, ``unknown-host``,
-    ``sequence-gap``, ``stale-epoch``, ``rebased``; ``resync``: the agent of the host should report in full.
+    ``stray-use``, ``closed-provider``, ``sequence-gap``, ``stale-epoch``, ``rebased``, ``pinned``; ``resync``: the
+    agent of the host should report in full.
     """
 
     position: int

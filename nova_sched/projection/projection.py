@@ -7,7 +7,8 @@ same state (see :mod:`nova_sched.projection.digest`).
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import filterfalse
 from typing import Any, NamedTuple
 
 from nova_sched.projection import inventory as inventories
@@ -110,7 +111,13 @@ class Projection(State):
         self.hosts = {}
         #: Consumer uuid -> tuple of its entries (more than one only while reports contradict each other).
         self.consumers = {}
+        #: Those of them that have more than one.
+        self.several = set()
         self.groups = GroupIndex()
+        #: The time for which conductors watched the claims of this log; 0 without the rule ``claims_have_an_age``.
+        self.watched_ms = 0
+        #: Consumer uuid -> its entry, of the claims that came after the last ClaimsWatched.
+        self.unwatched = {}
         #: Producer -> (epoch, sequence) of its last event.
         self.producers = {}
         #: Aggregate uuid -> AggregateUpdated, as this log has it (the table has them of all logs).
@@ -160,6 +167,20 @@ class Projection(State):
         tracked = self.tracked.get(uuid)
         held = self.consumers.get(uuid, ())
         return held if tracked is None else (*held, tracked)
+
+    def strangers(self, named: Collection[str], group_uuid: str) -> list[Entry]:
+        """The entries of consumers that a request names as members of a group, without those that name the group
+        themselves. ``named`` may be 100,000: nothing is done for each of them but one look-up."""
+        known = self.groups.consumers.get(group_uuid, {})
+        found = set(filter(self.consumers.__contains__, filterfalse(known.__contains__, named)))
+        if self.several:
+            found |= self.several.intersection(named)
+        return [
+            entry
+            for consumer in found
+            for entry in self.consumers[consumer]
+            if entry.rule is None or entry.rule.group_uuid != group_uuid
+        ]
 
     def fold(self, records: Iterable[tuple[int, DecodedRecord]]) -> tuple[list[Outcome], list[Noted]]:
         """Fold ``(position, DecodedRecord)`` pairs that follow each other in the log.

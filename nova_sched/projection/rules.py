@@ -24,6 +24,8 @@ class Rules(NamedTuple):
     inventory_as_placement: bool
     #: A fault in one provider closes that provider, and does not set the whole report aside.
     fault_closes_provider: bool
+    #: The log has the age of claims that are not started: the time for which conductors watched them.
+    claims_have_an_age: bool
 
 
 #: The level that each rule needs.

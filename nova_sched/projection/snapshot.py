@@ -16,13 +16,14 @@ import msgpack
 
 from nova_sched.projection.devices import Capacity, HostDevices, guest_of
 from nova_sched.projection.digest import state_digest
-from nova_sched.projection.holding import count_devices
+from nova_sched.projection.holding import count_devices, index_entry
 from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.provider_columns import set_metrics
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.table_rows import Rows, taken_out
-from rpc_api import errors, events
+from nova_sched.projection.use import find_strays
+from rpc_api import errors, events, levels
 from rpc_api.digest import MASK, inventory_digest
 from rpc_api.events import HostNUMACell, PCIPool
 from rpc_api.events.schema import thaw_fields
@@ -70,7 +71,7 @@ def dump(projection: Projection) -> bytes:
             f"the state of {projection.cell} is not known: records were removed in front of its log; "
             "start from a snapshot that fits it, or wait until it is rebased"
         )
-    hosts = [projection.hosts[name] for name in sorted(projection.hosts)]
+    hosts, is_first = [projection.hosts[name] for name in sorted(projection.hosts)], projection.level == 1
     state = zlib.compress(
         msgpack.packb(
             (
@@ -79,9 +80,12 @@ def dump(projection: Projection) -> bytes:
                         host.name,
                         host.server,
                         host.inventory,
-                        host.status,
+                        levels.at(host.status, projection.level),
                         host.lost,
-                        [(*entry.facts(), entry.position, entry.hash) for entry in host.entries.values()],
+                        [
+                            (*entry.facts(), entry.position, entry.hash, *([] if is_first else [entry.watched_from_ms]))
+                            for entry in host.entries.values()
+                        ],
                     )
                     for host in hosts
                 ],
@@ -93,6 +97,7 @@ def dump(projection: Projection) -> bytes:
                 list(projection.aggregates.values()),
                 projection.accounts_required,
                 projection.tracked.facts(),
+                *([] if is_first else [projection.watched_ms]),
             )
         ),
         1,
@@ -245,11 +250,15 @@ def _load_state(
     aggregates: Any,
     accounts_required: Any,
     tracked: Any,
+    watched_ms: Any = None,
 ) -> None:
     """Read and check everything first, so that a fault is found before the table is written."""
     hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
         raise ValueError("a host is there twice, or accounts_required is not a boolean")
+    if type(watched_ms) is not (type(None) if projection.level == 1 else int):
+        raise ValueError(f"conductors watched for {watched_ms!r:.40} ms, wanted a whole number above level 1 only")
+    projection.watched_ms = watched_ms or 0
     rows = Rows(*rows)
     devices = _devices(hosts, *devices)
     aggregates = [_thawed("AggregateUpdated", aggregate) for aggregate in aggregates]
@@ -271,15 +280,14 @@ def _load_state(
         host.root = tree[0]
         host.rows = {uuids[row]: row for row in tree}
         projection.provider_hosts.update(dict.fromkeys(host.rows, host.name))
-        if host.status.metrics:
-            set_metrics(projection.table, host.root, host.status.metrics)
+        if host.status.metrics or host.status.numa_metrics:
+            set_metrics(projection.table, host.root, host.status)
         for entry in host.entries.values():
-            others = projection.consumers.get(entry.consumer_uuid, ())
-            projection.consumers[entry.consumer_uuid] = (*others, entry)
-            if entry.rule is not None:
-                projection.groups.add(entry)
+            index_entry(projection, entry)
+            find_strays(projection.table, host, entry.allocations)
     for host, (cells, pools) in devices:
-        projection.table.set_devices(host.root, HostDevices(projection.table.capacity_of(cells, pools)))
+        capacity = projection.table.capacity_of(cells, pools, projection.rules.card_is_one_device)
+        projection.table.set_devices(host.root, HostDevices(capacity))
         count_devices(projection.table, host)
 
 
@@ -331,6 +339,7 @@ def _entry(
     guest: Any,
     position: Any,
     hash_: Any,
+    watched_from_ms: Any = 0,
 ) -> Entry:
     allocations = tuple(map(_new_allocation, allocations))
     for provider_uuid, resource_class, amount in allocations:
@@ -340,6 +349,7 @@ def _entry(
         type(consumer_uuid) is type(instance_uuid) is str
         and type(position) is type(hash_) is int
         and state in (CLAIMED, RUNNING)
+        and type(watched_from_ms) in (int, type(None))
     ):
         raise ValueError(f"an entry on {host} has fields of other types")
     if guest is not None:
@@ -357,6 +367,7 @@ def _entry(
         position,
         hash_,
         guest,
+        watched_from_ms,
     )
 
 

@@ -28,7 +28,13 @@ class State(abc.ABC):
     hosts: dict[str, Host]
     #: Consumer uuid -> its entries (more than one only while reports contradict each other).
     consumers: dict[str, tuple[Entry, ...]]
+    #: Those of them that have more than one.
+    several: set[str]
     groups: GroupIndex
+    #: The time for which conductors watched the claims of this log; 0 without the rule ``claims_have_an_age``.
+    watched_ms: int
+    #: Consumer uuid -> its entry, of the claims that came after the last ClaimsWatched.
+    unwatched: dict[str, Entry]
     #: Producer -> (epoch, sequence) of its last event.
     producers: dict[str, tuple[int, int]]
     #: Aggregate uuid -> AggregateUpdated, as this log has it (the table has those of all logs).

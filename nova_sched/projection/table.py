@@ -160,6 +160,8 @@ class HostTable(Columns):
         self.image_counts: object = None
         #: Metric -> its column (float64, NaN where a host does not report it).
         self.metrics: dict[str, npt.NDArray[np.float64]] = {}
+        #: Metric -> root row -> NUMA node -> value, of hosts that report it for each node.
+        self.numa_metrics: dict[str, dict[int, dict[int, int]]] = {}
         self.trees: dict[int, tuple[int, ...]] = {}
         self.aggregates: dict[str, AggregateUpdated] = {}
         #: Index of a cell -> level of its log: see LevelPinned.
@@ -240,6 +242,8 @@ class HostTable(Columns):
             names[row] = None
         for column in self.metrics.values():
             column[row] = np.nan
+        for of_hosts in self.numa_metrics.values():
+            of_hosts.pop(row, None)
         heapq.heappush(self._unused, row)
         self.topology_version += 1
 
@@ -326,16 +330,24 @@ class HostTable(Columns):
     # --- metrics and devices ---------------------------------------------------------------------------------
 
     def metric(self, name: str) -> npt.NDArray[np.float64]:
-        """A metric of all rows (float64, NaN for hosts that do not report it)."""
+        """A metric of all rows (float64, NaN for hosts that do not report it, or only for each NUMA node)."""
         column = self.metrics.get(name)
         return np.full(self.count, np.nan) if column is None else column[: self.count]
 
-    def capacity_of(self, cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...]) -> Capacity:
-        """The Capacity that all hosts with the same NUMA nodes and PCI pools share."""
-        key = capacity_key(cells, pools)
+    def lacks_metric(self, name: str) -> Flags:
+        """Which rows report a metric neither for the host nor for its NUMA nodes (bool, shape [rows])."""
+        lacking: Flags = np.isnan(self.metric(name))
+        lacking[list(self.numa_metrics.get(name, ()))] = False
+        return lacking
+
+    def capacity_of(
+        self, cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...], card_is_one_device: bool
+    ) -> Capacity:
+        """The Capacity that all hosts with the same NUMA nodes, PCI pools and rule for cards share."""
+        key = capacity_key(cells, pools, card_is_one_device)
         known = self._capacities.get(key)
         if known is None:
-            known = self._capacities[key] = Capacity(cells, pools)
+            known = self._capacities[key] = Capacity(cells, pools, card_is_one_device)
         return known
 
     def set_devices(self, root: int, devices: HostDevices | None) -> None:

@@ -12,6 +12,8 @@ from rpc_api import errors, events
 from rpc_api.events.schema import MAX_AMOUNT
 
 _POLICIES = ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity", "fault-domain")
+#: A list of more members is refused.
+MAX_MEMBERS = 200_000
 #: For these policies Nova counts the members per host, and fails if the list of members is missing.
 _COUNTED = ("anti-affinity", "soft-affinity", "soft-anti-affinity")
 _NAMESPACE = uuid.UUID("5d1e6c1a-6a57-4d0b-9d0c-0b6b3c1f2a34")
@@ -36,6 +38,12 @@ def server_group_of(spec, instance_uuids=()):
     if named is None:
         members = members or tuple(instance_uuids)
         named = name_of_members(members)
+    hosts = tuple(_set(group, "hosts") or ())
+    if max(len(members), len(hosts)) > MAX_MEMBERS:
+        raise errors.UsageError(
+            f"{_named(group)} has {len(members)} members on {len(hosts)} hosts, wanted at most {MAX_MEMBERS} of each; "
+            "use a smaller server group"
+        )
     # Not `rules`, which has only Nova's own rule.
     rules = dict(_set(group, "_rules") or {})
     spreads_domains = policy == "fault-domain"
@@ -47,7 +55,7 @@ def server_group_of(spec, instance_uuids=()):
         scope=rules.get("domain", "rack") if spreads_domains else "host",
         partition=None if partition is None else str(partition),
         members=members,
-        hosts=tuple(_set(group, "hosts") or ()),
+        hosts=hosts,
     )
 
 
@@ -63,42 +71,46 @@ def has_no_uuid(request) -> bool:
     return group is not None and group.uuid == name_of_members(group.members)
 
 
-def as_known(request, entries_of):
-    """Return the request with the name of its group (without uuid) that a log has for one of its members.
-
-    ``entries_of(instance uuid)`` are the ledger's entries of an instance.
-    """
+def as_known(request, world):
+    """Return the request with the name of its group (without uuid) that a log, or a claim in flight, has for one of its
+    members."""
     group = request.server_group
-    names = {
-        entry.rule.group_uuid for member in group.members for entry in entries_of(member) if entry.rule is not None
-    }
+    claims = world.in_flight.claims.values()
+    of_group = {entry.instance_uuid for entry in claims}.intersection(group.members)
+    entries = [
+        *(
+            entry
+            for projection in world.projections.values()
+            for member in filter(projection.consumers.__contains__, group.members)
+            for entry in projection.consumers[member]
+        ),
+        *(entry for entry in claims if entry.instance_uuid in of_group),
+    ]
+    names = {entry.rule.group_uuid for entry in entries if entry.rule is not None}
     if not names:
         return request
     return request._replace(server_group=group._replace(uuid=min(names)))
 
 
-def breaks_named(group, claim, position, entries_of) -> bool:
-    """Return whether an accepted claim at a position breaks the policy of a ServerGroupRequest towards members that the
-    log knows by another name of the group. (Among claims of one name the log checks that itself.)
+def breaks_named(group, claim, position, projection) -> bool:
+    """Return whether a claim that was accepted at a position of a cell's log breaks the policy of a ServerGroupRequest
+    towards members that the log knows by another name of the group. (Among claims of one name the log checks that
+    itself.)
     """
-    if claim.rule is None:
+    if claim.rule is None or group.policy not in ("affinity", "anti-affinity"):
         return False
-    before = [
-        entry
-        for member in group.members
-        if member != claim.instance_uuid
-        for entry in entries_of(member)
-        if entry.rule is not None and entry.position < position
-    ]
-    others = [entry for entry in before if entry.rule.group_uuid != claim.rule.group_uuid]
+
+    def came_before(entry):
+        return entry.consumer_uuid != claim.instance_uuid and entry.rule is not None and entry.position < position
+
+    others = list(filter(came_before, projection.strangers(group.members, claim.rule.group_uuid)))
     if group.policy == "affinity":
         return bool(others) and claim.host not in _hosts_of_group(group, others)
-    here = {entry.instance_uuid for entry in before if entry.host == claim.host}
-    return (
-        group.policy == "anti-affinity"
-        and len(here) >= group.limit
-        and any(entry.host == claim.host for entry in others)
-    )
+    if all(entry.host != claim.host for entry in others):
+        return False
+    on_host = projection.hosts[claim.host].entries
+    here = filter(came_before, (on_host[member] for member in on_host.keys() & group.members))
+    return len({entry.instance_uuid for entry in here}) >= group.limit
 
 
 def _hosts_of_group(group, entries):

@@ -42,10 +42,8 @@ class ClaimDriver:
         """Whether an accepted claim breaks the policy of its group. The log may know members of the group by other
         names, so that it does not refuse such a claim."""
         group = claim.instance.ask.request.server_group
-        consumers = self._engine.world.projections[claim.cell].consumers
-        return group is not None and breaks_named(
-            group, claim.proposed, outcome.position, lambda member: consumers.get(member, ())
-        )
+        projection = self._engine.world.projections[claim.cell]
+        return group is not None and breaks_named(group, claim.proposed, outcome.position, projection)
 
     def look_for_passed(self, cell) -> None:
         """Settle claims whose outcome we did not see although the log has passed them: the state shows whether they

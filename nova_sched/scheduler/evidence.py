@@ -1,5 +1,6 @@
 """The evidence of a decision, as the event that records it."""
 
+from nova_sched.selection.needed_members import as_evidence
 from rpc_api import events
 from rpc_api.packing import pack
 
@@ -18,10 +19,11 @@ def positions_of(projections, claims, closed):
 
 
 def decision_event(policy, instance, request, positions, took_ns, claim_uuid=None):
-    """The DecisionMade of one instance; ``claim_uuid`` is the uuid of its claim, None if no host was found."""
+    """The DecisionMade of one instance; ``claim_uuid`` is the uuid of its claim, None if no host was found. ``request``
+    is what the decision was made by."""
     decision = instance.decision
     evidence = events.Evidence(
-        request,
+        as_evidence(request),
         positions,
         policy.digest,
         instance.seed,

@@ -7,7 +7,8 @@ from nova_sched.request.server_group import as_known, has_no_uuid
 from nova_sched.scheduler.claim_life import Event, ImpossibleEvent
 from nova_sched.scheduler.evidence import decision_event, positions_of
 from nova_sched.scheduler.placing import all_placed, answer_of, placed
-from nova_sched.selection.decide import claim_of, decide, rule_of, unreachable_cells
+from nova_sched.selection.decide import claim_of, decide, unreachable_cells
+from nova_sched.selection.needed_members import with_needed_members
 from rpc_api import errors, log_context
 
 LOG = logging.getLogger(__name__)
@@ -49,24 +50,12 @@ class Requests:
             self.fail(ask, errors.LogUnavailable(str(of_cell0.unknown_level())), recorded=True)
             return
         if has_no_uuid(ask.request):
-            ask.request = as_known(ask.request, self._entries_of)
+            ask.request = as_known(ask.request, self._engine.world)
         if ask.request.check_only:
             self._or_fail(ask, self._check_only, ask)
             return
         for instance in ask.instances:
             self.decide(instance)
-
-    def _entries_of(self, instance_uuid):
-        """The resources that an instance holds in all cells, or would hold by our claims that are under way."""
-        world = self._engine.world
-        return [
-            *(
-                entry
-                for projection in world.projections.values()
-                for entry in projection.consumers.get(instance_uuid, ())
-            ),
-            *(entry for entry in world.in_flight.claims.values() if entry.instance_uuid == instance_uuid),
-        ]
 
     def decide(self, instance) -> None:
         """Decide for an instance, unless its request is over."""
@@ -87,6 +76,7 @@ class Requests:
     def _decide_now(self, instance):
         engine, ask = self._engine, instance.ask
         request, anchor = engine.anchors.anchored(instance)
+        request = with_needed_members(request, engine.world, engine.policy, instance.uuid)
         positions = self._positions()
         started = engine.clock.monotonic()
         decision = decide(
@@ -111,18 +101,14 @@ class Requests:
             return
         table, chosen = engine.world.table, decision.candidates[0]
         instance.cell = table.cells.values[table.cell[chosen.row]]
-        if not engine.anchors.waits_for_anchor(instance, anchor, chosen.host):
-            self._claim(instance, request, anchor, positions, took_ns)
+        if chosen.companion is not None or not engine.anchors.waits_for_anchor(instance, anchor, chosen.host):
+            self._claim(instance, request, positions, took_ns)
 
-    def _claim(self, instance, request, anchor, positions, took_ns):
+    def _claim(self, instance, request, positions, took_ns):
         """Publish the claim of a decision."""
         engine, chosen = self._engine, instance.decision.candidates[0]
-        rule = rule_of(engine.world.table, chosen, request, instance.uuid)
-        if rule is not None and anchor is not None and chosen.host == anchor[1]:
-            # Only on the anchor's host: our claims under way may still name a host that the group has left.
-            rule = rule._replace(limit=anchor[2])
-        proposed = claim_of(engine.new_uuid(), instance.uuid, request, chosen, rule)
-        instance.placed = all_placed(engine.world, engine.policy, instance, rule, proposed.claim_uuid)
+        proposed = claim_of(engine.new_uuid(), instance.uuid, request, chosen)
+        instance.placed = all_placed(engine.world, engine.policy, instance, proposed.claim_uuid)
         # The claim and its evidence together, or neither.
         epoch, sequence = engine.publish(
             instance.cell,
@@ -137,14 +123,17 @@ class Requests:
 
     def _check_only(self, ask):
         """A rebuild: the host must pass the filters; nothing is claimed."""
-        engine, request, answer = self._engine, ask.request._replace(groups=()), []
+        engine, answer = self._engine, []
         for instance in ask.instances:
-            instance.decision = decide(engine.world, engine.chain, request, instance.uuid, engine.policy, instance.seed)
+            request = with_needed_members(ask.request, engine.world, engine.policy, instance.uuid)
+            instance.decision = decide(
+                engine.world, engine.chain, request._replace(groups=()), instance.uuid, engine.policy, instance.seed
+            )
             if not instance.decision.candidates:
-                self._refuse(instance, ask.request, self._positions(), 0)
+                self._refuse(instance, request, self._positions(), 0)
                 return
             chosen = instance.decision.candidates[0]
-            answer.append([placed(engine.world, engine.policy, instance, chosen, None, None)])
+            answer.append([placed(engine.world, engine.policy, instance, chosen, None)])
         self._finish(ask, answer)
 
     # --- answers -------------------------------------------------------------------------------------------------

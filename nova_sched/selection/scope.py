@@ -1,7 +1,8 @@
 """What filters can read for one request beside the table: its server group, the instances on hosts in every cell,
 accepted and in flight, and hosts one by one."""
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,9 +12,10 @@ from nova_sched.nova_compat.host_state import HostState
 from nova_sched.nova_compat.read_only import ReadOnlyDict, ReadOnlyList
 from nova_sched.nova_compat.request_spec import spec_of
 from nova_sched.projection.in_flight import InFlight
-from nova_sched.projection.ledger import Entry, Member
+from nova_sched.projection.ledger import Entry, GroupIndex, count_down
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
+from nova_sched.selection.policy import Policy
 from rpc_api.events import SchedulingRequest
 
 
@@ -41,36 +43,54 @@ class Scope:
         self._host_states: dict[int, HostState] = {}
 
     @cached_property
-    def members(self) -> list[Entry]:
-        """Entries of the group: by the log's own index, and those of the conductor's list of members. Empty without a
-        group."""
-        if self.group is None:
+    def strangers(self) -> list[Entry]:
+        """Entries of the members that the request names, without those that name the group themselves. A claim of ours
+        may also name it differently: one of a request whose group had no uuid."""
+        if self.group is None or not self.group.members:
             return []
-        entries: dict[Member, Entry] = {}
-        for index in (*(projection.groups for projection in self.projections), self.in_flight.groups):
-            for key, entry in index.members.get(self.group.uuid, {}).items():
-                entries[key] = entry
-        for projection in self.projections:
-            for member in self.group.members:
-                for entry in projection.consumers.get(member, ()):
-                    entries[entry.consumer_uuid, entry.host, entry.claim_uuid] = entry
-        named = frozenset(self.group.members)
-        for entry in self.in_flight.claims.values():
-            # A claim of ours may name the group differently: one of a request whose group had no uuid.
-            if entry.instance_uuid in named:
-                entries[entry.consumer_uuid, entry.host, entry.claim_uuid] = entry
-        return list(entries.values())
+        uuid, named = self.group.uuid, self.group.members
+        found = [entry for projection in self.projections for entry in projection.strangers(named, uuid)]
+        under_way = [
+            entry for entry in self.in_flight.claims.values() if entry.rule is None or entry.rule.group_uuid != uuid
+        ]
+        if under_way:
+            of_group = {entry.instance_uuid for entry in under_way}.intersection(named)
+            found += (entry for entry in under_way if entry.instance_uuid in of_group)
+        return found
 
-    def members_by_row(self) -> dict[int, set[str]]:
-        """Root row -> instances of the group on that host."""
+    @property
+    def _indexes(self) -> tuple[GroupIndex, ...]:
+        return (*(projection.groups for projection in self.projections), self.in_flight.groups)
+
+    def members(self) -> Iterator[Entry]:
+        """Entries of the group: by the index of each log and of the claims in flight, and the strangers."""
+        if self.group is not None:
+            for index in self._indexes:
+                yield from index.entries(self.group.uuid)
+            yield from self.strangers
+
+    @cached_property
+    def members_by_host(self) -> dict[str, Collection[str]]:
+        """Host -> instances of the group on it, each once; no host without any."""
+        by_host: dict[str, Collection[str]] = {}
         if self.group is None:
-            return {}
-        by_row: dict[int, set[str]] = {}
-        for entry in self.members:
-            row = self.table.row_of_host.get(entry.host)
-            if row is not None:
-                by_row.setdefault(row, set()).add(entry.instance_uuid)
-        return by_row
+            return by_host
+        for index in self._indexes:
+            hosts = index.members.get(self.group.uuid, {})
+            shared = {host: {*by_host[host], *hosts[host]} for host in by_host.keys() & hosts.keys()}
+            by_host.update(hosts)
+            by_host.update(shared)
+        strangers: dict[str, set[str]] = {}
+        for entry in self.strangers:
+            strangers.setdefault(entry.host, set()).add(entry.instance_uuid)
+        for host, more in strangers.items():
+            by_host[host] = more.union(by_host.get(host, ()))
+        return by_host
+
+    def members_by_row(self) -> dict[int, Collection[str]]:
+        """Root row -> instances of the group on that host."""
+        row_of_host = self.table.row_of_host
+        return {row_of_host[host]: instances for host, instances in self.members_by_host.items() if host in row_of_host}
 
     def image_counts(self) -> ImageCounts:
         """How many instances of each host have an image with some property: the
@@ -89,11 +109,19 @@ class Scope:
         hosts.update(entry.host for entry in self.in_flight.claims.values() if entry.instance_uuid in uuids)
         return {self.table.row_of_host[host] for host in hosts if host in self.table.row_of_host}
 
-    def affinity_rows(self) -> list[int] | None:
-        """Root rows of the group's hosts; None while the group has no host."""
-        hosts = {entry.host for entry in self.members if entry.instance_uuid != self.instance_uuid}
-        if self.group is not None:
-            hosts.update(self.group.hosts)
+    def hosts_of_others(self) -> set[str]:
+        """Hosts with a member of the group that is not the instance of the request."""
+        mine = self.instance_uuid
+        return {host for host, instances in self.members_by_host.items() if len(instances) > (mine in instances)}
+
+    def affinity_rows(self, policy: Policy) -> list[int] | None:
+        """Root rows of the hosts that the Policy lets an affinity group go to; None while the group has no host.
+
+        Where a log has other members of the group, those are their hosts, and the instance's own host if the request
+        names it: the request may still name a host that the group has left.
+        """
+        hosts, named = self.hosts_of_others(), frozenset(self.group.hosts if self.group is not None else ())
+        hosts |= named & self.members_by_host.keys() if hosts and policy.check_claims else named
         if not hosts:
             return None
         return [self.table.row_of_host[host] for host in hosts if host in self.table.row_of_host]
@@ -103,10 +131,19 @@ class Scope:
         group = self.group
         if group is None:
             return set()
-        partitions: dict[str, set[str]] = {}
-        for entry in self.members:
+        partitions: dict[str, Counter[str]] = {}
+        mine: list[Entry] = []
+        for index in self._indexes:
+            for domain, counts in index.domains.get(group.uuid, {}).items():
+                partitions.setdefault(domain, Counter()).update(counts)
+            for instances in index.members.get(group.uuid, {}).values():
+                mine += instances.get(self.instance_uuid, ())
+        for entry in mine:
+            if entry.rule is not None:
+                count_down(partitions[entry.rule.domain], entry.rule.partition)
+        for entry in self.strangers:
             if entry.rule is not None and entry.instance_uuid != self.instance_uuid:
-                partitions.setdefault(entry.rule.domain, set()).add(entry.rule.partition)
+                partitions.setdefault(entry.rule.domain, Counter())[entry.rule.partition] += 1
         return {
             domain for domain, taken in partitions.items() if group.partition not in taken and len(taken) >= group.limit
         }

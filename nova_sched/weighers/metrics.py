@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nova_sched.filters.metrics import WEIGHTS
+from nova_sched.filters.metrics import WEIGHTS, reported
 from nova_sched.filters.options import Kind, Option
 from nova_sched.weighers.base import Weigher, multipliers
 
@@ -31,7 +31,8 @@ class MetricsWeigher(Weigher):
     """The sum of the host's metrics times their weights, of ``[metrics] weight_setting``: more is better.
 
     If a host does not report one of them, the request ends if ``[metrics] required`` is true. Otherwise the raw value
-    of the host is ``[metrics] weight_of_unavailable``. A metric is skipped if its weight or the multiplier is 0.
+    of the host is ``[metrics] weight_of_unavailable``. A metric is skipped if its weight or the multiplier is 0. A
+    metric with a value per NUMA node has no value for the host: it counts as not reported.
     """
 
     name = "MetricsWeigher"
@@ -62,4 +63,6 @@ class MetricsWeigher(Weigher):
 
     def missing(self, table, row, policy):
         metric = next(metric for metric, _ in policy.metrics_weight_setting if np.isnan(table.metric(metric)[row]))
-        return f"metric {metric} of {table.host_names[row]} is not reported"
+        found = reported(table, metric, row)
+        how = "not reported" if found is None else "reported per NUMA node, wanted one value for the host"
+        return f"metric {metric} of {table.host_names[row]} is {how}"

@@ -24,6 +24,7 @@ EVENTS = {
         claim.ClaimProposed,
         claim.ClaimReleased,
         claim.ClaimExpired,
+        claim.ClaimsWatched,
         claim.InstanceStarted,
         claim.InstanceDeleted,
         claim.AllocationMoved,
@@ -49,6 +50,7 @@ GroupFenced = cloud.GroupFenced.Frozen
 Inventory = host.Inventory.Frozen
 Provider = host.Provider.Frozen
 HostInventory = host.HostInventory.Frozen
+NUMAMetric = host.NUMAMetric.Frozen
 HostStatus = host.HostStatus.Frozen
 HostPages = device.HostPages.Frozen
 HostNUMACell = device.HostNUMACell.Frozen
@@ -73,6 +75,7 @@ InstancesTracked = host.InstancesTracked.Frozen
 ClaimProposed = claim.ClaimProposed.Frozen
 ClaimReleased = claim.ClaimReleased.Frozen
 ClaimExpired = claim.ClaimExpired.Frozen
+ClaimsWatched = claim.ClaimsWatched.Frozen
 InstanceStarted = claim.InstanceStarted.Frozen
 InstanceDeleted = claim.InstanceDeleted.Frozen
 AllocationMoved = claim.AllocationMoved.Frozen

@@ -210,8 +210,22 @@ class HostInventory(NamedTuple):
     @property
     def may_hold_maps(self) -> bool: ...
 
+class NUMAMetric(NamedTuple):
+    """The value of a metric for one NUMA node, such as numa.membw.current (in bytes per second)."""
+
+    name: str
+    node: int
+    value: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
 class HostStatus(NamedTuple):
-    """The part of a host that often changes, except its use: whether it takes instances, and its load."""
+    """The part of a host that often changes, except its use: whether it takes instances, and its load.
+
+    ``metrics`` have one value for the host, ``numa_metrics`` have one for each of its NUMA nodes.
+    """
 
     disabled: bool
     disabled_reason: str | None
@@ -219,6 +233,7 @@ class HostStatus(NamedTuple):
     num_io_ops: int
     failed_builds: int
     metrics: dict[str, float]
+    numa_metrics: tuple[NUMAMetric, ...] = ()
     @property
     def schema(self) -> type[SchemaObject]: ...
     @property
@@ -366,6 +381,9 @@ class ClaimProposed(NamedTuple):
     what its provider has left, ``rule`` holds, and the CPUs, pages and devices in ``guest`` are free; otherwise it
     changes nothing. ``claim_uuid`` names this attempt: a release or expiry of another attempt of the same consumer does
     not affect it.
+
+    ``companion`` is the consumer of a member of the affinity group that is on the host. While it is, ``rule`` holds,
+    wherever the other members are.
     """
 
     claim_uuid: str
@@ -378,6 +396,7 @@ class ClaimProposed(NamedTuple):
     rule: GroupRule | None
     forced: bool = False
     guest: bytes | None = None
+    companion: str | None = None
     @property
     def schema(self) -> type[SchemaObject]: ...
     @property
@@ -399,6 +418,23 @@ class ClaimExpired(NamedTuple):
 
     consumer_uuid: str
     claim_uuid: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ClaimsWatched(NamedTuple):
+    """A conductor watched the claims of this log, so those that are not started are older by that time.
+
+    For ``watched_ms``, by its monotonic clock, it watched the log at its end since it folded the total ``after_ms``.
+    The total grows only if it is ``after_ms`` at this position; otherwise another conductor was first, and the time
+    does not count. ``building`` are the consumers whose claims it was building in that time: they are as new again,
+    whether the time counts or not.
+    """
+
+    after_ms: int
+    watched_ms: int
+    building: tuple[str, ...]
     @property
     def schema(self) -> type[SchemaObject]: ...
     @property
@@ -591,7 +627,8 @@ class ServerGroupRequest(NamedTuple):
     ``policy`` is one of affinity, anti-affinity, soft-affinity, soft-anti-affinity, fault-domain. ``limit`` is the
     largest number of members (fault-domain: of distinct ``partition``) in one ``scope``, which is "host" or the
     kind of an aggregate (its metadata key ``domain``, e.g. "rack"). ``members`` and ``hosts`` are what the conductor
-    knew of the group; the members in the logs are added.
+    knew of the group; the members in the logs are added. Evidence leaves out what the logs know, and has at most 1,000
+    of each.
     """
 
     uuid: str

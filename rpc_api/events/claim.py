@@ -19,9 +19,14 @@ class ClaimProposed(SchemaObject):
     what its provider has left, ``rule`` holds, and the CPUs, pages and devices in ``guest`` are free; otherwise it
     changes nothing. ``claim_uuid`` names this attempt: a release or expiry of another attempt of the same consumer does
     not affect it.
+
+    ``companion`` is the consumer of a member of the affinity group that is on the host. While it is, ``rule`` holds,
+    wherever the other members are.
     """
 
-    VERSION = "1.1"  # 1.1: guest
+    VERSION = "1.2"  # 1.1: guest; 1.2: companion
+    NEWER = {"companion": 2}
+    OLDER = {1: "1.1"}
     ROLES = SCHEDULER | CONDUCTOR
     fields = {
         "claim_uuid": fields.UUIDField(),
@@ -34,6 +39,7 @@ class ClaimProposed(SchemaObject):
         "rule": fields.ObjectField("GroupRule", nullable=True),
         "forced": fields.BooleanField(default=False),
         "guest": PackedObjectField("Guest", nullable=True, default=None),
+        "companion": fields.UUIDField(nullable=True, default=None),
     }
 
 
@@ -53,6 +59,26 @@ class ClaimExpired(SchemaObject):
     VERSION = "1.0"
     ROLES = CONDUCTOR
     fields = {"consumer_uuid": fields.UUIDField(), "claim_uuid": fields.UUIDField()}
+
+
+@register
+class ClaimsWatched(SchemaObject):
+    """A conductor watched the claims of this log, so those that are not started are older by that time.
+
+    For ``watched_ms``, by its monotonic clock, it watched the log at its end since it folded the total ``after_ms``.
+    The total grows only if it is ``after_ms`` at this position; otherwise another conductor was first, and the time
+    does not count. ``building`` are the consumers whose claims it was building in that time: they are as new again,
+    whether the time counts or not.
+    """
+
+    VERSION = "1.0"
+    LEVEL = 2
+    ROLES = CONDUCTOR
+    fields = {
+        "after_ms": fields.NonNegativeIntegerField(),
+        "watched_ms": fields.NonNegativeIntegerField(),
+        "building": fields.ListOfUUIDField(),
+    }
 
 
 @register

@@ -44,7 +44,8 @@ class ServerGroupRequest(SchemaObject):
     ``policy`` is one of affinity, anti-affinity, soft-affinity, soft-anti-affinity, fault-domain. ``limit`` is the
     largest number of members (fault-domain: of distinct ``partition``) in one ``scope``, which is "host" or the
     kind of an aggregate (its metadata key ``domain``, e.g. "rack"). ``members`` and ``hosts`` are what the conductor
-    knew of the group; the members in the logs are added.
+    knew of the group; the members in the logs are added. Evidence leaves out what the logs know, and has at most 1,000
+    of each.
     """
 
     VERSION = "1.0"

@@ -67,10 +67,23 @@ class HostInventory(SchemaObject):
 
 
 @register
-class HostStatus(SchemaObject):
-    """The part of a host that often changes, except its use: whether it takes instances, and its load."""
+class NUMAMetric(SchemaObject):
+    """The value of a metric for one NUMA node, such as numa.membw.current (in bytes per second)."""
 
     VERSION = "1.0"
+    fields = {"name": fields.StringField(), "node": fields.NonNegativeIntegerField(), "value": fields.IntegerField()}
+
+
+@register
+class HostStatus(SchemaObject):
+    """The part of a host that often changes, except its use: whether it takes instances, and its load.
+
+    ``metrics`` have one value for the host, ``numa_metrics`` have one for each of its NUMA nodes.
+    """
+
+    VERSION = "1.1"  # 1.1: numa_metrics
+    OLDER = {1: "1.0"}
+    NEWER = {"numa_metrics": 2}
     fields = {
         "disabled": fields.BooleanField(),
         "disabled_reason": fields.StringField(nullable=True),
@@ -78,6 +91,7 @@ class HostStatus(SchemaObject):
         "num_io_ops": fields.NonNegativeIntegerField(),
         "failed_builds": fields.NonNegativeIntegerField(),
         "metrics": fields.Field(fields.Dict(fields.Float())),
+        "numa_metrics": fields.ListOfObjectsField("NUMAMetric", default=()),
     }
 
 
@@ -139,7 +153,8 @@ class HostReported(SchemaObject):
     not need to unpack them. ``server`` is the RPC server of the host's agent.
     """
 
-    VERSION = "1.1"  # 1.1: HostInventory 1.1, HostConsumers 1.1
+    VERSION = "1.2"  # 1.1: HostInventory 1.1, HostConsumers 1.1; 1.2: HostStatus 1.1
+    OLDER = {1: "1.1"}
     ROLES = AGENT
     fields = {
         "host": fields.StringField(),

@@ -28,6 +28,8 @@ MAX_STRING = 65_536
 MAX_INTEGER = 2**53
 #: As in Placement; sums of amounts then stay far below 64 bits.
 MAX_AMOUNT = 2**31 - 1
+#: A level above all others: at it a class has all of its fields.
+_ABOVE_ALL = MAX_INTEGER
 _is_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 _VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")
 
@@ -156,7 +158,7 @@ def register(cls: type[S]) -> type[S]:
     frozen.schema = cls
     frozen.may_hold_maps = any(map(_may_hold_maps, cls.fields.values()))
     cls.Frozen = frozen
-    cls.thaw = staticmethod(_object_check(cls))
+    cls.thaw = staticmethod(_object_check(cls, _ABOVE_ALL))
     TABLE[cls.__name__] = cls
     return cls
 
@@ -260,15 +262,15 @@ _SURELY_GOOD: dict[type[ovo_fields.FieldType[Any]], str] = {
 }
 
 
-def _check_of(field: ovo_fields.Field[Any]) -> Check:
+def _check_of(field: ovo_fields.Field[Any], level: int) -> Check:
     kind = field._type
     check = _SIMPLE.get(type(kind))
     if check is None and isinstance(kind, ovo_fields.List):
-        check = _list_check(_check_of(kind._element_type))
+        check = _list_check(_check_of(kind._element_type, level))
     elif check is None and isinstance(kind, ovo_fields.Dict):
-        check = _dict_check(_check_of(kind._element_type))
+        check = _dict_check(_check_of(kind._element_type, level))
     elif check is None and isinstance(kind, ovo_fields.Object):
-        check = TABLE[kind._obj_name].thaw
+        check = check_at(TABLE[kind._obj_name], level)
     if check is None:
         raise TypeError(f"the event language has no check for {field!r}")
     return _nullable(check) if field.nullable else check
@@ -304,23 +306,27 @@ def _dict_check(check: Check) -> Check:
     return check_dict
 
 
-def _object_check(cls: type[SchemaObject]) -> Check:
+def check_at(cls: type[SchemaObject], level: int) -> Check:
+    """The check of an object in a record of a level: it has no field that came later, also not in its objects."""
+    return cls.thaw if all(last < level for last in cls.OLDER) else _object_check(cls, level)
+
+
+def _object_check(cls: type[SchemaObject], level: int) -> Check:
     """The check of an object: an array of the values of its fields, in order -> its frozen form.
 
     Values that an older version does not have are missing at the end: they get their defaults.
     """
-    names = list(cls.fields)
-    checks = [_check_of(field) for field in cls.fields.values()]
+    names = [name for name in cls.fields if cls.NEWER.get(name, 1) <= level]
+    checks = [_check_of(cls.fields[name], level) for name in names]
     defaults = [field.default for field in cls.fields.values() if field.default is not ovo_fields.UnspecifiedDefault]
     read = _reader(cls, checks)
-    count = len(names)
-    least = count - len(defaults)
+    least, count = len(cls.fields) - len(defaults), len(names)
 
     def check_object(value: Any) -> Any:
         if not isinstance(value, (tuple, list)) or not least <= len(value) <= count:
             raise _Refused(f"an array of the {count} fields of {cls.__name__}")
         if len(value) < count:
-            value = (*value, *defaults[len(value) - least :])
+            value = (*value, *defaults[len(value) - least : count - least])
         try:
             return read(value)
         except _Refused as refused:
@@ -332,18 +338,21 @@ def _object_check(cls: type[SchemaObject]) -> Check:
 
 def _reader(cls: type[SchemaObject], checks: list[Check]) -> Check:
     """Compile, as namedtuple does, the function that checks exactly one value per field and returns the frozen form.
+    Fields without one of the ``checks`` get their defaults.
 
     A loop over ``checks`` would take twice the time, and a reader of the log spends half of its time here.
     """
     scope: dict[str, Any] = {"new": tuple.__new__, "frozen": cls.Frozen, "is_uuid": _is_uuid}
     names, parts = [], []
-    for name, field, check in zip(cls.fields, cls.fields.values(), checks, strict=True):
+    scope |= {f"default_{name}": field.default for name, field in list(cls.fields.items())[len(checks) :]}
+    for name, field, check in zip(cls.fields, cls.fields.values(), checks, strict=False):
         scope[f"check_{name}"] = check
         good = _SURELY_GOOD.get(type(field._type), "False").format(f"_{name}")
         if field.nullable:
             good = f"_{name} is None or {good}"
         names.append(f"_{name}")
         parts.append(f"_{name} if {good} else check_{name}(_{name})")
+    parts += [name for name in scope if name.startswith("default_")]
     exec(f"def read(values):\n    {', '.join(names)}, = values\n    return new(frozen, ({', '.join(parts)},))\n", scope)
     read: Check = scope["read"]
     return read
@@ -357,18 +366,24 @@ def _breaks(check: Check, value: object) -> bool:
     return False
 
 
-def thaw_fields(cls: type[SchemaObject], values: object, version: str | None = None, newest: str | None = None) -> Any:
+def thaw_fields(
+    cls: type[SchemaObject],
+    values: object,
+    version: str | None = None,
+    newest: str | None = None,
+    check: Check | None = None,
+) -> Any:
     """Check an array of field values of ``cls`` and return its frozen form.
 
     ``version`` is the version in which the values were written, ``newest`` the newest one that is read (by default
-    ``cls.VERSION``). Raises :class:`~rpc_api.errors.UnknownSchema` for a newer minor or another major version and
+    ``cls.VERSION``), with its ``check``. Raises :class:`~rpc_api.errors.UnknownSchema` for another or a newer one and
     :class:`~rpc_api.errors.InvalidEvent` for values that do not fit the schema.
     """
     newest = newest or cls.VERSION
     if version is not None and version != newest:
         _check_version(cls, version, newest)
     try:
-        return cls.thaw(values)
+        return (check or cls.thaw)(values)
     except _Refused as refused:
         raise errors.InvalidEvent(f"{cls.__name__} cannot be read: wanted {refused}; fix its producer") from None
 

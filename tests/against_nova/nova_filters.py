@@ -89,7 +89,12 @@ def _state(host, aggregates):
     for name, value in host["attributes"].items():
         setattr(state, name, value)
     state.instances = dict.fromkeys(host["instances"])
-    state.metrics = [types.SimpleNamespace(name=name) for name in host["metrics"]]
+    state.metrics = objects.MonitorMetricList(
+        objects=[
+            *(objects.MonitorMetric(name=name, value=value) for name, value in host["metrics"].items()),
+            *(objects.MonitorMetric(name=name, numa_membw_values=nodes) for name, nodes in host["by_node"].items()),
+        ]
+    )
     state.aggregates = [
         objects.Aggregate(metadata=aggregate["metadata"])
         for aggregate in aggregates

@@ -130,5 +130,78 @@ def grouped(specs):
     return answers
 
 
+SPECS = [f'{{"vendor_id": "8086", "product_id": "{product}"}}' for product in ("1520", "1521", "101e")]
+CARDS = whitelist.Whitelist(SPECS)
+
+
+def _device(number, address, product, kind, parent):
+    return objects.PciDevice(
+        id=number,
+        dev_id=address,
+        address=address,
+        vendor_id="8086",
+        product_id=product,
+        numa_node=None,
+        status="available",
+        dev_type=kind,
+        parent_addr=parent,
+        extra_info={},
+        compute_node_id=1,
+        request_id=None,
+        label="",
+    )
+
+
+def _devices(cards):
+    """Address -> PciDevice of some cards: (address, kind and number of the virtual functions)."""
+    found = {}
+    for address, kind, count in cards:
+        whole = _device(len(found), address, "1521", "type-PF", None)
+        found[address] = whole
+        product = "101e" if kind == "vdpa" else "1520"
+        names = [f"{address[:-1]}{number}" for number in range(1, count + 1)]
+        parts = [_device(len(found) + place, name, product, kind, address) for place, name in enumerate(names)]
+        whole.child_devices = parts
+        for part in parts:
+            part.parent_device = whole
+            found[part.address] = part
+    return found
+
+
+def _left(found):
+    return [{name: value for name, value in pool.items() if name != "devices"} for pool in found if pool["count"]]
+
+
+def carded(cases):
+    """For each case the pools of all cards; what is left with some devices in use, and after some of these are free
+    again; how many devices some requests then take (None where they are refused, "broken" where Nova fails), and what
+    is left after that."""
+    answers = []
+    for case in cases:
+        devices = _devices(case["cards"])
+        found = stats.PciDeviceStats(objects.NUMATopology(cells=[]), dev_filter=CARDS)
+        for device in devices.values():
+            found.add_device(device)
+        every = _left(found)
+        for address in case["used"]:
+            found.remove_device(devices[address])
+            found._handle_device_dependents(devices[address])
+            devices[address].claim("11111111-1111-4111-8111-111111111111")
+        used = _left(found)
+        for address in case["freed"]:
+            for device in devices[address].free():
+                found.add_device(device)
+        freed = _left(found)
+        try:
+            taken = len(found.consume_requests(_requests(case)))
+        except exception.PciDeviceRequestFailed:
+            taken = None
+        except IndexError:
+            # One request may have both functions of a card, and the first one that it took emptied the other pool.
+            taken = "broken"
+        answers.append([every, used, freed, taken, _left(found)])
+    return answers
+
+
 #: What is asked by :mod:`tests.against_nova.peer_loop`.
-ASKS = (placed, filtered, grouped)
+ASKS = (placed, filtered, grouped, carded)

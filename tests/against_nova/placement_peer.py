@@ -5,9 +5,12 @@ Run by the peer's own Python, beneath :mod:`tests.against_nova.peer_loop`. Impor
 
 import copy
 
+import jsonschema
+import microversion_parse
 from oslo_config import cfg
 from placement import conf, context, db_api, deploy, exception, lib
 from placement.db.sqlalchemy import models
+from placement.handlers import inventory as handler
 from placement.objects import (
     allocation,
     allocation_candidate,
@@ -20,6 +23,7 @@ from placement.objects import (
     trait,
     user,
 )
+from placement.schemas import inventory as schema
 
 CONF = cfg.ConfigOpts()
 conf.register_opts(CONF)
@@ -150,5 +154,22 @@ def candidates(groups, policy, root_required, root_forbidden, same_subtree):
     ]
 
 
+def capacities(records):
+    """For each inventory its capacity; None where version 1.26 of the API refuses it, with 400."""
+    version = microversion_parse.Version(1, 26)
+    version.max_version, version.min_version = microversion_parse.Version(1, 39), microversion_parse.Version(1, 0)
+    owner = resource_provider.ResourceProvider(None, uuid="a", name="a")
+    answers = []
+    for record in records:
+        try:
+            jsonschema.validate(record, schema.PUT_INVENTORY_RECORD_SCHEMA)
+            made = inventory.Inventory(None, resource_provider=owner, resource_class="VCPU", **record)
+            handler._validate_inventory_capacity(version, made)
+            answers.append(made.capacity)
+        except (jsonschema.ValidationError, exception.InvalidInventoryCapacityReservedCanBeTotal):
+            answers.append(None)
+    return answers
+
+
 #: What is asked by :mod:`tests.against_nova.peer_loop`.
-ASKS = (load, candidates)
+ASKS = (load, candidates, capacities)

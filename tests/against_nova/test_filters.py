@@ -154,6 +154,8 @@ CIDRS = (
     "/-1",
 )
 METRICS = ("cpu.percent", "cpu.idle.percent", "numa.membw.max")
+#: Nova's metrics with a value per NUMA node.
+BY_NODE = ("numa.membw.max", "numa.membw.current")
 IMAGES = tuple(uuid_of(f"image{number}") for number in range(3))
 VALUES = ("1", "2.5", "10", "-3", "abc", "abc def", "", "['avx', 'aes']", "nan", "inf", "1e3")
 OPERATORS = ("", "=", "==", "!=", ">=", "<=", "s==", "s!=", "s<", "s<=", "s>", "s>=", "<in>", "<all-in>", "<or>", ">")
@@ -238,11 +240,17 @@ def random_host(rng, name, members):
         "service": {"host": name, "disabled": rng.random() < 0.2, "up": rng.random() < 0.8},
         "limits": {},
     }
+    metrics = {name: rng.choice((0.0, 50.0)) for name in METRICS if rng.random() < 0.6}
     return {
         "attributes": attributes,
         "instances": instances,
         "disk_used": disk_used,
-        "metrics": {name: rng.choice((0.0, 0.5)) for name in METRICS if rng.random() < 0.6},
+        "metrics": metrics,
+        "by_node": {
+            name: {str(node): rng.randrange(9) for node in range(rng.choice((1, 2)))}
+            for name in BY_NODE
+            if name not in metrics and rng.random() < 0.5
+        },
     }
 
 
@@ -270,7 +278,7 @@ def random_options(rng):
         "isolated_hosts": rng.sample(("h0", "h1", "h2", "gone"), rng.randrange(3)),
         "isolated_images": rng.sample(IMAGES, rng.randrange(3)),
         "restrict_isolated_hosts_to_isolated_images": rng.random() < 0.5,
-        "metrics_weight_setting": [[name, 1.0] for name in rng.sample(METRICS, rng.randrange(3))],
+        "metrics_weight_setting": [[name, 1.0] for name in rng.sample((*METRICS, BY_NODE[-1]), rng.randrange(3))],
     }
     if rng.random() < 0.3:
         options["image_properties_default_architecture"] = rng.choice(ARCHITECTURES)
@@ -403,6 +411,9 @@ def report_of(host):
         num_io_ops=facts["num_io_ops"],
         failed_builds=facts["failed_builds"],
         metrics=host["metrics"],
+        numa_metrics=[
+            (name, int(node), value) for name, nodes in host["by_node"].items() for node, value in nodes.items()
+        ],
     )
 
 
@@ -412,7 +423,7 @@ def projection_of(cloud):
         ("scheduler/s", events.AggregateUpdated(uuid_of(f"a{number}"), "a", tuple(one["hosts"]), one["metadata"]))
         for number, one in enumerate(cloud.get("aggregates", []))
     ]
-    return fold("c1", said)
+    return fold("c1", said, level=2)
 
 
 def spec_of(request):

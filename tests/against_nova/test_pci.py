@@ -375,6 +375,94 @@ def test_hosts_pass_the_filter_as_in_nova(nova_pci):
     assert 0 < seen["in part"] < len(cases) // 20, seen
 
 
+# --- physical functions and their virtual functions ------------------------------------------------------------------
+
+CARDS = 3_000
+
+
+def random_cards(rng):
+    """Cards of a host, the devices of them that are in use, and those of these that are free again."""
+    cards, used = [], []
+    for number in range(rng.choice((1, 1, 2, 3))):
+        address = f"0000:8{number}:00.0"
+        cards.append((address, rng.choice(("type-VF", "type-VF", "vdpa")), rng.randrange(5)))
+        parts = [f"{address[:-1]}{part}" for part in range(1, cards[-1][2] + 1)]
+        used += rng.choice(([], [], [address], rng.sample(parts, rng.randrange(len(parts) + 1))))
+    return {"cards": cards, "used": used, "freed": rng.sample(used, rng.randrange(len(used) + 1))}
+
+
+def random_card_request(rng, cards, number):
+    spec = []
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        wanted = {"vendor_id": "8086"}
+        if rng.random() < 0.8:
+            wanted["dev_type"] = rng.choice(("type-PF", "type-VF", "vdpa"))
+        if rng.random() < 0.4:
+            wanted["address"] = rng.choice(cards)[0]
+        spec.append(wanted)
+    return {
+        "count": rng.choice((1, 1, 1, 2, 3)),
+        "policy": "legacy",
+        "id": IDS[number],
+        "spec": spec,
+        "alias": rng.choice((None, "nic")),
+    }
+
+
+def card_pool(facts):
+    fields = ("vendor_id", "product_id", "numa_node", "count")
+    tags = {name: value for name, value in facts.items() if name not in fields}
+    return events.PCIPool(facts["vendor_id"], facts["product_id"], facts["numa_node"], tags, facts["count"])
+
+
+def card_uses(pools, cards, used):
+    """How many devices of each pool are in use."""
+    kinds = {address: kind for address, kind, _ in cards}
+    taken = Counter()
+    for address in used:
+        card = address[:-1] + "0"
+        taken[card, "type-PF" if address == card else kinds[card]] += 1
+    return tuple(taken[pool.tags["address"], pool.tags["dev_type"]] for pool in pools)
+
+
+def test_a_card_is_given_away_as_nova_consumes_it(nova_pci):
+    """A physical function excludes its virtual functions and the reverse: in use, within one instance, in a claim."""
+    rng = random.Random(SEED + 3)
+    cases = []
+    for _ in range(CARDS):
+        case = random_cards(rng)
+        count = rng.choice((1, 1, 2, 2, 3))
+        cases.append({**case, "requests": [random_card_request(rng, case["cards"], number) for number in range(count)]})
+    seen = Counter()
+    for case, (every, used, freed, taken, left) in asked(nova_pci, "carded", cases):
+        capacity = Capacity((), tuple(map(card_pool, every)), card_is_one_device=True)
+        before = HostDevices(capacity, pool_uses=card_uses(capacity.pools, case["cards"], case["used"]))
+        assert left_of(before) == comparable(used), case
+        rest = [address for address in case["used"] if address not in case["freed"]]
+        now = HostDevices(capacity, pool_uses=card_uses(capacity.pools, case["cards"], rest))
+        assert left_of(now) == comparable(freed), case
+        uses = place(now, requests_of(case))
+        wanted = sum(one["count"] for one in case["requests"])
+        if case["freed"]:
+            # Nova appends a pool again that was used up, so that requests take from other pools than ours.
+            seen["freed"] += 1
+        elif taken == "broken":
+            seen["broken"] += 1
+        elif taken is None or taken < wanted:
+            assert uses is None, (case, uses, taken)
+            seen["refused" if taken is None else "in part"] += 1
+            apart = HostDevices(Capacity((), capacity.pools), pool_uses=now.pool_uses)
+            seen["refused for the card"] += place(apart, requests_of(case)) is not None
+        else:
+            assert uses is not None, (case, taken)
+            guest = events.Guest((), uses, {})
+            assert now.breach(guest, 1.0, 1.0) is None
+            assert left_of(now.with_guests([guest])) == comparable(left), case
+            seen["taken"] += 1
+    print(f"seed {SEED + 3}:", seen)
+    assert min(seen["taken"], seen["refused"], seen["refused for the card"]) > CARDS // 20, seen
+
+
 # --- what nova-api makes of aliases -----------------------------------------------------------------------------------
 
 

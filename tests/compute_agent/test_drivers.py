@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import uuid
 
@@ -68,7 +69,7 @@ class TestLocal:
 
     def test_a_state_that_cannot_be_written_refuses_the_build(self, tmp_path):
         driver = LocalDriver("me", tmp_path / "gone")
-        (tmp_path / "gone").rmdir()
+        shutil.rmtree(tmp_path / "gone")
         with pytest.raises(BuildRefused, match="its state cannot be written: No such file"):
             driver.spawn(consumer())
         assert driver.running() == ()

@@ -18,7 +18,7 @@ from rpc_api.bus import LocalBus
 from rpc_api.digest import consumers_digest, host_digest, inventory_digest
 from rpc_api.log import open_log
 from rpc_api.packing import pack
-from tests.builders import HandClock
+from tests.builders import HandClock, Voice
 from tests.servers import wait_until
 
 SECONDS_MAX = 20.0
@@ -114,7 +114,7 @@ def test_the_digest_of_the_host_is_that_of_the_fold(log, agent, drivers):
     [
         (lambda driver: driver._running.clear(), "digest-mismatch"),
         (lambda driver: setattr(driver, "state", driver.state._replace(disabled=True)), "digest-mismatch"),
-        (lambda driver: setattr(driver, "_inventory", inventory_of("h1", 16, 8192, 100)), "digest-mismatch"),
+        (lambda driver: setattr(driver, "offered", inventory_of("h1", 16, 8192, 100)), "digest-mismatch"),
         (lambda driver: None, None),
     ],
     ids=["instances", "status", "inventory", "nothing"],
@@ -320,3 +320,22 @@ def test_whoever_asks_for_reports_does_not_wait_for_a_slow_start(log):
     finally:
         driver.may_end.set()
         agent.stop()
+
+
+def test_metrics_per_numa_node_are_reported_and_confirmed_in_the_form_of_the_level(log, agent, drivers):
+    """An agent whose log gets level 2 reports again, and confirms what the log has in both forms."""
+    metric = events.NUMAMetric("numa.membw.current", 0, 5)
+    drivers["h1"].state = drivers["h1"].state._replace(numa_metrics=(metric,))
+    voice = agent.hosts["h1"]
+    assert not voice.report_change()
+    voice.report()
+    voice.confirm()
+    projection, _ = said(log, agent)
+    assert projection.hosts["h1"].status.numa_metrics == () and not projection.noted
+    log.append([codec.encode_record(agent.epoch, [Voice("operator/one").say(events.LevelPinned(2))])])
+    voice.producer.level = 2
+    assert voice.report_change() and not voice.report_change()
+    voice.confirm()
+    projection, _ = said(log, agent)
+    assert projection.hosts["h1"].status.numa_metrics == (metric,)
+    assert [note.kind for note in projection.noted] == ["pinned"]

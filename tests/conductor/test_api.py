@@ -57,7 +57,7 @@ class Site:
         self.bus = LocalBus()
         self.cell = Cell(self.bus)
         for host, driver in self.cell.drivers.items():
-            driver._inventory = _inventory(host)
+            driver.offered = _inventory(host)
         cell0 = f"memory://api-{uuid.uuid4().hex}"
         ensure_open(open_log(cell0), "cell0", "operator/test")
         self.scheduler = Scheduler(

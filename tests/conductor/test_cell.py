@@ -16,6 +16,7 @@ from rpc_api.bus import LocalBus, MessagingBus
 from rpc_api.contracts import agent as agent_rpc
 from rpc_api.errors import LogUnavailable, NoAnswer
 from rpc_api.feed.follower import Batch
+from rpc_api.feed.publisher import Producer
 from tests.builders import Voice, deleted
 from tests.conductor.cells import SECONDS_MAX, Cell
 from tests.servers import wait_until
@@ -73,6 +74,8 @@ class TestAlternates:
             ("h1", "no"),
             ("h2", "claim refused: VCPU"),
         ]
+        claimed = {claim.host for claim in cell.events("ClaimProposed") if claim.instance_uuid == request.instance_uuid}
+        assert claimed == {"h1", "h3"}, "a claim that the log would refuse is not published"
 
     @pytest.mark.parametrize("max_attempts, hosts, tried", [(3, "h1 h2 h3", 3), (2, "h1 h2 h3", 2), (3, "h1", 1)])
     def test_all_of_them_refuse(self, cell, max_attempts, hosts, tried):
@@ -314,6 +317,22 @@ class TestTime:
         thread.join(SECONDS_MAX)
         assert cell.holds() == {request.instance_uuid: [("h1", RUNNING)]}
         assert not cell.events("ClaimExpired")
+
+
+def test_at_level_2_a_claim_is_as_old_as_conductors_watched_it(cell):
+    operator = Producer(cell._appender, "operator/test")
+    operator.wait(operator.publish(events.LevelPinned(2)), SECONDS_MAX)
+    cell.folded()
+    cell.scheduler.level = 2
+    request = cell.request("h1")
+    for seconds in (1.0, 1.0, 600.0, 30.0):
+        cell.conductor.tick()
+        cell.settled()
+        cell.clock.seconds += seconds
+    assert [event.watched_ms for event in cell.events("ClaimsWatched")] == [1000, 120_000]
+    cell.conductor.stop()
+    assert [event.watched_ms for event in cell.events("ClaimsWatched")][2:] == [30_000]
+    assert not cell.events("ClaimExpired") and request.instance_uuid in cell.conductor.projection.consumers
 
 
 def test_a_host_that_confirms_otherwise_is_asked_to_report(cell):

@@ -97,7 +97,7 @@ class Engines(Cloud):
     def _conduct(self):
         log = self.cloud.logs["cell1"]
         while self.read < len(log):
-            self.conductor.on_records([(self.read, decoded(log[self.read]))])
+            self.conductor.on_records([(self.read, decoded(log[self.read]))], float(self.read))
             self.read += 1
 
     def settle(self):

@@ -129,6 +129,7 @@ class Fold(Target):
             self.taken.append(
                 (
                     self.position,
+                    record.level,
                     [one for index, one in enumerate(record.events) if type(one) is Event and index not in aside],
                 )
             )
@@ -137,14 +138,16 @@ class Fold(Target):
 
     def settle(self):
         invariants.check(self.projection)
-        for position, kept in self.taken:
+        for position, level, kept in self.taken:
             again = [
                 event
-                for payload in codec.encode_records(self.projection.epoch, codec.encode_events(kept))
+                for payload in codec.encode_records(self.projection.epoch, codec.encode_events(kept, level), level)
                 for event in codec.decode_record(payload).events
             ]
-            hold(again == kept, "an event is another after it was packed again", kept, again)
-            self.alone.fold([(position, DecodedRecord(self.projection.epoch, again))])
+            # An event of an older version is packed in that of the level.
+            same = [event._replace(version="") for event in again] == [event._replace(version="") for event in kept]
+            hold(same, "an event is another after it was packed again", kept, again)
+            self.alone.fold([(position, DecodedRecord(self.projection.epoch, again, None, None, level))])
         self.taken.clear()
         hold(not self.alone.quarantine, "taken events are set aside", list(self.alone.quarantine)[:3])
         hold(state_digest(self.projection) == state_digest(self.alone), "what was set aside left a trace")

@@ -32,7 +32,7 @@ SEEN = codec.make_event(events.HostSeen("host"), "conductor/one", 5, 1, AT_NS)
 CLAIM = codec.make_event(claim("vm", "host"), "scheduler/a", 5, 2, AT_NS)
 
 
-def packed(*events_, form=1, epoch=EPOCH):
+def packed(*events_, form=LEVEL, epoch=EPOCH):
     return msgpack.packb([form, epoch, list(events_)])
 
 
@@ -156,13 +156,13 @@ def sized(size):
 
 def test_the_largest_event_is_written_and_read():
     event = sized(MAX_EVENT_BYTES)
-    assert [len(one) for one in encode_events([event])] == [MAX_EVENT_BYTES]
-    assert decode_record(record_of(SEEN, event, CLAIM)).events == [SEEN, event, CLAIM]
+    assert [len(one) for one in encode_events([event], LEVEL)] == [MAX_EVENT_BYTES]
+    assert decode_record(record_of(SEEN, event, CLAIM, level=LEVEL)).events == [SEEN, event, CLAIM]
 
 
 def test_a_larger_event_is_not_written():
     with pytest.raises(errors.TooLarge, match=f"HostReported event has {MAX_EVENT_BYTES + 1} bytes"):
-        encode_events([SEEN, sized(MAX_EVENT_BYTES + 1)])
+        encode_events([SEEN, sized(MAX_EVENT_BYTES + 1)], LEVEL)
 
 
 def test_a_larger_event_is_not_read_whoever_wrote_it():
@@ -310,6 +310,6 @@ def test_memory_is_bounded(name):
 def test_a_voice_says_what_the_codec_takes():
     voice = Voice("scheduler/a", epoch=5)
     first, second = voice.say(claim("vm", "host")), voice.say(claim("vm-2", "host"))
-    assert (first.name, first.version, first.sequence, second.sequence) == ("ClaimProposed", "1.1", 1, 2)
-    assert decode_record(record_of(first, second)).events == [first, second]
+    assert (first.name, first.version, first.sequence, second.sequence) == ("ClaimProposed", "1.2", 1, 2)
+    assert decode_record(record_of(first, second, level=LEVEL)).events == [first, second]
     assert first.data.claim_uuid == uuid_of("claim of vm")

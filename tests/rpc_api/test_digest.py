@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rpc_api import codec, digest
 from rpc_api.digest import MASK, consumer_hash, consumers_digest, host_digest, inventory_digest
+from rpc_api.levels import LEVEL
 from rpc_api.packing import pack
 from tests import drawn
 from tests.builders import Voice, consumer, of, record_of, report, rule, status, tree, uuid_of
@@ -89,7 +90,7 @@ def test_each_change_of_a_host_changes_its_digest():
 @given(drawn.frozen("HostStatus"))
 def test_the_status_has_the_digest_that_it_has_after_it_travelled(said):
     event = Voice("compute_agent/host").say(report("host")._replace(status=said))
-    (read,) = codec.decode_record(record_of(event)).events
+    (read,) = codec.decode_record(record_of(event, level=LEVEL)).events
     assert host_digest(1, read.data.status, 3) == host_digest(1, said, 3)
 
 

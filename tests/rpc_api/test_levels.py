@@ -107,6 +107,24 @@ def test_a_record_of_a_level_has_no_newer_form_and_no_newer_type(language):
     assert [event.code for event in codec.decode_record(forged).events] == ["newer-version", "newer-level"]
 
 
+NEWER_FIELDS = {
+    "in the event": lambda inner, packed: (inner[:1], (), packed, 7),
+    "in an object, with its default": lambda inner, packed: ((*inner[:1], ""), (), packed),
+    "in an object of a list": lambda inner, packed: (inner[:1], (inner,), packed),
+}
+
+
+@pytest.mark.parametrize("name", NEWER_FIELDS)
+def test_a_newer_field_under_the_older_version_is_not_read(language, name):
+    """Services of the release before set it aside, so all do."""
+    values = NEWER_FIELDS[name](("x", "y"), pack(("x",)))
+    event = ("Outer", "2.0", "operator/one", 1, 1, 1, values)
+    (aside,) = codec.decode_record(msgpack.packb([1, EPOCH, [event]])).events
+    assert aside.code == "invalid" and "fields of" in aside.reason
+    (read,) = codec.decode_record(msgpack.packb([2, EPOCH, [event]])).events
+    assert read.name == "Outer"
+
+
 WRONG = {
     "a newer field that is not the last one": ({"a": 2}, {1: "1.0"}),
     "no version for the level before": ({"b": 2}, {}),

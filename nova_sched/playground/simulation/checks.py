@@ -10,7 +10,7 @@ from rpc_api import events
 from rpc_api.digest import pool_key
 from rpc_api.errors import NovaSchedError
 
-#: Number of positions between two comparisons of digests.
+#: Number of positions between two comparisons of digests, and between two counts of what is held on hosts.
 SAMPLE = 16
 
 
@@ -82,6 +82,8 @@ class Checks:
         oracle.fold([(position, record)])
         self.counts["events"] += len(record.events)
         if position % SAMPLE == SAMPLE - 1:
+            if oracle.rules.use_is_never_dropped:
+                self._check_use(oracle, position)
             self._digests[cell, oracle.epoch, position] = state_digest(oracle)
 
     @contextlib.contextmanager
@@ -106,6 +108,23 @@ class Checks:
             self._check_guest(oracle, position, claim)
         if claim.rule is not None:
             self._check_group(oracle, position, claim.rule)
+
+    def _check_use(self, oracle, position):
+        """Check that all that is held on a host is counted on it, if it has the resource class at all."""
+        table = oracle.table
+        for host in oracle.hosts.values():
+            held = Counter()
+            for entry in host.entries.values():
+                for _, resource_class, amount in entry.allocations:
+                    held[resource_class] += amount
+            rows = list(host.rows.values())
+            for resource_class, amount in held.items():
+                index = table.classes.get(resource_class)
+                if index >= 0 and table.step_size[index, rows].any() and table.used[index, rows].sum() != amount:
+                    raise Broken(
+                        f"{oracle.cell} {position}: {amount} {resource_class} is held on {host.name}, and "
+                        f"{table.used[index, rows].sum()} is counted"
+                    )
 
     def _check_room(self, oracle, position, claim):
         """Check that the providers of this claim are not over-committed."""
@@ -164,7 +183,7 @@ class Checks:
                 )
 
     def _check_group(self, oracle, position, rule):
-        members = list(oracle.groups.members.get(rule.group_uuid, {}).values())
+        members = list(oracle.groups.entries(rule.group_uuid))
         if rule.policy == SPREAD:
             partitions = {entry.rule.partition for entry in members if entry.rule.domain == rule.domain}
             if len(partitions) > rule.limit:
@@ -177,7 +196,7 @@ class Checks:
             hosts = {
                 entry.host
                 for oracle in self.oracles.values()
-                for entry in oracle.groups.members.get(rule.group_uuid, {}).values()
+                for entry in oracle.groups.entries(rule.group_uuid)
                 if entry.claim_uuid is not None
             }
             if len(hosts) > 1 and any(oracle.has_forgotten for oracle in self.oracles.values()):

@@ -179,6 +179,8 @@ class SimCloud:
                 agent.crash()
                 agent.lose_instances()
                 self.world.at(chance.uniform(0.1, 5.0), agent.start)
+            elif stimulus.kind == "change inventory":
+                agent.change_inventory(chance)
             elif agent.alive:
                 agent.lie()
 
@@ -200,6 +202,8 @@ class SimCloud:
     def repair(self):
         """End all faults, and start all processes."""
         self.world.faults = NO_FAULTS
+        for agent in self.agents:
+            agent.restore_inventories()
         for node in self.nodes:
             node.start()
 

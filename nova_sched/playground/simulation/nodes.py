@@ -240,7 +240,7 @@ class ConductorNode(Node):
 
     def _on_records(self, records, at_end):
         for part in self.cloud.checks.parts(self.cell, records):
-            asked = self.engine.on_records(part)
+            asked = self.engine.on_records(part, self.world.now)
             self._learn_to_speak()
             self.cloud.checks.folded(self.name, self.cell, self.engine.projection)
             for host, server in asked.items():
@@ -336,6 +336,7 @@ class AgentNode(Node):
     def __init__(self, cloud, name, cell, inventories):
         super().__init__(cloud, name)
         self.cell = cell
+        self._inventories = inventories
         self.drivers = {
             host: SimulatedDriver(inventory, cloud.world.faults.failing_builds, cloud.seed)
             for host, inventory in inventories.items()
@@ -390,6 +391,30 @@ class AgentNode(Node):
         for driver in self.drivers.values():
             for consumer in driver.running():
                 driver.destroy(consumer.instance_uuid)
+
+    def change_inventory(self, chance):
+        """Let a host report another provider, or another amount of VCPU, which may be none or a fault. It goes on to
+        run its instances."""
+        host = chance.choice(sorted(self.drivers))
+        root, *children = self._inventories[host].providers
+        change = chance.choice(("uuid", "class", "closed", "fault", "as it was"))
+        if change == "uuid":
+            root = root._replace(uuid=self.world.uuid())
+        elif change == "class":
+            root = root._replace(inventories=[own for own in root.inventories if own.resource_class != "VCPU"])
+        elif change != "as it was":
+            ratio = {"closed": 0.0, "fault": -1.0}[change]
+            changed = [
+                own._replace(allocation_ratio=ratio) if own.resource_class == "VCPU" else own
+                for own in root.inventories
+            ]
+            root = root._replace(inventories=changed)
+        self.drivers[host].offered = self._inventories[host]._replace(providers=(root, *children))
+
+    def restore_inventories(self):
+        """Let all hosts report what they had at first."""
+        for host, inventory in self._inventories.items():
+            self.drivers[host].offered = inventory
 
     def lie(self):
         """Run an instance without a claim, and report it."""

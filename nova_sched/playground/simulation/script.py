@@ -38,6 +38,7 @@ BREAKING = {
     "lie": 2,
     "forge": 4,
     "pin": 3,
+    "change inventory": 4,
 }
 #: The other actions, and their weights.
 ASKING = {"ask": 80, "delete": 20}

@@ -303,8 +303,8 @@ def incarnation(epochs, recorded: Recorded) -> int | None:
 
 
 class Difference(NamedTuple):
-    """Why a decision is not made again as it was recorded: a stable ``code`` (policy, position, plugin, evidence,
-    hosts, counts) and a sentence."""
+    """Why a decision is not made again as it was recorded: a stable ``code`` (policy, position, plugin, members,
+    evidence, hosts, counts) and a sentence."""
 
     code: str
     text: str

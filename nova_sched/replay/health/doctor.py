@@ -11,6 +11,8 @@ from typing import NamedTuple
 from nova_sched.process.backlog import count_producers, flooding
 from nova_sched.process.snapshot_store import check_fits
 from nova_sched.projection import snapshot
+from nova_sched.projection.inventory import closed_providers
+from nova_sched.projection.use import strays_text
 from nova_sched.replay.health.heard import IDLE, ago, heard_of, told
 from nova_sched.replay.health.intervals import Intervals
 from nova_sched.replay.logs.ends import LastHeard
@@ -103,6 +105,8 @@ def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state
             yield _of_level(cell, projection, recent)
             heard = heard_of(projection, log, at_ns, intervals.silent_ns)
             yield from _of_hosts(cell, heard, intervals)
+            yield from _of_strays(cell, projection)
+            yield from _of_closed(cell, projection)
         except errors.LogGap as gap:
             yield Finding(
                 cell, "hosts", WARN, f"the hosts are not known: {gap}", "name a snapshot store with --snapshots"
@@ -280,6 +284,34 @@ def _of_hosts(cell, heard, intervals):
         else:
             yield Finding(cell, "agents", OK, f"{heard.agents} agents heard within {limit}")
     yield Finding(cell, "services", OK, f"last heard: {told(heard.services, heard.at_ns)}; {IDLE}")
+
+
+def _of_strays(cell, projection):
+    strays = [f"{host.name} has {strays_text(host)}" for host in projection.hosts.values() if host.strays]
+    if strays:
+        yield Finding(
+            cell,
+            "stray use",
+            WARN,
+            f"instances on {len(strays)} hosts use providers or resource classes that the hosts do not report: "
+            f"{_some(strays)}",
+            "check whether these hosts got another name, other CPU sets or other devices; change that back, or move "
+            "the instances",
+        )
+
+
+def _of_closed(cell, projection):
+    faults = [
+        f"{host.name}: {fault}" for host in projection.hosts.values() for fault in closed_providers(projection, host)
+    ]
+    if faults:
+        yield Finding(
+            cell,
+            "closed providers",
+            WARN,
+            f"{len(faults)} providers offer nothing, because their report has a fault: {_some(faults)}",
+            "fix the inventories or traits that the agents of these hosts report",
+        )
 
 
 def _of_producers(cell, recent):

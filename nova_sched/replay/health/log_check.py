@@ -7,7 +7,9 @@ certain time: see :class:`~nova_sched.replay.health.intervals.Intervals`.
 
 from typing import NamedTuple
 
+from nova_sched.projection.inventory import closed_providers
 from nova_sched.projection.projection import AGENT, Projection
+from nova_sched.projection.use import strays_text
 from nova_sched.replay.health.intervals import Intervals
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.moments import SECOND_NS, next_time
@@ -21,6 +23,8 @@ from rpc_api.feed.epoch import opening_of
 BACKWARDS_NS = SECOND_NS
 #: Kinds of faults, in addition to those that the fold notes.
 SET_ASIDE, GAPS, STALE, CLOCKS, LOST = "set aside", "sequence gaps", "stale epochs", "clocks", "hosts"
+#: Kinds of notes about the state of a host: these faults last while the host is in that state.
+STRAYS, CLOSED = "stray-use", "closed-provider"
 #: Kinds that last until the host reports, or confirms the state of the log.
 _UNTIL_REPORT = ("digest-mismatch", "unknown-host", "not-moved")
 
@@ -111,6 +115,9 @@ class LogCheck:
         self.host_counts, self.hosts, self.lost = {}, (), ()
         #: Instances that several hosts report at the end of the log.
         self.contradictions = 0
+        #: At the end of the log, in words: host -> use of providers and classes that it does not report; host -> why
+        #: providers of it are closed.
+        self.strays, self.closed = {}, {}
         #: Time of the last event that could be read.
         self._now_ns = None
         #: Last DecisionMade of each scheduler: producer -> (time, evidence).
@@ -170,6 +177,8 @@ class LogCheck:
         self.host_counts, self.hosts = counts_of(hosts), frozenset(projection.hosts)
         self.lost = frozenset(host.name for host in hosts if host.lost)
         self.contradictions = sum(len(entries) > 1 for entries in projection.consumers.values())
+        self.strays = {host.name: strays_text(host) for host in hosts if host.strays}
+        self.closed = {host.name: faults[0] for host in hosts if (faults := closed_providers(projection, host))}
 
     def _take(self, said, noted, projection):
         """Add the results of folding a record."""
@@ -189,9 +198,9 @@ class LogCheck:
             if note.kind == "rebased":
                 self.rebased += 1
                 self.whole = True
-            elif note.kind not in ("sequence-gap", "stale-epoch"):
-                # (Those two are noted by producer.) The fold takes over another state that a host reports: that is over
-                # at once.
+            elif note.kind not in ("sequence-gap", "stale-epoch", "pinned"):
+                # (The first two are noted by producer, and a pin is not a fault.) The fold takes over another state
+                # that a host reports: that is over at once.
                 self._happened(note.kind, note.host, note.kind not in _UNTIL_REPORT)
 
     def _see(self, position, epoch, event):

@@ -71,6 +71,7 @@ _SUBJECTS = {
             "PolicyAdopted",
             "AggregateDeleted",
             "GroupFenced",
+            "ClaimsWatched",
         ),
         lambda data: _NOTHING,
     ),

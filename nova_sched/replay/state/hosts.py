@@ -7,6 +7,7 @@ import numpy as np
 
 from nova_sched.projection.devices import guest_of
 from nova_sched.projection.digest import state_digest
+from nova_sched.projection.inventory import closed_providers
 from nova_sched.projection.topology import zone_names
 from rpc_api import errors, events
 
@@ -181,6 +182,7 @@ def details_of(world, cell: str, host, times) -> dict:
         "num_io_ops": host.status.num_io_ops,
         "failed_builds": host.status.failed_builds,
         "metrics": dict(sorted(host.status.metrics.items())),
+        "numa_metrics": [metric._asdict() for metric in host.status.numa_metrics],
         "server": host.server,
         "node": inventory.nodename,
         "ip": inventory.host_ip,
@@ -192,11 +194,16 @@ def details_of(world, cell: str, host, times) -> dict:
             if host.name in aggregate.hosts
         ],
         "providers": [_provider(table, row) for row in table.trees[host.root]],
+        "closed_providers": closed_providers(projection, host),
         "numa_nodes": _numa_nodes(table.row_devices[host.root]),
         "pci_pools": _pci_pools(table.row_devices[host.root]),
         "instances": [
             _instance(entry, times)
             for entry in sorted(host.entries.values(), key=lambda entry: (entry.position, entry.consumer_uuid))
+        ],
+        "stray_use": [
+            {"provider": uuid, "resource_class": name, "amount": amount}
+            for (uuid, name), amount in sorted(host.strays.items())
         ],
         "tracked_only": sorted(
             projection.tracked.of(host.name).keys() - {entry.instance_uuid for entry in host.entries.values()}

@@ -19,6 +19,7 @@ from nova_sched.replay.state.history import History
 from nova_sched.replay.verify.spool import Spool
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.selection.chain import FilterChain
+from nova_sched.selection.needed_members import MAX_NAMED, may_lack_members
 from rpc_api import errors
 from rpc_api.codec import Event
 
@@ -98,7 +99,11 @@ def _made_again(spool, recorded, world, policy, chain):
     finally:
         for claim in held:
             world.in_flight.remove(claim.claim_uuid)
-    return Replayed(recorded, made, difference(recorded, made))
+    differs = difference(recorded, made)
+    if differs is not None and may_lack_members(recorded.evidence.request):
+        text = f"evidence has at most {MAX_NAMED} members of a server group, and this one may have more; {differs.text}"
+        return Replayed(recorded, None, Difference("members", text))
+    return Replayed(recorded, made, differs)
 
 
 class Walk:

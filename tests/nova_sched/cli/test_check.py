@@ -16,7 +16,21 @@ from nova_sched.replay.health.log_check import Producer
 from rpc_api import codec, events
 from rpc_api.clock import SYSTEM
 from rpc_api.log import open_log
-from tests.builders import AT_NS, EPOCH, Voice, claim, confirmation, decision, record_of, report
+from tests.builders import (
+    AT_NS,
+    EPOCH,
+    Voice,
+    claim,
+    confirmation,
+    consumer,
+    decision,
+    inventory_of,
+    of,
+    record_of,
+    report,
+    tree,
+    uuid_of,
+)
 from tests.servers import wait_until
 
 _names = itertools.count()
@@ -82,6 +96,26 @@ def divergence():
     yield record_of(agent.say(report("a")), agent.say(events.HostConfirmed("a", 7)))
 
 
+def strays():
+    yield record_of(Voice("compute_agent/a").say(report("a", consumer("vm", of("gone", 2), of("a", 1, "PCPU")))))
+
+
+def strays_that_are_over():
+    agent, vm = Voice("compute_agent/a"), consumer("vm", of("gone", 2))
+    yield record_of(agent.say(report("a", vm)), agent.say(events.InstanceDeleted("a", uuid_of("vm"))))
+
+
+def closed(*after):
+    agent = Voice("compute_agent/a")
+    yield record_of(Voice("operator/o").say(events.LevelPinned(2)))
+    broken = tree("a", inventories=[inventory_of(ratio=-1.0)])
+    yield record_of(*(agent.say(report("a", inventory=inventory)) for inventory in (broken, *after)))
+
+
+def closed_and_open_again():
+    yield from closed(tree("a"))
+
+
 def fine():
     agent, said = Voice("compute_agent/a"), report("a")
     yield record_of(agent.say(said), agent.say(confirmation(said)))
@@ -96,6 +130,10 @@ def fine():
         (stale, "stale epochs", 1, "wrong", 1, "its clock went back"),
         (backwards, "clocks", 1, "wrong", 1, "scheduler/one went back by 90.0 s"),
         (divergence, "digest-mismatch", 1, "wrong", 1, "another state than the log had"),
+        (strays, "stray-use", 1, "wrong", 1, f"1 PCPU of the provider {uuid_of('a')}, which it does"),
+        (strays_that_are_over, "stray-use", 0, "ended", 1, "over, the last at 2023-11-14T22:13:20"),
+        (closed, "closed-provider", 1, "wrong", 1, "a: VCPU of a has the capacity -8 (total 8, reserved 0,"),
+        (closed_and_open_again, "closed-provider", 0, "ended", 1, "over, the last at 2023-11-14T22:13:20"),
         (fine, "set aside", 0, "ok", 0, "none"),
     ],
 )
@@ -183,6 +221,23 @@ def test_a_healthy_log(log, capsys):
         "agents": "ok",
         "services": "ok",
     }
+
+
+def test_use_that_hosts_do_not_report(log, capsys):
+    log.append(list(strays()))
+    _, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
+    row = rows["cell1", "stray use"]
+    assert row["state"] == "warn" and "instances on 1 hosts use providers or resource classes" in row["found"]
+    assert f"a has 2 VCPU of the provider {uuid_of('gone')}, 1 PCPU of" in row["found"]
+    assert "move the instances" in row["to_do"]
+
+
+def test_providers_that_a_fault_closes(log, capsys):
+    log.append(list(closed()))
+    _, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
+    row = rows["cell1", "closed providers"]
+    assert row["state"] == "warn" and row["found"].startswith("1 providers offer nothing, because their report has a")
+    assert "a: VCPU of a has the capacity -8" in row["found"]
 
 
 @pytest.mark.parametrize("count, state", [(4900, None), (5600, "fail")])

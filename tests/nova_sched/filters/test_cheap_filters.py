@@ -49,6 +49,8 @@ METERED = [
     report("a", metrics={"cpu.percent": 0.5, "cpu.idle": 1.0}),
     report("b", metrics={"cpu.percent": 0.0}),
     report("c"),
+    report("d", numa_metrics=[("cpu.percent", 0, 5), ("cpu.percent", 1, 0), ("cpu.idle", 0, 1)]),
+    report("e", metrics={"cpu.idle": 1.0}, numa_metrics=[("cpu.percent", 0, 5)]),
 ]
 ISOLATED = {"isolated_hosts": ("a", "gone"), "isolated_images": (IMAGE,)}
 KINDS = [

@@ -55,6 +55,7 @@ def story():
         scheduler.say(claim("vm-3", "host-1", of("host-1", 6))),
         conductor.say(events.HostSeen("host-2")),
         scheduler.say(claim("vm-4", "host-2", of("numa0", 3, "PCPU"))),
+        hosts["host-1"].say(started("vm-5", "host-1", of("gone", 2))),
         hosts["host-2"].say(started("vm-2", "host-2", of("numa0", 2, "PCPU"))),
     ]
     return [(position, decode_record(record_of(event))) for position, event in enumerate(said)]
@@ -68,10 +69,16 @@ def test_snapshot_and_suffix_give_the_state_of_the_whole(cut):
     early, _ = first.fold(records[:cut])
     loaded = snapshot.load(snapshot.dump(first)) if cut else first
     assert state_digest(loaded) == state_digest(first)
+    assert strays_of(loaded) == strays_of(first)
     late, _ = loaded.fold(records[cut:])
     assert [*early, *late] == expected, "claims come to the same, whether they were folded before or after"
     assert state_digest(loaded) == state_digest(whole)
     assert {str(outcome.reason) for outcome in expected} == {"None", "VCPU", "PCPU"}
+    assert strays_of(loaded) == strays_of(whole) == {"host-1": {(uuid_of("gone"), "VCPU"): 2}, "host-2": {}}
+
+
+def strays_of(projection):
+    return {name: host.strays for name, host in projection.hosts.items()}
 
 
 def test_two_cells_load_into_one_table():
@@ -294,14 +301,14 @@ def remove_up_to(position):
 
 STORY = [record.payload for _, record in story()]
 LAST = len(STORY) - 1
-#: What happened to the log since the snapshot of its record 12, and whether the snapshot proves to be of it.
+#: What happened to the log since the snapshot of its last record, and whether the snapshot proves to be of it.
 FITS = {
     "as it was": (lambda log: None, None),
     "grown": (grow, None),
     "begins with the record of the snapshot": (remove_up_to(LAST), None),
     "begins behind it": (remove_up_to(LAST + 1), "was removed"),
     "begins far behind it": (remove_up_to(LAST + 5), "was removed"),
-    "lost its last record": (lose(1), "the log ends at 11"),
+    "lost its last record": (lose(1), f"the log ends at {LAST - 1}"),
     "lost one and grew again": (lose(1, other(1), other(2)), "lost records and grew again"),
     "lost several and grew to the same end": (lose(3, *map(other, range(3))), "lost records and grew again"),
     "lost several, and the last came again at its place": (lose(2, other(1), STORY[-1]), "lost records and grew again"),

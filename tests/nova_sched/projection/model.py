@@ -13,10 +13,29 @@ class Model:
         self.hosts = {}
         #: (host, consumer) -> instance, uses: {provider: amount}, runs, attempt, group: (group, domain, partition).
         self.held = {}
+        #: Whether use of providers that the host does not have counts on its root (from level 2 on).
+        self.never_dropped = False
 
     def used(self, host, provider):
         """VCPU of a provider that all that is held on its host uses."""
-        return sum(one["uses"].get(provider, 0) for (name, _), one in self.held.items() if name == host)
+        counted = {provider}
+        if self.never_dropped and provider == host:
+            counted |= self.names(host) - self.hosts[host]["has"].keys()
+        return sum(
+            amount
+            for (name, _), one in self.held.items()
+            if name == host
+            for of, amount in one["uses"].items()
+            if of in counted
+        )
+
+    def names(self, host):
+        """All providers of which something is used on a host."""
+        return {of for (name, _), one in self.held.items() if name == host for of in one["uses"]}
+
+    def strays(self, host, uses):
+        """Whether something is used of a provider that the host does not have."""
+        return not uses.keys() <= self.hosts[host]["has"].keys()
 
     def capacity(self, host, provider):
         """VCPU of a provider that may be used in all."""
@@ -48,6 +67,8 @@ class Model:
             if known and mine:
                 noted.add("unclaimed-start")
             self.held[host, instance] = _running(instance, uses)
+        if any(self.strays(host, one["uses"]) for (name, _), one in self.held.items() if name == host):
+            noted.add("stray-use")
         return noted
 
     def removed(self, host):
@@ -96,17 +117,18 @@ class Model:
         }
 
     def started(self, host, instance, uses):
-        """An instance runs; answers the kind that is noted, or None."""
+        """An instance runs; answers the set of kinds that are noted."""
         if host not in self.hosts:
-            return "unknown-host"
+            return {"unknown-host"}
+        strays = {"stray-use"} if self.strays(host, uses) else set()
         mine = [consumer for (name, consumer), one in self.held.items() if name == host and one["instance"] == instance]
         if not mine:
             self.held[host, instance] = _running(instance, uses)
-            return "unclaimed-start"
+            return {"unclaimed-start"} | strays
         one = self.held[host, mine[0]]
-        noted = "differs" if one["uses"] != uses else None
+        noted = {"differs"} if one["uses"] != uses else set()
         one.update(runs=True, uses=dict(uses))
-        return noted
+        return noted | strays
 
     def deleted(self, host, instance):
         """An instance does not run any more."""

@@ -7,6 +7,7 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from rpc_api import codec, digest, events
 from rpc_api.events.schema import MAX_AMOUNT
+from rpc_api.levels import LEVEL
 from rpc_api.packing import pack
 from tests import drawn, invariants
 from tests.builders import (
@@ -125,7 +126,9 @@ def test_any_events_after_each_other(said):
     projection = Projection("cell1")
     for data, by, epoch in [*((data, f"compute_agent/{data.host}", 1) for data in BEGINNING), *said]:
         voice = voices.setdefault((by, epoch), Voice(by, epoch))
-        payloads.append(record_of(voice.say(data)))
+        # An event that came later is set aside until the log is pinned.
+        level = min(max(projection.level, data.schema.LEVEL), LEVEL)
+        payloads.append(record_of(voice.say(data), level=level))
         position = len(payloads) - 1
         before, aside = state_digest(projection), projection.counts["set-aside"]
         projection.fold([(position, codec.decode_record(payloads[-1]))])
@@ -147,7 +150,9 @@ def test_an_event_of_a_stranger_leaves_no_trace(said, strange):
         for data, by, epoch in [*((data, f"compute_agent/{data.host}", 1) for data in BEGINNING), *said]:
             batch.append(voices.setdefault((by, epoch), Voice(by, epoch)).say(data))
         batch[2:2] = extra
-        projection.fold([(0, codec.decode_record(record_of(*batch)))])
+        level = max(event.data.schema.LEVEL for event in (*batch, *extra, codec.make_event(strange, "x", 1, 1, 0)))
+        projection.use_level(level)
+        projection.fold([(0, codec.decode_record(record_of(*batch, level=level)))])
         digests.append(state_digest(projection))
     assert digests[0] == digests[1]
 

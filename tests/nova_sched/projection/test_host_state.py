@@ -41,7 +41,8 @@ def cloud():
             inventory=INVENTORY,
             num_io_ops=3,
             failed_builds=1,
-            metrics={"cpu.percent": 0.5},
+            metrics={"cpu.percent": 17.9, "cpu.frequency": -2.5},
+            numa_metrics=[("numa.membw.current", 1, 7), ("numa.membw.current", 0, 5)],
         ),
         report("h2"),
         aggregate("a1", "h1", "h2", speed="fast"),
@@ -116,7 +117,15 @@ def test_instances_are_those_that_run_and_those_in_flight(cloud):
 
 
 def test_metrics(cloud):
-    assert [(metric.name, metric.value) for metric in state_of(cloud).metrics] == [("cpu.percent", 0.5)]
+    """Values are cut to whole numbers, as in Nova's MonitorMetric."""
+    frequency, percent, bandwidth = state_of(cloud).metrics
+    assert (frequency.name, frequency.value, frequency.numa_membw_values) == ("cpu.frequency", -2, None)
+    assert (percent.name, percent.value, type(percent.value)) == ("cpu.percent", 17, int)
+    assert (bandwidth.name, bandwidth.numa_membw_values) == ("numa.membw.current", {"0": 5, "1": 7})
+    assert (bandwidth.timestamp, bandwidth.source) == (None, "")
+    # In Nova it is not set, and reading it raises NotImplementedError.
+    with pytest.raises(AttributeError, match="has no 'value'"):
+        _ = bandwidth.value
     assert state_of(cloud, "h2").metrics == []
 
 

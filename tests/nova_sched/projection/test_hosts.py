@@ -180,7 +180,7 @@ def test_a_provider_gets_another_parent():
 
 def test_a_provider_vanishes_and_comes_back_with_what_is_held_of_it():
     cell = Cell(nested(*NUMA), claim("vm", "host", of("numa1", 3), of("host", 1)))
-    assert cell.say(nested(NUMA[0])) == "ok"
+    assert cell.say(nested(NUMA[0])) == "stray-use"
     assert uuid_of("numa1") not in cell.projection.table.row_of_uuid
     assert cell.say(claim("vm-2", "host", of("numa1", 1))) == f"unknown provider {uuid_of('numa1')}"
     assert cell.say(nested(*NUMA)) == "ok"

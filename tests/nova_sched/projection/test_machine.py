@@ -92,6 +92,12 @@ class Machine(RuleBasedStateMachine):
         self.model.removed(host)
         assert self.say(events.HostRemoved(host, "gone")) == "ok"
 
+    @rule()
+    def pin(self):
+        """The log gets level 2: use of what a host does not have counts on its root from here on."""
+        assert self.say(events.LevelPinned(2)) == ("ok" if self.model.never_dropped else "pinned")
+        self.model.never_dropped = True
+
     # --- claims ----------------------------------------------------------------------------------------------------
 
     @rule(host=HOSTS, name=INSTANCES, wanted=uses(), attempt=ATTEMPTS, group=GROUPS)
@@ -134,7 +140,7 @@ class Machine(RuleBasedStateMachine):
     @rule(host=HOSTS, name=INSTANCES, wanted=uses())
     def start(self, host, name, wanted):
         noted = self.model.started(host, name, on(host, wanted))
-        self.said(builders.started(name, host, *allocations(on(host, wanted))), noted and {noted})
+        self.said(builders.started(name, host, *allocations(on(host, wanted))), noted)
 
     @rule(host=HOSTS, name=INSTANCES)
     def delete(self, host, name):
@@ -217,10 +223,7 @@ class Machine(RuleBasedStateMachine):
         again = Projection("cell1")
         again.fold(
             [
-                (
-                    position,
-                    codec.decode_record(codec.encode_records(record.epoch, codec.encode_events(record.events))[0]),
-                )
+                (position, codec.decode_record(codec.encode_record(record.epoch, record.events, record.level)))
                 for position, record in self.cell.records
             ]
         )

@@ -123,6 +123,7 @@ SAMPLES = [
     claim("vm-2", "host"),
     released("vm"),
     expired("vm"),
+    events.ClaimsWatched(0, 1, ()),
     started("vm", "host"),
     deleted("vm", "host"),
     moved("host", "vm", "vm-3"),

@@ -191,6 +191,7 @@ def test_every_event_that_has_a_text_is_thought_of():
         "HostConfirmed": ("host", "digest"),
         "HostSeen": ("host",),
         "ClaimExpired": ("consumer_uuid", "claim_uuid"),
+        "ClaimsWatched": ("after_ms", "watched_ms", "building"),
         "InstanceDeleted": ("host", "instance_uuid"),
         "AllocationMoved": ("host", "from_consumer_uuid", "to_consumer_uuid"),
         "AggregateDeleted": ("uuid",),

@@ -30,7 +30,7 @@ class World:
 
     _count = 0
 
-    def __init__(self, *said, cells=("cell1",), **options):
+    def __init__(self, *said, cells=("cell1",), policy=None, **options):
         World._count += 1
         self.voices, self.cells = {}, cells
         for cell in ("cell0", *cells):
@@ -40,7 +40,7 @@ class World:
             "s",
             cell0_of(self.url("cell0")),
             [Cell(cell, uuid_of(cell), self.url(cell)) for cell in cells],
-            Policy(),
+            policy or Policy(),
             **options,
         )
         self.endpoint = SchedulerEndpoint(self.scheduler)

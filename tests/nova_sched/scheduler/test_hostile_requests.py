@@ -53,10 +53,7 @@ HOSTILE = {
     "a limit that is not a number": (with_(instance_group=group(_rules={"max_server_per_host": "many"})), [VM]),
     "a limit beyond amounts": (with_(instance_group=group(_rules={"max_server_per_host": str(2**60)})), [VM]),
     "a group whose uuid is none": (with_(instance_group=group(uuid="ABCDEF00-0000-4000-8000-00000000000G")), [VM]),
-    "a group of 20,000": (
-        with_(instance_group=group(members=[uuid_of(f"{number}") for number in range(20_000)])),
-        [VM],
-    ),
+    "a group of 200,001": (with_(instance_group=group(members=[VM] * 200_001)), [VM]),
     "half a character in the project": (with_(project_id="\ud800"), [VM]),
     "half a character in the flavor": (with_flavor(name="\ud800"), [VM]),
     "half a character in an extra spec": (with_extra(a="\ud800"), [VM]),

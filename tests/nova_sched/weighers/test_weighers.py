@@ -237,6 +237,29 @@ def test_a_required_metric_that_a_host_does_not_report(setting, ignored, said):
         assert cloud.decide(request()).candidates[0].host == "c"
 
 
+BY_NODE = [("cpu", 0, 40), ("cpu", 1, 2)]
+
+
+def test_a_metric_per_numa_node_has_no_value_for_the_host():
+    """Nova's weigher raises NotImplementedError there."""
+    cloud = Asked(report("a", metrics={"cpu": 10.0}), report("b", numa_metrics=BY_NODE))
+    setting = {"metrics_weight_setting": (("cpu", 1.0),)}
+    policy = Policy(**setting, metrics_required=False, metrics_weight_of_unavailable=-50.0)
+    assert raw_of("MetricsWeigher", cloud, request(), policy) == {"a": 10, "b": -50}
+    cloud.policy = Policy(**setting)
+    cloud.chain = FilterChain(cloud.table, cloud.policy)
+    decision = cloud.decide(request())
+    assert not decision.candidates
+    assert decision.summary == "0/2 hosts: 2 metric cpu of b is reported per NUMA node, wanted one value for the host"
+    # The host reports it in another form.
+    cloud.cell.say(report("b", metrics={"cpu": 99.0}))
+    assert cloud.decide(request()).candidates[0].host == "b"
+    cloud.cell.say(report("b", numa_metrics=BY_NODE[:1]))
+    assert not cloud.decide(request()).candidates
+    cloud.cell.say(events.HostRemoved("b", "gone"))
+    assert cloud.table.numa_metrics["cpu"] == {}
+
+
 def guest(name, **image):
     return consumer(name)._replace(guest=pack(events.Guest((), (), image)))
 
