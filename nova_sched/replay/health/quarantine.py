@@ -23,6 +23,9 @@ CODES = frozenset(
         "not-its-account",
         "not-its-host",
         "wrong-log",
+        "lower-level",
+        "newer-level",
+        "older-level",
     }
 )
 

@@ -14,7 +14,6 @@ from nova_sched.process import report as service_report
 from nova_sched.projection.projection import Projection
 from nova_sched.replay.health import quarantine
 from rpc_api import codec, events
-from rpc_api.codec import FORMAT
 from rpc_api.log import open_log
 from tests.builders import AT_NS, EPOCH, Voice, claim, record_of, report, started
 from tests.fuzz.mutation import pack
@@ -29,7 +28,7 @@ def event(name="HostLost", version="1.0", producer="conductor/x", values=("a", "
 
 
 def raw_record(*batch, epoch=EPOCH):
-    return pack([FORMAT, epoch, list(batch)])
+    return pack([1, epoch, list(batch)])
 
 
 OPENED = record_of(Voice("conductor/c").say(events.LogOpened("cell1", EPOCH)))
