@@ -41,7 +41,7 @@ from nova_sched import filters, weighers
 from nova_sched.filters import HostView
 from nova_sched.process.tuning import prepare_memory, settle_memory
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import decide, rule_of
+from nova_sched.selection.decide import decide
 from nova_sched.selection.draw import seed_of
 from nova_sched.selection.policy import DEFAULT_FILTERS, DEFAULT_WEIGHERS, Policy
 from nova_sched.selection.scope import Scope
@@ -275,7 +275,7 @@ class Clouds:
             request.project_id,
             chosen.host,
             chosen.assignment.allocations,
-            rule_of(world.table, chosen, request, instance),
+            chosen.rule,
             False,
             chosen.guest,
         )

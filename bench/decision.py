@@ -17,7 +17,7 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.world import World
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import decide, rule_of
+from nova_sched.selection.decide import decide
 from nova_sched.selection.draw import seed_of
 from nova_sched.selection.needed_members import with_needed_members
 from nova_sched.selection.policy import Policy
@@ -154,7 +154,7 @@ def decide_once(world, chain, policy, request, instance_uuid):
             request.project_id,
             chosen.host,
             chosen.assignment.allocations,
-            rule_of(world.table, chosen, request, instance_uuid),
+            chosen.rule,
             False,
         )
     )

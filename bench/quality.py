@@ -19,7 +19,8 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.world import World
 from nova_sched.request.from_spec import request_from
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import Candidate, candidate_of, decide, rule_of
+from nova_sched.selection.claim_rules import ClaimRules
+from nova_sched.selection.decide import Candidate, candidate_of, decide
 from nova_sched.selection.draw import draw, seed_of
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.scope import Scope
@@ -74,8 +75,9 @@ def naive(order):
         rows = chain.run(request, scope).rows
         if not len(rows):
             return None
+        rules = ClaimRules(world, scope)
         for row in order(world.table, rows, seed_of(request.request_id, instance_uuid)):
-            candidate = candidate_of(world.table, int(row), request, policy)
+            candidate = candidate_of(rules, int(row), policy)
             if isinstance(candidate, Candidate):
                 return candidate
         return None
@@ -117,7 +119,7 @@ def play(workload, choose, policy):
                 None,
                 candidate.host,
                 candidate.assignment.allocations,
-                rule_of(world.table, candidate, request, uuid),
+                candidate.rule,
                 False,
             )
         )

@@ -111,7 +111,11 @@ def _look(cell, claim, position):
 
 
 def _claim(cell, claim):
-    """Claim an alternate on the cell's log; None when it is accepted, else why not."""
+    """Claim an alternate on the cell's log; None when it is accepted, else why not. A claim that the log would refuse
+    is not published."""
+    refused = cell.refusal_of(claim)
+    if refused is not None:
+        return str(refused)
     try:
         cell.publish(claim)
         refused = yield ReadBack(claim.claim_uuid)

@@ -13,6 +13,7 @@ from nova_sched.process.account_rule import AccountRule
 from nova_sched.process.log_state import LogState
 from nova_sched.process.missing_reports import MissingReports
 from nova_sched.projection.beginning import projection_of
+from nova_sched.projection.claim_checks import refusal_ahead
 from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import AGENT, Projection
 from rpc_api import events
@@ -175,6 +176,11 @@ class CellEngine:
         return any(
             entry.claim_uuid == claim.claim_uuid for entry in self.projection.consumers.get(claim.consumer_uuid, ())
         )
+
+    def refusal_of(self, claim):
+        """The Reason why the log would refuse a claim (a ClaimProposed) that is not published yet; None if it would
+        accept it."""
+        return refusal_ahead(self.projection, claim)
 
     @contextlib.contextmanager
     def build_of(self, request):

@@ -84,6 +84,25 @@ def oldest_form(record: Record) -> Record | tuple[Any, ...]:
     return record if len(values) == len(schema.fields) else values
 
 
+def least_level(record: FrozenRecord) -> int:
+    """The lowest level whose form of a record leaves out nothing that is used."""
+    schema = record.schema
+    if not schema.OLDER:
+        return 1
+    least = 1
+    for (name, field), value in zip(schema.fields.items(), record, strict=True):
+        if name in schema.NEWER and value != field.default:
+            least = max(least, schema.NEWER[name])
+        inner = field.objname if isinstance(field, PackedObjectField) else element_of(field)[0]
+        if inner is None or value is None or not TABLE[inner].OLDER:
+            continue
+        if isinstance(field, PackedObjectField):
+            value = thaw(inner, value)
+        for one in value if element_of(field)[1] and not isinstance(field, PackedObjectField) else (value,):
+            least = max(least, least_level(one))
+    return least
+
+
 def _cut_of(field: Any, level: int) -> Callable[[Any], Any] | None:
     """How a value of a field gets the form of a level; None if it is written as it is."""
     name, is_list = (field.objname, False) if isinstance(field, PackedObjectField) else element_of(field)

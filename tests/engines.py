@@ -4,7 +4,7 @@ import itertools
 
 from nova_sched.scheduler.engine import CELL0, Ask, Engine
 from nova_sched.selection.policy import Policy
-from rpc_api import codec
+from rpc_api import codec, events
 from tests.builders import HandClock, Voice, group, inventory_of, record_of, report, request, tree, uuid_of
 
 
@@ -20,6 +20,8 @@ class TinyCloud:
         self.engines = {}
         self._read = {}
         self.voices = {}
+        #: Cell -> level of its log.
+        self.levels = dict.fromkeys(self.logs, 1)
         self._uuids = (uuid_of(f"claim {number}") for number in itertools.count())
 
     def engine(self, name):
@@ -47,8 +49,14 @@ class TinyCloud:
     def append(self, cell, producer, *data):
         """Append a record for each event of one producer; returns its last sequence in that log."""
         voice = self.voices.setdefault((cell, producer), Voice(producer))
-        self.logs[cell].extend(record_of(voice.say(event)) for event in data)
+        self.logs[cell].extend(record_of(voice.say(event), level=self.levels[cell]) for event in data)
         return voice.sequence
+
+    def pin(self, level, *cells):
+        """Pin the logs of cells to a level, by default all."""
+        for cell in cells or self.logs:
+            self.append(cell, "operator/o", events.LevelPinned(level))
+            self.levels[cell] = level
 
     def host(self, name, cell="cell1", vcpus=4, consumers=(), **facts):
         """A host with only VCPUs reports; ``facts`` are those of its status."""

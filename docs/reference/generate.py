@@ -166,6 +166,8 @@ def kept_text(component) -> str:
 
 def asked_text(component) -> str:
     """Who asks a filter."""
+    if component.name in filters.OF_GROUPS:
+        return "always, except by force"
     always = any(component is other for other in filters.ALWAYS)
     return "always" if always else "by default" if component.name in DEFAULT_FILTERS else "if enabled"
 
@@ -182,7 +184,8 @@ def filters_text() -> str:
         "# Filters",
         "",
         "A filter refuses hosts, each with a reason that `nova-sched-replay explain` counts. *Always*: asked of "
-        "every request; *by default* and *if enabled*: by `[filter_scheduler] enabled_filters`. What is *kept "
+        "every request (*except by force*: not if it names hosts by force); *by default* and *if enabled*: by "
+        "`[filter_scheduler] enabled_filters`. What is *kept "
         "for a shape* serves all requests that are alike to these filters, and only hosts that changed are "
         "looked at again; a *costly* filter is shown hosts only that no filter before it refused. A rebuild "
         "stays on its host and meets few of them.",
@@ -217,7 +220,8 @@ def filters_text() -> str:
         "# Refused claims",
         "",
         "A claim is read from the log by every service, and has no effect if it does not hold at its position. The "
-        "scheduler then decides again.",
+        "scheduler then decides again. It asks the same of a host before it publishes a claim, and hosts that the log "
+        "would refuse count under `ClaimRules` in the evidence: a claim is refused only if another one came first.",
         "",
         *reasons_table({code.value: code.meaning for code in ClaimRefused}),
     ]

@@ -42,6 +42,10 @@ ALWAYS = (
     ServerGroupFaultDomainFilter(),
 )
 
+#: Names of those that also run if they are not enabled, unless hosts are named by force: the log of one cell alone
+#: cannot keep the policy of a group that has members in several.
+OF_GROUPS = ("ServerGroupAntiAffinityFilter", "ServerGroupAffinityFilter")
+
 #: They run if ``[filter_scheduler] enabled_filters`` names them. It may also name a filter that always runs.
 BUILT_IN = {
     each.name: each
@@ -81,4 +85,4 @@ OF_ONE_HOST: dict[type[Filter], Callable[[HostTable, int, SchedulingRequest], Re
     ResourceFilter: refusal_of_host
 }
 
-__all__ = ["ALWAYS", "BUILT_IN", "OF_ONE_HOST", "Filter", "HostView", "Reason", "Refusal"]
+__all__ = ["ALWAYS", "BUILT_IN", "OF_GROUPS", "OF_ONE_HOST", "Filter", "HostView", "Reason", "Refusal"]

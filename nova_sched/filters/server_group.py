@@ -46,7 +46,7 @@ class ServerGroupAffinityFilter(Filter):
         group = request.server_group
         if group is None or group.policy != "affinity":
             return
-        rows = scope.affinity_rows()
+        rows = scope.affinity_rows(policy)
         if rows is not None:
             yield Refusal(AFFINITY, ~hosts.in_rows(rows))
 

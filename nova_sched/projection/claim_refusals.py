@@ -81,14 +81,10 @@ HOLDS_ALREADY = Reason(ClaimRefused.HOLDS_ALREADY)
 #: With this, the same host may do: only the form of the claim was older.
 OLDER_LEVEL = Reason(ClaimRefused.OLDER_LEVEL)
 _MALFORMED = frozenset({ClaimRefused.MALFORMED_ALLOCATIONS, ClaimRefused.MALFORMED_GUEST, ClaimRefused.MALFORMED_RULE})
-_BREACHES = frozenset({ClaimRefused.GROUP_ELSEWHERE, ClaimRefused.GROUP_FULL})
+#: The reasons that depend on the members of a server group.
+OF_GROUP = frozenset({ClaimRefused.GROUP_MOVED, ClaimRefused.GROUP_ELSEWHERE, ClaimRefused.GROUP_FULL})
 
 
 def is_malformed(reason: Reason) -> bool:
     """Whether a claim was refused because its scheduler wrote something that is never allowed."""
     return reason.code in _MALFORMED
-
-
-def is_breach(reason: Reason) -> bool:
-    """Whether a claim was refused because it would break the rule of its group."""
-    return reason.code in _BREACHES

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from nova_sched.projection import inventory as inventories
-from nova_sched.projection.claim_refusals import HOLDS_ALREADY, ClaimRefused
-from nova_sched.projection.devices import checked_guest, guest_of
+from nova_sched.projection.claim_checks import claim_refusal
+from nova_sched.projection.claim_refusals import ClaimRefused
+from nova_sched.projection.devices import checked_guest
 from nova_sched.projection.holding import add_entry, devices_counted_once, reconcile, remove_entry, start
-from nova_sched.projection.ledger import CLAIMED, POLICIES, RUNNING, TOGETHER, Entry, Host
+from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.state import State
-from nova_sched.projection.table import HostTable
 from nova_sched.projection.use import note_strays
 from rpc_api import errors, events
 from rpc_api.codec import MAX_NAME, Event, SetAside
@@ -197,67 +197,6 @@ def claim_proposed(
         ),
     )
     return None
-
-
-def claim_refusal(projection: State, host: Host, claim: events.ClaimProposed) -> Reason | None:
-    """Why a claim cannot be accepted in the present state; None when it can."""
-    table = projection.table
-    if not claim.forced:
-        if table.down[host.root]:
-            return Reason(ClaimRefused.DOWN)
-        if table.disabled[host.root]:
-            return Reason(ClaimRefused.DISABLED)
-    if claim.consumer_uuid in projection.consumers:
-        return HOLDS_ALREADY
-    wanted: dict[tuple[str, str], int] = {}
-    for provider_uuid, resource_class, amount in claim.allocations:
-        if amount < 1 or not resource_class or (provider_uuid, resource_class) in wanted:
-            return Reason(ClaimRefused.MALFORMED_ALLOCATIONS)
-        wanted[provider_uuid, resource_class] = amount
-    for (provider_uuid, resource_class), amount in wanted.items():
-        row = host.rows.get(provider_uuid)
-        if row is None:
-            return Reason(ClaimRefused.UNKNOWN_PROVIDER, (provider_uuid,))
-        index = table.classes.get(resource_class)
-        if index < 0 or not fits(table, row, index, amount):
-            return Reason(ClaimRefused.NO_ROOM, (resource_class,))
-    if claim.guest is not None:
-        reason = _guest_refusal(table, host, claim.guest)
-        if reason is not None:
-            return reason
-    return None if claim.rule is None else _rule_refusal(projection, claim.rule)
-
-
-def _guest_refusal(table: HostTable, host: Host, packed: bytes) -> Reason | None:
-    try:
-        guest = guest_of(packed)
-    except errors.InvalidEvent:
-        return Reason(ClaimRefused.MALFORMED_GUEST)
-    if not guest.numa and not guest.pci:
-        return None
-    devices = table.row_devices[host.root]
-    if devices is None:
-        return Reason(ClaimRefused.NO_DEVICES)
-    return devices.breach(guest, table.ratio_of(host.root, "VCPU"), table.ratio_of(host.root, "MEMORY_MB"))
-
-
-def _rule_refusal(projection: State, rule: events.GroupRule) -> Reason | None:
-    if rule.policy not in POLICIES:
-        return Reason(ClaimRefused.MALFORMED_RULE)
-    fence = projection.fences.get(rule.group_uuid)
-    if rule.policy == TOGETHER and fence is not None and rule.limit <= fence:
-        return Reason(ClaimRefused.GROUP_MOVED)
-    return projection.groups.breach(rule)
-
-
-def fits(table: HostTable, row: int, index: int, amount: int) -> bool:
-    """Whether an amount fits into what the log leaves of a class on a row (claims in flight do not count)."""
-    return (
-        table.used.item(index, row) + amount <= table.capacity.item(index, row)
-        and table.min_unit.item(index, row) <= amount <= table.max_unit.item(index, row)
-        and table.step_size.item(index, row) > 0
-        and amount % table.step_size.item(index, row) == 0
-    )
 
 
 def claim_released(

@@ -6,7 +6,7 @@ is counted in the table's ``used`` in both states, so that its room is never
 given away twice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nova_sched.projection.claim_refusals import ClaimRefused
@@ -21,6 +21,10 @@ SPREAD = "spread"
 TOGETHER = "together"
 MEMBER = "member"
 POLICIES = frozenset({SPREAD, TOGETHER, MEMBER})
+
+#: Domain -> partition -> number of members of a group there.
+Domains = Mapping[str, Mapping[str, int]]
+UNCHANGED: Domains = {}
 
 
 class Entry:
@@ -190,15 +194,21 @@ class GroupIndex:
             for entries in instances.values():
                 yield from entries
 
-    def breach(self, rule: GroupRule) -> Reason | None:
-        """Why one more member under ``rule`` would break it, or None when it would not."""
+    def breach(self, rule: GroupRule, without_itself: bool, changed: Domains = UNCHANGED) -> Reason | None:
+        """Why one more member under ``rule`` would break it, or None when it would not. The ``changed`` domains of the
+        group replace those here. With ``without_itself`` the partition of the rule is not a member that others must be
+        together with."""
         domains = self.domains.get(rule.group_uuid, {})
         if rule.policy == MEMBER:
             return None
         if rule.policy == TOGETHER:
-            others = [domain for domain in domains if domain != rule.domain]
+            others = [
+                domain
+                for domain, partitions in {**domains, **changed}.items()
+                if domain != rule.domain and len(partitions) > (without_itself and rule.partition in partitions)
+            ]
             return Reason(ClaimRefused.GROUP_ELSEWHERE, (min(others),)) if others else None
-        partitions = domains.get(rule.domain, ())
+        partitions = changed[rule.domain] if rule.domain in changed else domains.get(rule.domain, ())
         if rule.partition in partitions or len(partitions) < rule.limit:
             return None
         return Reason(ClaimRefused.GROUP_FULL, (len(partitions), rule.domain, rule.limit))

@@ -8,6 +8,7 @@ claims under anchors up to a number, and from then on no request of the group fo
 from collections import deque
 
 from nova_sched.projection.fold import CELL0
+from nova_sched.selection.claim_rules import anchor_of, needs_anchor
 from rpc_api import errors, events
 
 #: Anchors and fences that one instance waits for. More of them have no effect in the log.
@@ -15,12 +16,11 @@ MAX_WAITS = 10
 
 
 class Anchors:
-    """``cells`` (their names, without cell0), ``projections`` (cell -> Projection) and ``publish(cell, *data)`` are
-    those of the engine."""
+    """``cells`` (their names, without cell0), ``world`` (a World) and ``publish(cell, *data)`` are those of the
+    engine."""
 
-    def __init__(self, cells, projections, publish):
-        self._cells = cells
-        self._projections = projections
+    def __init__(self, cells, world, publish):
+        self._world = world
         self._publish = publish
         #: Cell -> (mark, instance): the instance is decided again when our event with that mark is folded.
         self._waits = {cell: deque() for cell in (CELL0, *cells)}
@@ -28,41 +28,46 @@ class Anchors:
     def anchored(self, instance):
         """The request as it can be decided now, and the anchor of its affinity group: (cell, host, number) or None."""
         request = without(instance.ask.request, instance.excluded)
-        group = request.server_group
-        if not self._needs_one(group):
+        if not needs_anchor(self._world, request):
             return request, None
-        anchor = self._projections[CELL0].anchors.get(group.uuid)
-        if anchor is None or self._is_fenced(instance, group, anchor):
+        group, anchor = request.server_group, anchor_of(self._world, request)
+        known = self._world.projections[CELL0].anchors.get(group.uuid)
+        if anchor is None and known is not None:
+            instance.fenced = max(instance.fenced, known[2])
+        if anchor is None or anchor[2] <= instance.fenced:
             return request, None
-        return request._replace(server_group=group._replace(hosts=(*group.hosts, anchor[1]))), anchor
+        if not self._has_members(group, instance.uuid):
+            request = request._replace(server_group=group._replace(hosts=(*group.hosts, anchor[1])))
+        return request, anchor
 
-    def _is_fenced(self, instance, group, anchor):
-        """Whether no claim under an anchor can hold any more: a fence of any request is folded in its cell."""
-        cell, _, number = anchor
-        if cell in self._projections and self._projections[cell].fences.get(group.uuid, 0) >= number:
-            instance.fenced = max(instance.fenced, number)
-        return number <= instance.fenced
-
-    def _needs_one(self, group):
-        return group is not None and group.policy == "affinity" and len(self._cells) > 1
+    def _has_members(self, group, instance_uuid):
+        """Whether a log has a member of a group: then its members say where it is, and not its anchor. What the
+        instance itself holds does not count, because it is given back; what its migration holds does."""
+        for projection in self._world.projections.values():
+            consumers = projection.groups.consumers.get(group.uuid, {})
+            if len(consumers) > (instance_uuid in consumers):
+                return True
+            if any(member in projection.consumers for member in group.members if member != instance_uuid):
+                return True
+        return False
 
     def waits_for_anchor(self, instance, anchor, host) -> bool:
         """Publish an anchor for a group without one. Returns whether the instance waits for it."""
-        group = instance.ask.request.server_group
-        if anchor is not None or not self._needs_one(group):
+        request = instance.ask.request
+        if anchor is not None or not needs_anchor(self._world, request):
             return False
+        group = request.server_group
         self._wait_for(instance, CELL0, events.GroupAnchored(group.uuid, instance.cell, host, instance.fenced))
         return True
 
     def waits_for_fence(self, instance, anchor) -> bool:
-        """The anchored host has no room: if the group has no members there, close the cell to claims under the anchor.
+        """The anchored host has no room: if the group has no members, close the cell to claims under the anchor.
         Returns whether the instance waits for that."""
         if anchor is None or instance.fenced:
             return False
         cell, _, number = anchor
         group = instance.ask.request.server_group
-        projection = self._projections.get(cell)
-        if projection is None or group.uuid in projection.groups.members:
+        if cell not in self._world.projections or self._has_members(group, instance.uuid):
             return False
         self._wait_for(instance, cell, events.GroupFenced(group.uuid, number))
         return True

@@ -4,12 +4,20 @@ import enum
 from collections import Counter
 from concurrent.futures import Future
 
-from nova_sched.projection.claim_refusals import HOLDS_ALREADY, is_breach, is_malformed
+from nova_sched.projection.claim_refusals import HOLDS_ALREADY, is_malformed
 from nova_sched.scheduler.claim_life import HELD_FOR_REQUEST
 from nova_sched.selection.draw import seed_of
 
-#: Number of claims of one instance that one host may refuse because of its group, before the host is left out.
-MAX_BREACHES = 5
+#: A host that has refused so many claims of one instance is left out.
+HOST_REFUSALS_MAX = 2
+#: A request fails after so many refused claims, and so many more for each of its instances.
+REFUSALS_MAX, REFUSALS_MAX_PER_INSTANCE = 20, 2
+
+
+def refusals_max(instances: int) -> int:
+    """Number of refused claims after which a request for so many instances fails. Claims are checked before they are
+    published, so that only races are refused."""
+    return REFUSALS_MAX + REFUSALS_MAX_PER_INSTANCE * instances
 
 
 class RefusalKind(enum.Enum):
@@ -17,7 +25,6 @@ class RefusalKind(enum.Enum):
 
     MALFORMED = "the claim breaks the form of claims"
     HOLDS_ALREADY = "the instance holds resources already"
-    BREACH = "the claim would break the rule of its group"
     OTHER = "the host cannot take it"
 
 
@@ -27,7 +34,7 @@ def kind_of(reason) -> RefusalKind:
         return RefusalKind.MALFORMED
     if reason == HOLDS_ALREADY:
         return RefusalKind.HOLDS_ALREADY
-    return RefusalKind.BREACH if is_breach(reason) else RefusalKind.OTHER
+    return RefusalKind.OTHER
 
 
 class Ask:
@@ -43,6 +50,8 @@ class Ask:
         self.arrived_at = arrived_at
         self.future = Future()
         self.over = False
+        #: How many of its claims were refused.
+        self.refusals = 0
         self.instances = [Instance(self, uuid, seed_of(request.request_id, uuid)) for uuid in instance_uuids]
 
 
@@ -81,7 +90,7 @@ class Instance:
         #: How often it waited for an event of its group.
         self.waits = 0
         self.setbacks = Setbacks()
-        #: Hosts that break the policy of the group in a way that filters cannot see.
+        #: Hosts that have refused claims, or break the policy of the group in a way that filters cannot see.
         self.excluded = ()
 
     @property
@@ -93,7 +102,7 @@ class Instance:
 class Setbacks:
     """The failures of the earlier claims of an instance."""
 
-    __slots__ = ("breaches", "holds_already", "lost")
+    __slots__ = ("holds_already", "lost", "refusals")
 
     def __init__(self):
         #: How often a claim was refused because the instance holds resources already. The first time, an earlier claim
@@ -101,15 +110,14 @@ class Setbacks:
         self.holds_already = 0
         #: How often the log passed a claim without accepting or refusing it.
         self.lost = 0
-        #: Host -> how often a claim on it was refused because of the group.
-        self.breaches = Counter()
+        #: Host -> how often a claim on it was refused.
+        self.refusals = Counter()
 
     def add(self, kind: RefusalKind, host) -> bool:
-        """Note a refused claim. Returns whether its host must be left out from now on, because claims on it break the
-        group's policy again and again. That happens if the log knows members there under other names than the filters,
-        or if the request skips the filters by force."""
-        self.holds_already += kind is RefusalKind.HOLDS_ALREADY
-        if kind is not RefusalKind.BREACH:
+        """Note a refused claim. Returns whether its host must be left out from now on. If the instance itself is the
+        reason, its host is not."""
+        if kind is RefusalKind.HOLDS_ALREADY:
+            self.holds_already += 1
             return False
-        self.breaches[host] += 1
-        return self.breaches[host] == MAX_BREACHES
+        self.refusals[host] += 1
+        return self.refusals[host] == HOST_REFUSALS_MAX

@@ -2,14 +2,12 @@
 
 import logging
 
-from nova_sched.scheduler.asks import RefusalKind, kind_of
+from nova_sched.scheduler.asks import RefusalKind, kind_of, refusals_max
 from nova_sched.scheduler.claim_life import Action
 from nova_sched.scheduler.requests import NOT_ENOUGH_HOSTS
 from rpc_api import errors, events, log_context
 
 LOG = logging.getLogger(__name__)
-
-MAX_ATTEMPTS = 100
 
 
 def _nothing(engine, claim, instance, outcome):
@@ -27,8 +25,9 @@ def _decide(engine, claim, instance, outcome):
 
 def _decide_after_refusal(engine, claim, instance, outcome):
     reason, kind, host = outcome.reason, kind_of(outcome.reason), claim.proposed.host
-    requests, ask, attempts = engine.requests, instance.ask, instance.attempt + 1
+    requests, ask = engine.requests, instance.ask
     _count_refusal(engine, claim, instance, outcome)
+    ask.refusals += 1
     if instance.setbacks.add(kind, host):
         instance.excluded = (*instance.excluded, host)
     with log_context.of(ask.context):
@@ -39,8 +38,12 @@ def _decide_after_refusal(engine, claim, instance, outcome):
         )
     elif instance.setbacks.holds_already > 1:
         fault = errors.NoHostFound(NOT_ENOUGH_HOSTS, f"no host can fix it: {reason}")
-    elif attempts >= MAX_ATTEMPTS:
-        fault = errors.NoHostFound(NOT_ENOUGH_HOSTS, f"{MAX_ATTEMPTS} claims were refused, the last for {reason}")
+    elif ask.refusals >= refusals_max(len(ask.instances)):
+        fault = errors.NoHostFound(
+            NOT_ENOUGH_HOSTS,
+            f"{ask.refusals} claims of the request were refused, the last on {host} for {reason}; other requests took "
+            "each host first, so ask again when there are fewer of them",
+        )
     else:
         requests.decide_again(instance)
         return

@@ -397,6 +397,7 @@ def allocation_request(placed, with_terms: bool = False) -> str:
             "position": placed.position,
             "rule": list(placed.rule) if placed.rule is not None else None,
             "guest": None if placed.guest is None else placed.guest.hex(),
+            "companion": placed.companion,
         }
     return json.dumps(request, sort_keys=True)
 

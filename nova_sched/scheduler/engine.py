@@ -67,7 +67,7 @@ class Engine:
         self.account_rule = AccountRule(require_accounts)
         self.outbox = Outbox(self._publish, self.counts)
         self.aggregates = Aggregates(self._publish, self.outbox, self.world.projections, self.world.table, name)
-        self.anchors = Anchors(self.cells, self.world.projections, self._publish)
+        self.anchors = Anchors(self.cells, self.world, self._publish)
         self.claims = Claims(self.cells, self.world.in_flight, self.counts, strict)
         self.requests = Requests(self)
         self.claim_driver = ClaimDriver(self)

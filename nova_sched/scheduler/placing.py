@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from nova_sched.projection.topology import zone_names
 from nova_sched.scheduler.anchors import without
-from nova_sched.selection.decide import decide, rule_of
+from nova_sched.selection.decide import decide
 from nova_sched.selection.limits import NUMALimits, numa_limits
 
 
@@ -24,10 +24,11 @@ class Placed(NamedTuple):
     claim_uuid: str | None
     position: int | None = None
     guest: bytes | None = None
+    companion: str | None = None
     numa_limits: NUMALimits | None = None
 
 
-def placed(world, policy, instance, candidate, rule, claim_uuid) -> Placed:
+def placed(world, policy, instance, candidate, claim_uuid) -> Placed:
     """A candidate as it is now."""
     table, row = world.table, candidate.row
     return Placed(
@@ -39,19 +40,20 @@ def placed(world, policy, instance, candidate, rule, claim_uuid) -> Placed:
         zone_names(table, policy.default_availability_zone)[row],
         candidate.assignment.allocations,
         candidate.assignment.mappings,
-        rule,
+        candidate.rule,
         claim_uuid,
         guest=candidate.guest,
+        companion=candidate.companion,
         numa_limits=numa_limits(table, row, instance.ask.request, policy),
     )
 
 
-def all_placed(world, policy, instance, rule, claim_uuid) -> list[Placed]:
+def all_placed(world, policy, instance, claim_uuid) -> list[Placed]:
     """The chosen host of an instance's decision, which is claimed, and the alternates."""
     chosen, *others = instance.decision.candidates
     return [
-        placed(world, policy, instance, chosen, rule, claim_uuid),
-        *(_alternate(world, policy, instance, other) for other in others),
+        placed(world, policy, instance, chosen, claim_uuid),
+        *(placed(world, policy, instance, other, None) for other in others),
     ]
 
 
@@ -66,11 +68,6 @@ def answer_of(world, chain, policy, ask) -> list[list[Placed]]:
     return [[instance.placed[0], *_alternates(world, chain, policy, instance)] for instance in ask.instances]
 
 
-def _alternate(world, policy, instance, other):
-    rule = rule_of(world.table, other, instance.ask.request, instance.uuid)
-    return placed(world, policy, instance, other, rule, None)
-
-
 def _alternates(world, chain, policy, instance):
     request = instance.ask.request
     chosen = dict.fromkeys(each.claim.proposed.host for each in instance.ask.instances)
@@ -78,4 +75,4 @@ def _alternates(world, chain, policy, instance):
     others = decide(
         world, chain, request, instance.uuid, policy, instance.seed, instance.attempt, instance.ask.alternates - 1
     ).candidates
-    return [_alternate(world, policy, instance, other) for other in others]
+    return [placed(world, policy, instance, other, None) for other in others]

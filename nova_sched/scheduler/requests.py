@@ -7,7 +7,7 @@ from nova_sched.request.server_group import as_known, has_no_uuid
 from nova_sched.scheduler.claim_life import Event, ImpossibleEvent
 from nova_sched.scheduler.evidence import decision_event, positions_of
 from nova_sched.scheduler.placing import all_placed, answer_of, placed
-from nova_sched.selection.decide import claim_of, decide, rule_of, unreachable_cells
+from nova_sched.selection.decide import claim_of, decide, unreachable_cells
 from nova_sched.selection.needed_members import with_needed_members
 from rpc_api import errors, log_context
 
@@ -101,18 +101,14 @@ class Requests:
             return
         table, chosen = engine.world.table, decision.candidates[0]
         instance.cell = table.cells.values[table.cell[chosen.row]]
-        if not engine.anchors.waits_for_anchor(instance, anchor, chosen.host):
-            self._claim(instance, request, anchor, positions, took_ns)
+        if chosen.companion is not None or not engine.anchors.waits_for_anchor(instance, anchor, chosen.host):
+            self._claim(instance, request, positions, took_ns)
 
-    def _claim(self, instance, request, anchor, positions, took_ns):
+    def _claim(self, instance, request, positions, took_ns):
         """Publish the claim of a decision."""
         engine, chosen = self._engine, instance.decision.candidates[0]
-        rule = rule_of(engine.world.table, chosen, request, instance.uuid)
-        if rule is not None and anchor is not None and chosen.host == anchor[1]:
-            # Only on the anchor's host: our claims under way may still name a host that the group has left.
-            rule = rule._replace(limit=anchor[2])
-        proposed = claim_of(engine.new_uuid(), instance.uuid, request, chosen, rule)
-        instance.placed = all_placed(engine.world, engine.policy, instance, rule, proposed.claim_uuid)
+        proposed = claim_of(engine.new_uuid(), instance.uuid, request, chosen)
+        instance.placed = all_placed(engine.world, engine.policy, instance, proposed.claim_uuid)
         # The claim and its evidence together, or neither.
         epoch, sequence = engine.publish(
             instance.cell,
@@ -137,7 +133,7 @@ class Requests:
                 self._refuse(instance, request, self._positions(), 0)
                 return
             chosen = instance.decision.candidates[0]
-            answer.append([placed(engine.world, engine.policy, instance, chosen, None, None)])
+            answer.append([placed(engine.world, engine.policy, instance, chosen, None)])
         self._finish(ask, answer)
 
     # --- answers -------------------------------------------------------------------------------------------------

@@ -12,12 +12,11 @@ import numpy as np
 
 from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.fit.providers import Assignment
-from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.table import HostTable, RowNumbers
-from nova_sched.projection.topology import domains
 from nova_sched.projection.world import World
-from nova_sched.selection.chain import FilterChain, Refusals
+from nova_sched.selection.chain import FilterChain, Refusals, is_forced
+from nova_sched.selection.claim_rules import CLAIM_RULES, ClaimRules
 from nova_sched.selection.draw import Keys, draw, drawn, host_keys
 from nova_sched.selection.host_fit import Fitted, Unfit, fit_on
 from nova_sched.selection.policy import Policy
@@ -34,13 +33,16 @@ ROUNDS = 8
 
 
 class Candidate(NamedTuple):
-    """A host that can take the instance: its root row, what would be allocated, and the packed Guest of the claim (None
-    if it would be empty)."""
+    """A host that can take the instance: its root row, what would be allocated, the packed Guest of the claim (None
+    if it would be empty), the GroupRule that the claim must keep (None without a server group), and its companion in
+    the group there (None without one)."""
 
     row: int
     host: str
     assignment: Assignment
     guest: bytes | None
+    rule: events.GroupRule | None
+    companion: str | None
 
 
 class Decision(NamedTuple):
@@ -123,7 +125,8 @@ def decide(
         return Decision((), refusals, filtered.total, 0, 0, ())
     best = np.flatnonzero(scores == greatest)
     ranking = _Ranking(ranked(scores, best, lambda tied: host_keys(world.table)[filtered.rows[tied]], seed, attempt))
-    picked, unfit = _pick(world.table, filtered.rows, request, policy, ranking, seed, attempt, alternates)
+    rules = ClaimRules(world, scope)
+    picked, unfit = _pick(filtered.rows, rules, policy, ranking, seed, attempt, alternates)
     refusals += [(*refusal, hosts) for refusal, hosts in unfit.items()]
     shown = list(dict.fromkeys([*picked, *ranking.first(1 + SCORES_KEPT)]))[: 1 + SCORES_KEPT] if picked else ()
     return Decision(
@@ -201,21 +204,15 @@ class _Ranking:
 
 
 def _pick(
-    table: HostTable,
-    rows: RowNumbers,
-    request: SchedulingRequest,
-    policy: Policy,
-    ranking: _Ranking,
-    seed: int,
-    attempt: int,
-    alternates: int,
+    rows: RowNumbers, rules: ClaimRules, policy: Policy, ranking: _Ranking, seed: int, attempt: int, alternates: int
 ) -> tuple[dict[int, Candidate], Counter[tuple[str, Reason]]]:
     """The candidates by their index, the chosen one first. Also the number of hosts that were ranked higher and do not
-    fit when looked at closely, by filter and reason."""
+    fit when looked at closely, or would be refused by the log, by filter and reason."""
+    table = rules.table
     first: dict[int, Candidate] = {}
     unfit: Counter[tuple[str, Reason]] = Counter()
     for index in ranking:
-        candidate = candidate_of(table, int(rows[index]), request, policy)
+        candidate = candidate_of(rules, int(rows[index]), policy)
         if not isinstance(candidate, Candidate):
             unfit[candidate.refusal] += 1
             continue
@@ -234,39 +231,36 @@ def _pick(
         if following is None:
             break
         row = int(rows[following])
-        alternate = candidate_of(table, row, request, policy) if table.cell[row] == cell else None
+        alternate = candidate_of(rules, row, policy) if table.cell[row] == cell else None
         if isinstance(alternate, Candidate):
             picked[following] = alternate
     return picked, unfit
 
 
-def candidate_of(table: HostTable, row: int, request: SchedulingRequest, policy: Policy) -> Candidate | Unfit:
-    """Look closely at one host; Unfit if the parts of the request do not fit on it together."""
+def candidate_of(rules: ClaimRules, row: int, policy: Policy) -> Candidate | Unfit:
+    """Look closely at one host; Unfit if the parts of the request do not fit on it together, or if the log would refuse
+    the claim."""
+    table, request, rule = rules.table, rules.request, rules.rule_on(row)
+    checked = policy.check_claims and not request.check_only
+    companion = None if rule is None else rules.companion_on(row)
+    refusal = rules.refusal_on(row, rule, companion) if checked else None
+    if refusal is not None:
+        return Unfit((CLAIM_RULES, refusal))
     fitted = Fitted(Assignment((), {})) if request.check_only else fit_on(table, row, request, policy)
     if isinstance(fitted, Unfit):
         return fitted
-    return Candidate(row, table.host_names[row], fitted.assignment, fitted.guest)
-
-
-def rule_of(
-    table: HostTable, candidate: Candidate, request: SchedulingRequest, instance_uuid: str
-) -> events.GroupRule | None:
-    """The GroupRule that a claim on this host must keep; None without a server group."""
-    group = request.server_group
-    if group is None:
-        return None
-    if group.policy == "fault-domain":
-        domain = domains(table, group.scope)[candidate.row]
-        return events.GroupRule(group.uuid, SPREAD, domain, group.partition or instance_uuid, group.limit)
-    policy = {"anti-affinity": SPREAD, "affinity": TOGETHER}.get(group.policy, MEMBER)
-    limit = group.limit if policy == SPREAD else 0
-    return events.GroupRule(group.uuid, policy, candidate.host, instance_uuid, limit)
+    if checked and (request.numa is not None or request.pci):
+        # Only devices: amounts alone are fitted by the columns that the log compares them with.
+        refusal = rules.refusal_of(row, fitted.assignment.allocations, fitted.guest)
+        if refusal is not None:
+            return Unfit((CLAIM_RULES, refusal))
+    return Candidate(row, table.host_names[row], fitted.assignment, fitted.guest, rule, companion)
 
 
 def claim_of(
-    claim_uuid: str, instance_uuid: str, request: SchedulingRequest, chosen: Candidate, rule: events.GroupRule | None
+    claim_uuid: str, instance_uuid: str, request: SchedulingRequest, chosen: Candidate
 ) -> events.ClaimProposed:
-    """The claim of an instance on its chosen host, under the rule of its group (:func:`rule_of`)."""
+    """The claim of an instance on its chosen host."""
     return events.ClaimProposed(
         claim_uuid,
         instance_uuid,
@@ -275,9 +269,10 @@ def claim_of(
         request.project_id,
         chosen.host,
         chosen.assignment.allocations,
-        rule,
-        bool(request.force_hosts or request.force_nodes),
+        chosen.rule,
+        is_forced(request),
         chosen.guest,
+        chosen.companion,
     )
 
 

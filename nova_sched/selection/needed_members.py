@@ -27,7 +27,7 @@ def with_needed_members(
     ):
         return request
     scope = Scope(world.table, list(world.projections.values()), world.in_flight, request, instance_uuid)
-    needed = group._replace(members=_members(group, scope), hosts=_hosts(group, scope))
+    needed = group._replace(members=_members(group, scope), hosts=_hosts(group, scope, policy))
     return request._replace(server_group=needed)
 
 
@@ -53,11 +53,13 @@ def _members(group: ServerGroupRequest, scope: Scope) -> tuple[str, ...]:
     return tuple(sorted(found.intersection(group.members) if found else found))
 
 
-def _hosts(group: ServerGroupRequest, scope: Scope) -> tuple[str, ...]:
-    """The hosts of an affinity group on which no other member is known."""
+def _hosts(group: ServerGroupRequest, scope: Scope, policy: Policy) -> tuple[str, ...]:
+    """The hosts of an affinity group on which no other member is known; of those only that of the instance itself if
+    other members are known elsewhere."""
     if group.policy != "affinity":
         return ()
     taken = scope.hosts_of_others()
-    hosts = tuple(host for host in dict.fromkeys(group.hosts) if host not in taken and host in scope.table.row_of_host)
+    named = scope.members_by_host if taken and policy.check_claims else scope.table.row_of_host
+    hosts = tuple(host for host in dict.fromkeys(group.hosts) if host not in taken and host in named)
     # With hosts that are not known, the group is elsewhere: no host passes.
     return hosts if hosts or taken else group.hosts[:1]

@@ -50,6 +50,10 @@ class Policy(_Declared):  # type: ignore[misc]  # its base is made of OPTIONS, w
 
     ``weighers`` are (name, multiplier); ``max_attempts`` counts the selected host and its alternates. ``catalogue`` has
     the filters and weighers by their names: it is not an option, and is not in the digest.
+
+    ``check_claims`` is False only in the policies of older schedulers, so that their decisions can be made again: those
+    did not ask whether the log would accept a claim, ran the filters of server groups only if they were enabled, and
+    let an affinity group go to each host that the request names.
     """
 
     enabled_filters: tuple[str, ...] = DEFAULT_FILTERS
@@ -58,6 +62,7 @@ class Policy(_Declared):  # type: ignore[misc]  # its base is made of OPTIONS, w
     max_attempts: int = 3
     shuffle_best_same_weighed_hosts: bool = False
     pci_in_placement: bool = False
+    check_claims: bool = True
     catalogue: Catalogue = field(default=BUILT_IN, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -97,6 +102,7 @@ class Policy(_Declared):  # type: ignore[misc]  # its base is made of OPTIONS, w
             options = json.loads(text)
             if type(options) is not dict:
                 raise ValueError("it is not a map of options")
+            options.setdefault("check_claims", False)
             return cls(
                 catalogue=catalogue, **{name: _checked(cls, name, _frozen(value)) for name, value in options.items()}
             )
@@ -107,8 +113,10 @@ class Policy(_Declared):  # type: ignore[misc]  # its base is made of OPTIONS, w
 
     @cached_property
     def filters(self) -> tuple[Filter, ...]:
-        """Filters in the order in which they run, each once: first those that always run."""
-        return tuple(dict.fromkeys((*filters.ALWAYS, *(self.catalogue.filters[name] for name in self.enabled_filters))))
+        """Filters in the order in which they run, each once: first those that always run, then those that are enabled,
+        then those of hard group policies."""
+        names = (*self.enabled_filters, *(filters.OF_GROUPS if self.check_claims else ()))
+        return tuple(dict.fromkeys((*filters.ALWAYS, *(self.catalogue.filters[name] for name in names))))
 
     @cached_property
     def weighing(self) -> tuple[tuple[Weigher, float], ...]:

@@ -15,6 +15,7 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import Entry, GroupIndex, count_down
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
+from nova_sched.selection.policy import Policy
 from rpc_api.events import SchedulingRequest
 
 
@@ -113,11 +114,14 @@ class Scope:
         mine = self.instance_uuid
         return {host for host, instances in self.members_by_host.items() if len(instances) > (mine in instances)}
 
-    def affinity_rows(self) -> list[int] | None:
-        """Root rows of the group's hosts; None while the group has no host."""
-        hosts = self.hosts_of_others()
-        if self.group is not None:
-            hosts.update(self.group.hosts)
+    def affinity_rows(self, policy: Policy) -> list[int] | None:
+        """Root rows of the hosts that the Policy lets an affinity group go to; None while the group has no host.
+
+        Where a log has other members of the group, those are their hosts, and the instance's own host if the request
+        names it: the request may still name a host that the group has left.
+        """
+        hosts, named = self.hosts_of_others(), frozenset(self.group.hosts if self.group is not None else ())
+        hosts |= named & self.members_by_host.keys() if hosts and policy.check_claims else named
         if not hosts:
             return None
         return [self.table.row_of_host[host] for host in hosts if host in self.table.row_of_host]

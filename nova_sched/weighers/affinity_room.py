@@ -25,7 +25,7 @@ class AffinityRoomWeigher(Weigher):
 
     def raw(self, table, rows, request, policy, scope):
         group = request.server_group
-        if group is None or group.policy != "affinity" or scope.affinity_rows() is not None:
+        if group is None or group.policy != "affinity" or scope.affinity_rows(policy) is not None:
             return None
         return room_for(table, rows, request).astype(float)
 

@@ -47,6 +47,7 @@ def claims_of(
                 rule,
                 False,
                 guest,
+                own.get("companion"),
             )
         )
     return cell, tuple(claims), -1 if position is None else position

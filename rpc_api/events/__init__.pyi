@@ -381,6 +381,9 @@ class ClaimProposed(NamedTuple):
     what its provider has left, ``rule`` holds, and the CPUs, pages and devices in ``guest`` are free; otherwise it
     changes nothing. ``claim_uuid`` names this attempt: a release or expiry of another attempt of the same consumer does
     not affect it.
+
+    ``companion`` is the consumer of a member of the affinity group that is on the host. While it is, ``rule`` holds,
+    wherever the other members are.
     """
 
     claim_uuid: str
@@ -393,6 +396,7 @@ class ClaimProposed(NamedTuple):
     rule: GroupRule | None
     forced: bool = False
     guest: bytes | None = None
+    companion: str | None = None
     @property
     def schema(self) -> type[SchemaObject]: ...
     @property

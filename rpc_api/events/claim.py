@@ -19,9 +19,14 @@ class ClaimProposed(SchemaObject):
     what its provider has left, ``rule`` holds, and the CPUs, pages and devices in ``guest`` are free; otherwise it
     changes nothing. ``claim_uuid`` names this attempt: a release or expiry of another attempt of the same consumer does
     not affect it.
+
+    ``companion`` is the consumer of a member of the affinity group that is on the host. While it is, ``rule`` holds,
+    wherever the other members are.
     """
 
-    VERSION = "1.1"  # 1.1: guest
+    VERSION = "1.2"  # 1.1: guest; 1.2: companion
+    NEWER = {"companion": 2}
+    OLDER = {1: "1.1"}
     ROLES = SCHEDULER | CONDUCTOR
     fields = {
         "claim_uuid": fields.UUIDField(),
@@ -34,6 +39,7 @@ class ClaimProposed(SchemaObject):
         "rule": fields.ObjectField("GroupRule", nullable=True),
         "forced": fields.BooleanField(default=False),
         "guest": PackedObjectField("Guest", nullable=True, default=None),
+        "companion": fields.UUIDField(nullable=True, default=None),
     }
 
 

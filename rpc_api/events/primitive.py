@@ -12,6 +12,7 @@ from oslo_versionedobjects import fields as ovo_fields
 
 from rpc_api import errors
 from rpc_api.events.schema import TABLE, FrozenRecord, PackedObjectField, SchemaObject, is_frozen, thaw, thaw_fields
+from rpc_api.levels import form_of, least_level
 from rpc_api.packing import pack
 
 NAME, NAMESPACE, VERSION, DATA = (
@@ -20,29 +21,41 @@ NAME, NAMESPACE, VERSION, DATA = (
 
 
 def to_primitive(frozen: FrozenRecord) -> dict[str, Any]:
-    """The primitive of a frozen record; packed parts are unpacked."""
+    """The primitive of a frozen record; packed parts are unpacked.
+
+    It has the oldest form that holds the record, so that a service of the release before can read what uses nothing
+    newer.
+    """
+    return _primitive(frozen, least_level(frozen))
+
+
+def _primitive(frozen: FrozenRecord, level: int) -> dict[str, Any]:
     cls = frozen.schema
     return {
         NAME: cls.__name__,
         NAMESPACE: cls.OBJ_PROJECT_NAMESPACE,
-        VERSION: cls.VERSION,
-        DATA: {name: _primitive_of(cls.fields[name], value) for name, value in zip(cls.fields, frozen, strict=True)},
+        VERSION: form_of(cls, level).version,
+        DATA: {
+            name: _primitive_of(cls.fields[name], value, level)
+            for name, value in zip(cls.fields, frozen, strict=True)
+            if cls.NEWER.get(name, 1) <= level
+        },
     }
 
 
-def _primitive_of(field: ovo_fields.Field[Any], value: Any) -> Any:
+def _primitive_of(field: ovo_fields.Field[Any], value: Any, level: int) -> Any:
     if isinstance(field, PackedObjectField) and value is not None:
-        return to_primitive(thaw(field.objname, value))
-    return _plain(value)
+        return _primitive(thaw(field.objname, value), level)
+    return _plain(value, level)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, level: int) -> Any:
     if type(value) is tuple or type(value) is list:
-        return [_plain(item) for item in value]
+        return [_plain(item, level) for item in value]
     if is_frozen(value):
-        return to_primitive(value)
+        return _primitive(value, level)
     if type(value) is dict:
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(item, level) for key, item in value.items()}
     return value
 
 

@@ -74,6 +74,8 @@ class TestAlternates:
             ("h1", "no"),
             ("h2", "claim refused: VCPU"),
         ]
+        claimed = {claim.host for claim in cell.events("ClaimProposed") if claim.instance_uuid == request.instance_uuid}
+        assert claimed == {"h1", "h3"}, "a claim that the log would refuse is not published"
 
     @pytest.mark.parametrize("max_attempts, hosts, tried", [(3, "h1 h2 h3", 3), (2, "h1 h2 h3", 2), (3, "h1", 1)])
     def test_all_of_them_refuse(self, cell, max_attempts, hosts, tried):

@@ -32,7 +32,7 @@ SEEN = codec.make_event(events.HostSeen("host"), "conductor/one", 5, 1, AT_NS)
 CLAIM = codec.make_event(claim("vm", "host"), "scheduler/a", 5, 2, AT_NS)
 
 
-def packed(*events_, form=1, epoch=EPOCH):
+def packed(*events_, form=LEVEL, epoch=EPOCH):
     return msgpack.packb([form, epoch, list(events_)])
 
 
@@ -310,6 +310,6 @@ def test_memory_is_bounded(name):
 def test_a_voice_says_what_the_codec_takes():
     voice = Voice("scheduler/a", epoch=5)
     first, second = voice.say(claim("vm", "host")), voice.say(claim("vm-2", "host"))
-    assert (first.name, first.version, first.sequence, second.sequence) == ("ClaimProposed", "1.1", 1, 2)
-    assert decode_record(record_of(first, second)).events == [first, second]
+    assert (first.name, first.version, first.sequence, second.sequence) == ("ClaimProposed", "1.2", 1, 2)
+    assert decode_record(record_of(first, second, level=LEVEL)).events == [first, second]
     assert first.data.claim_uuid == uuid_of("claim of vm")

@@ -16,7 +16,7 @@ from nova_sched.playground.simulation import nodes
 from nova_sched.playground.simulation.cloud import run
 from nova_sched.playground.simulation.script import NO_FAULTS, Faults, Stimulus, write
 from nova_sched.playground.simulation.shrink import shrink
-from nova_sched.projection import fold
+from nova_sched.projection import claim_checks, fold
 from nova_sched.projection.projection import Projection
 from nova_sched.scheduler.claim_actions import ACTIONS
 from nova_sched.scheduler.claim_life import Action
@@ -76,15 +76,15 @@ def test_without_faults_everything_that_fits_is_built():
 
 
 def plant_no_room_check(patch):
-    patch.setattr(fold, "fits", lambda *arguments: True)
+    patch.setattr(claim_checks, "fits", lambda *arguments: True)
 
 
 def plant_no_device_check(patch):
-    patch.setattr(fold, "_guest_refusal", lambda *arguments: None)
+    patch.setattr(claim_checks, "_guest_refusal", lambda *arguments: None)
 
 
 def plant_no_group_check(patch):
-    patch.setattr(fold, "_rule_refusal", lambda *arguments: None)
+    patch.setattr(claim_checks, "rule_refusal", lambda *arguments: None)
 
 
 def plant_duplicates_count(patch):

@@ -127,7 +127,7 @@ def _hosts_of_group(history, scene_, found):
     for (name, reason), rows in found:
         for row in rows:
             look = verdicts.look_at(scene_, row, scene_.request)
-            if row in (look.scope.affinity_rows() or ()):
+            if row in (look.scope.affinity_rows(look.policy) or ()):
                 yield {
                     "host": look.host,
                     "filter": name,
@@ -144,11 +144,10 @@ def _would_pass_now(history, scene_):
     world = history.world_at(positions)
     now = Scene(scene_.recorded, world, scene_.policy, FilterChain(world.table, scene_.policy), [])
     rows = verdicts.hosts_by_reason(now).get(None, ())
-    return [
-        world.table.host_names[row]
-        for row in rows
-        if isinstance(candidate_of(world.table, row, scene_.request, scene_.policy), Candidate)
-    ][:100]
+    rules = verdicts.rules_of(now, now.request)
+    return [world.table.host_names[row] for row in rows if isinstance(candidate_of(rules, row, now.policy), Candidate)][
+        :100
+    ]
 
 
 def _hints(history, facts, fates, decisions, recorded, steps):

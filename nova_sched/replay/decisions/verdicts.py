@@ -5,12 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched.filters import ALWAYS, Filter, HostView, Reason
-from nova_sched.filters.explanation import Look
+from nova_sched.filters import ALWAYS, BUILT_IN, Filter, HostView, Reason
+from nova_sched.filters.explanation import Look, by_words
 from nova_sched.filters.resources import LACKING
+from nova_sched.projection.claim_refusals import OF_GROUP, ClaimRefused
 from nova_sched.replay.decisions.causes import Cause, LogTraces
 from nova_sched.replay.decisions.not_loaded import FilterNotLoaded
 from nova_sched.selection.chain import filters_for
+from nova_sched.selection.claim_rules import CLAIM_RULES, ClaimRules
 from nova_sched.selection.decide import Candidate, candidate_of, ranked
 from nova_sched.selection.draw import host_keys
 from nova_sched.selection.prefilters import Refused, prefiltered
@@ -76,11 +78,26 @@ def scope_of(scene, request) -> Scope:
     )
 
 
+def rules_of(scene, request) -> ClaimRules:
+    """The ClaimRules of the request of a scene; ``request`` is as the filters see it."""
+    return ClaimRules(scene.world, scope_of(scene, request))
+
+
 def explain(history, scene, look: Look, name: str, reason: Reason | None) -> Finding:
     """What the filter of a name compared on a host."""
     by_name = {each.name: each for each in (*ALWAYS, *scene.policy.filters)}
-    found = by_name[name].explain(look, reason)
+    found = _of_claim(look, reason) if name == CLAIM_RULES else by_name[name].explain(look, reason)
     return Finding(found.text, found.values, lambda: found.trace(LogTraces(history, scene, look)), found.near)
+
+
+def _of_claim(look, reason):
+    """Why the log would refuse a claim: what the filters of status and of groups compare, else the reason's meaning."""
+    if reason.code in (ClaimRefused.DOWN, ClaimRefused.DISABLED):
+        return BUILT_IN["ComputeFilter"].explain(look, reason)
+    if reason.code in OF_GROUP:
+        found = BUILT_IN["ServerGroupAffinityFilter"].explain(look, reason)
+        return found._replace(text=f"the log would refuse a claim, {reason}; {found.text}")
+    return by_words(reason, ClaimRefused(reason.code).meaning)
 
 
 def of_host(history, scene, row: int) -> list[Verdict]:
@@ -122,7 +139,7 @@ def _verdict(history, scene, filter_: Filter, look):
 
 
 def _close_look(history, scene, look):
-    candidate = candidate_of(look.table, look.row, look.request, scene.policy)
+    candidate = candidate_of(rules_of(scene, look.request), look.row, scene.policy)
     if isinstance(candidate, Candidate):
         return Verdict(CLOSE_LOOK, PASS, None, Finding("all that was asked fits together", {}))
     name, reason = candidate.refusal
@@ -191,8 +208,9 @@ def hosts_by_reason(scene) -> dict:
                         found.setdefault((filter_.name, refusal.reason), []).extend(roots[refused].tolist())
                         left[refused] = False
     if not scene.recorded.is_selected:
+        rules = rules_of(scene, request)
         for place in np.flatnonzero(left).tolist():
-            candidate = candidate_of(scene.table, int(roots[place]), request, scene.policy)
+            candidate = candidate_of(rules, int(roots[place]), scene.policy)
             if not isinstance(candidate, Candidate):
                 found.setdefault(candidate.refusal, []).append(int(roots[place]))
                 left[place] = False

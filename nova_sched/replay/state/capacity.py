@@ -17,6 +17,7 @@ from nova_sched.hosts.aggregates import host_aggregates
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.table import AMOUNTS
 from nova_sched.selection.chain import filters_for
+from nova_sched.selection.claim_rules import CLAIM_RULES, ClaimRules
 from nova_sched.selection.decide import Candidate, candidate_of
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.prefilters import Refused, prefiltered
@@ -146,6 +147,7 @@ class _Filling:
         self.in_flight = InFlight(world.table)
         self.filters = filters_for(policy, request)
         self.scope = Scope(world.table, list(world.projections.values()), self.in_flight, request, _uuid(0))
+        self.rules = ClaimRules(world._replace(in_flight=self.in_flight), self.scope)
         self.unsteady = [filter_ for filter_ in self.filters if not _is_steady(filter_, request)]
         #: Filters that must run after each claim.
         self.counting = [filter_ for filter_ in self.unsteady if filter_.name not in _CLOSE or not _is_own(filter_)]
@@ -185,6 +187,9 @@ class _Filling:
                     found[place] = filter_.name, refusal.reason
                 refused |= refusal.hosts
             left = left[~refused]
+        for place in left.tolist() if self.policy.check_claims else ():
+            refusal = self.rules.refusal_on(rows[place], self.rules.rule_on(rows[place]))
+            found[place] = refusal and (CLAIM_RULES, refusal)
         return found
 
     def plain_counts(self, rows):
@@ -228,7 +233,7 @@ class _Filling:
         claims, view = [], np.array([row])
         try:
             while True:
-                candidate = candidate_of(self.table, row, self.request, self.policy)
+                candidate = candidate_of(self.rules, row, self.policy)
                 if not isinstance(candidate, Candidate):
                     # The reasons of the filters come first, as in a decision.
                     return len(claims), self._refusal(view, self.unsteady) or candidate.refusal

@@ -204,17 +204,20 @@ class CellAudit:
             for fault in _device_faults(self.hosts[claim.host], claim.consumer_uuid, held.guest):
                 self._over(f"position {position}: {claim.consumer_uuid} takes {fault} of {claim.host}")
         if claim.rule is not None:
-            self._check_group(position, claim.rule)
+            self._check_group(position, claim)
 
     def _over(self, sentence):
         if len(self.over_commitments) < KEPT:
             self.over_commitments.append(sentence)
 
-    def _check_group(self, position, rule):
+    def _check_group(self, position, claim):
+        rule = claim.rule
         members = self._groups[rule.group_uuid].values()
         if rule.policy == "together":
-            domains = sorted({member.domain for member in members})
-            if len(domains) > 1:
+            # A group may be on several hosts already, but a claim adds none, unless the only member moves.
+            domains = {member.domain for member in members if member.partition != rule.partition}
+            if domains and rule.domain not in domains and claim.companion not in self.hosts[claim.host].held:
+                domains = sorted({rule.domain, *domains})
                 self.group_breaches.append(f"position {position}: group {rule.group_uuid} is on {', '.join(domains)}")
         elif rule.policy == "spread":
             partitions = {member.partition for member in members if member.domain == rule.domain}

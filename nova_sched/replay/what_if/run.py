@@ -21,13 +21,13 @@ from nova_sched.replay.what_if.changes import NAMESPACE, Changes, HostEvents
 from nova_sched.replay.what_if.real_events import OF_INSTANCES
 from nova_sched.replay.what_if.schedulers import Group, Instance, Scheduler, Tape
 from nova_sched.replay.what_if.traffic import Feed, Tally, Traffic, count_of, top_reason, whole_of
+from nova_sched.scheduler.asks import refusals_max
 from nova_sched.scheduler.claim_life import Action
 from nova_sched.scheduler.claim_life import Event as Happened
-from nova_sched.selection.decide import claim_of, decide, rule_of
+from nova_sched.selection.decide import claim_of, decide
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord, Event
 
-MAX_ATTEMPTS = 100
 AS_A_WHOLE = "its request was refused as a whole"
 _HOST_EVENTS = frozenset({"HostReported", "HostLost", "HostSeen", "HostRemoved"})
 
@@ -291,7 +291,6 @@ class Run:
             instance.uuid,
             request,
             chosen,
-            rule_of(scheduler.world.table, chosen, request, instance.uuid),
         )
         # Under another name: the numbers of the real producer are those of other events.
         mark = self._append(cell, f"{scheduler.producer}+what-if"[-codec.MAX_NAME :], claim)
@@ -321,7 +320,7 @@ class Run:
             instance.recorded = None
         elif action is Action.DECIDE_AFTER_REFUSAL:
             instance.attempt += 1
-            if instance.attempt >= MAX_ATTEMPTS:
+            if instance.attempt >= refusals_max(1):
                 self._refuse(instance, "claims refused")
             else:
                 self._place(scheduler, instance)

@@ -3,7 +3,20 @@
 import pytest
 
 from rpc_api import events
-from tests.builders import Cell, claim, deleted, inventory_of, of, provider, released, report, rule, tree, uuid_of
+from tests.builders import (
+    Cell,
+    claim,
+    deleted,
+    inventory_of,
+    of,
+    provider,
+    released,
+    report,
+    rule,
+    started,
+    tree,
+    uuid_of,
+)
 from tests.nova_sched.projection import unchanged_by
 
 # --- room --------------------------------------------------------------------------------------------------------
@@ -277,3 +290,56 @@ def test_anchors(said, anchor):
     cell = Cell(*(anchored(*one) for one in said))
     wanted = {} if anchor is None else {uuid_of("group"): ("cell1", *anchor)}
     assert cell.projection.anchors == wanted
+
+
+# --- affinity before and after a pin ----------------------------------------------------------------------------------
+
+
+def on(name, host, policy="together", companion=None, limit=0, consumer=None):
+    """A claim of an instance on a host under the rule of an affinity group."""
+    kept = rule("group", policy, host, uuid_of(name), limit)
+    made = claim(consumer or name, host, instance=name, rule=kept)
+    return made._replace(companion=companion and uuid_of(companion))
+
+
+SPLIT = [on("m1", "a", "member"), on("m2", "b", "member")]
+ON_A, ON_B = "affinity: the group is on a", "affinity: the group is on b"
+FULL_A = "anti-affinity: 1 of the group in a, limit 1"
+BESIDE = [
+    # events, a claim, its outcome at level 1 and at level 2
+    (SPLIT, on("vm", "b"), ON_A, ON_A),
+    (SPLIT, on("vm", "b", companion="m2"), ON_A, "accepted"),
+    (SPLIT, on("vm", "a", companion="m1"), ON_B, "accepted"),
+    # The companion is on another host, on none, or has left.
+    (SPLIT, on("vm", "c", companion="m2"), ON_A, ON_A),
+    (SPLIT, on("vm", "b", companion="nobody"), ON_A, ON_A),
+    ([*SPLIT, released("m2")], on("vm", "b", companion="m2"), ON_A, ON_A),
+    # It may have come without a claim.
+    ([started("m1", "a"), on("m2", "b", "member")], on("vm", "a", companion="m1"), ON_B, "accepted"),
+    # A companion makes no other rule hold.
+    ([on("m1", "a", "spread", limit=1)], on("vm", "a", "spread", "m1", 1), FULL_A, FULL_A),
+    # A move: the instance's own migration is no member that it must be together with.
+    ([on("m1", "a", consumer="migration")], on("m1", "b"), ON_A, "accepted"),
+    ([on("m1", "a", consumer="migration"), on("m2", "a")], on("m1", "b"), ON_A, ON_A),
+    (
+        [on("m1", "a", consumer="migration"), on("m2", "b", "member")],
+        on("m1", "a", companion="migration"),
+        ON_B,
+        "accepted",
+    ),
+    # A fence is not read beside a companion.
+    (
+        [events.GroupFenced(uuid_of("group"), 5), on("m1", "a", "member")],
+        on("vm", "a", companion="m1"),
+        MOVED,
+        "accepted",
+    ),
+    ([events.GroupFenced(uuid_of("group"), 5)], on("vm", "a", companion="m1"), MOVED, MOVED),
+]
+
+
+@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("said, asked, before, after", BESIDE)
+def test_an_affinity_group_on_both_sides_of_a_pin(level, said, asked, before, after):
+    cell = Cell(*map(report, "abc"), *said, *[events.LevelPinned(2)] * (level - 1))
+    assert cell.say(asked) == (before if level == 1 else after)

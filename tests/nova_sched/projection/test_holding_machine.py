@@ -102,18 +102,19 @@ class Machine(RuleBasedStateMachine):
             self.held[host, to] = self.held.pop((host, name))
             assert self.entry(host, to) is entry
 
-    @rule(asked=SOME_RULES)
-    def breach(self, asked):
+    @rule(asked=SOME_RULES, without_itself=st.booleans())
+    def breach(self, asked, without_itself):
         """What the index says of one more member is what counting them all says."""
         mine = [one[2] for one in self.held.values() if one[2] and one[2].group_uuid == asked.group_uuid]
-        elsewhere = {one.domain for one in mine if one.domain != asked.domain}
+        others = [one for one in mine if not without_itself or one.partition != asked.partition]
+        elsewhere = {one.domain for one in others if one.domain != asked.domain}
         partitions = {one.partition for one in mine if one.domain == asked.domain}
         broken = {
             "member": False,
             "together": bool(elsewhere),
             "spread": asked.partition not in partitions and len(partitions) >= asked.limit,
         }[asked.policy]
-        assert (self.projection.groups.breach(asked) is not None) == broken
+        assert (self.projection.groups.breach(asked, without_itself) is not None) == broken
 
     @invariant()
     def agrees_with_the_model(self):

@@ -233,3 +233,13 @@ def test_a_group_that_was_broken(policy, domains, told):
         ),
     )
     assert len(one.group_breaches) == 1 and told in one.group_breaches[0]
+
+
+@pytest.mark.parametrize("host, companion, broken", [("a", None, 0), ("c", None, 1), ("c", "m3", 0)])
+def test_a_claim_on_a_host_of_a_split_group_breaks_nothing(host, companion, broken):
+    def member(name, on, policy="member"):
+        return claim(name, on)._replace(rule=events.GroupRule(uuid_of("group"), policy, on, uuid_of(name), 0))
+
+    asked = member("vm", host, "together")._replace(companion=companion and uuid_of(companion))
+    one = accepted_all(*map(report, "abc"), member("m1", "a"), member("m2", "b"), claim("m3", "c"), asked)
+    assert len(one.group_breaches) == broken

@@ -1,6 +1,8 @@
 """Decisions are found by their bytes, and made again in the scene that their scheduler knew: one by one and
 in one walk."""
 
+import json
+
 import pytest
 
 from nova_sched.replay.decisions.policies import PolicyBook, PolicyMissing
@@ -11,7 +13,7 @@ from nova_sched.replay.verify.decisions import again, replay, spooled
 from nova_sched.replay.verify.spool import Spool
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
-from tests.builders import server_group, uuid_of
+from tests.builders import consumer, of, rule, server_group, uuid_of
 from tests.engines import TinyCloud
 from tests.nova_sched.replay.tiny import Logs, deciding
 
@@ -127,3 +129,24 @@ def test_a_policy_that_is_not_what_its_digest_says_is_told_of():
         book.get(genuine.digest)
     book.adopt(events.PolicyAdopted(genuine.digest, genuine.to_json()))
     assert book.get(genuine.digest) == genuine
+
+
+def test_decisions_of_older_schedulers_are_made_again_as_they_were_made():
+    """Their policies do not say that claims are checked; a split group shows the difference."""
+    older = Policy.from_json(json.dumps({"enabled_filters": ["ComputeFilter", "ServerGroupAffinityFilter"]}))
+    assert not older.check_claims and Policy.from_json(Policy().to_json()).check_claims
+    refused = []
+    for policy in (older, Policy()):
+        cloud = TinyCloud(policy=policy)
+        for host in ("a", "b"):
+            member = consumer(f"on-{host}", of(host, 1), rule=rule("group", "together", host, uuid_of(f"on-{host}"), 0))
+            cloud.host(host, vcpus=8, consumers=(member,))
+        engine = deciding(cloud)
+        cloud.ask(engine, "vm", group=server_group("affinity", members=("on-a", "on-b"), hosts=("a", "b")))
+        cloud.ask(engine, "other", group=server_group("anti-affinity", name="other"))
+        cloud.settle()
+        with Logs(cloud) as logs, logs.source() as source:
+            made = list(replay(source.logs))
+            assert [each.difference for each in made] == [None] * len(made)
+        refused.append((engine.counts["conflicts"], len(made)))
+    assert refused == [(4, 6), (0, 2)]

@@ -7,6 +7,7 @@ import pytest
 from nova_sched.replay.logs.matching import _SUBJECTS, Match, subjects
 from rpc_api import codec, errors, events
 from rpc_api.events import EVENTS
+from rpc_api.levels import LEVEL
 from tests.builders import EPOCH, Voice, claim, confirmation, moved, record_of, released, report, started, uuid_of
 
 AGENT, SCHEDULER = Voice("compute_agent/host-5"), Voice("scheduler/one")
@@ -45,7 +46,7 @@ def batch():
 
 
 RECORDS = [
-    record_of(*batch()),
+    record_of(*batch(), level=LEVEL),
     b"\xc1 host-5",
     codec.msgpack.packb([1, EPOCH, []]),
     codec.msgpack.packb(

@@ -1,9 +1,14 @@
 """What filters say of hosts in the scene of a decision: also those of deployers, and of all hosts at once."""
 
+import pytest
+
+from nova_sched.projection.claim_refusals import ClaimRefused
+from nova_sched.projection.reason import Reason
 from nova_sched.replay.decisions import verdicts
 from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.decisions.recorded import find, scene
 from nova_sched.replay.state.history import History
+from nova_sched.selection.policy import Policy
 from tests.builders import server_group, uuid_of
 from tests.engines import TinyCloud
 from tests.nova_sched.replay.tiny import Logs, deciding
@@ -55,6 +60,42 @@ def test_hosts_by_reason_are_those_that_the_decision_counted():
         "host-1",
         "host-4",
     ]
+
+
+def test_hosts_that_the_log_would_refuse_are_explained():
+    cloud = TinyCloud(policy=Policy(enabled_filters=("AllHostsFilter",)))
+    cloud.host("down", forced_down=True)
+    cloud.host("full")
+    engine = deciding(cloud)
+    group = server_group("anti-affinity")
+    cloud.ask(engine, "first", group=group)
+    cloud.settle()
+    cloud.ask(engine, "vm", group=group)
+    cloud.settle()
+    with Logs(cloud) as logs, logs.source() as source:
+        history, made = scenes(cloud, source, "vm")
+        found = {(name, str(reason)): rows for (name, reason), rows in verdicts.hosts_by_reason(made).items()}
+        down = made.table.row_of_host["down"]
+        assert found["ClaimRules", "down"] == [down]
+        key = next(key for key in verdicts.hosts_by_reason(made) if key and key[0] == "ClaimRules")
+        assert verdicts.nearest(history, made, key, [down])[0] == "down"
+        last = verdicts.of_host(history, made, down)[-1]
+        assert (last.filter, last.verdict, last.reason) == ("ClaimRules", verdicts.REFUSE, "down")
+        assert last.finding.text == "forced down" and last.finding.find().producer == "compute_agent/down"
+
+
+@pytest.mark.parametrize("code", ClaimRefused)
+def test_each_reason_of_the_log_is_explained(code):
+    cloud = TinyCloud()
+    cloud.host("a")
+    engine = deciding(cloud)
+    cloud.ask(engine, "vm", group=server_group("affinity"))
+    cloud.settle()
+    with Logs(cloud) as logs, logs.source() as source:
+        history, made = scenes(cloud, source, "vm")
+        look = verdicts.look_at(made, made.table.row_of_host["a"], made.request)
+        reason = Reason(code, tuple(range(code.value.count("{"))))
+        assert verdicts.explain(history, made, look, "ClaimRules", reason).text
 
 
 def test_the_nearest_of_the_refused():

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from nova_sched.selection.decide import ROUNDS, ranked, rule_of, summarize
+from nova_sched.selection.decide import ROUNDS, ranked, summarize
 from nova_sched.selection.draw import FEW, draw, drawn, key_of, seed_of
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
@@ -209,8 +209,9 @@ def test_the_rule_of_a_claim():
     for asked_group, wanted in rows:
         asked = request(server_group=asked_group)
         (candidate,) = cloud.decide(asked).candidates
-        rule = rule_of(cloud.table, candidate, asked, uuid_of("vm-new"))
-        assert rule == (wanted and events.GroupRule(uuid_of("group"), *wanted))
+        (forced,) = cloud.decide(asked._replace(force_hosts=("a",))).candidates
+        assert forced.rule == (wanted and events.GroupRule(uuid_of("group"), "member", *wanted[1:3], 0))
+        assert candidate.rule == (wanted and events.GroupRule(uuid_of("group"), *wanted))
 
 
 def test_decisions_of_a_group_see_those_in_flight():
@@ -220,13 +221,7 @@ def test_decisions_of_a_group_see_those_in_flight():
         decision = cloud.decide(asked, instance=f"vm-{number}", seed=number)
         if decision.candidates:
             chosen.append(decision.candidates[0].host)
-            cloud.in_flight.add(
-                claim(
-                    f"vm-{number}",
-                    chosen[-1],
-                    rule=rule_of(cloud.table, decision.candidates[0], asked, uuid_of(f"vm-{number}")),
-                )
-            )
+            cloud.in_flight.add(claim(f"vm-{number}", chosen[-1], rule=decision.candidates[0].rule))
     assert sorted(chosen) == ["h0", "h1", "h2"] and decision.summary == "0/3 hosts: 3 anti-affinity"
 
 

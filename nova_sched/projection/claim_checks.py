@@ -1,0 +1,132 @@
+"""Whether a claim is accepted: the checks of the fold, which schedulers and conductors also ask before they claim."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from nova_sched.projection.claim_refusals import HOLDS_ALREADY, ClaimRefused
+from nova_sched.projection.devices import guest_of
+from nova_sched.projection.ledger import POLICIES, TOGETHER, UNCHANGED, Domains, Entry, Host
+from nova_sched.projection.reason import Reason
+from nova_sched.projection.state import State
+from nova_sched.projection.table import HostTable
+from rpc_api import errors, events
+
+
+def claim_refusal(projection: State, host: Host, claim: events.ClaimProposed) -> Reason | None:
+    """Why a claim cannot be accepted in the present state; None when it can."""
+    return (
+        status_refusal(projection.table, host.root, claim.forced)
+        or (HOLDS_ALREADY if claim.consumer_uuid in projection.consumers else None)
+        or room_refusal(projection.table, host, claim.allocations, claim.guest)
+        or (None if claim.rule is None else rule_refusal(projection, host, claim.rule, claim.companion))
+    )
+
+
+def refusal_ahead(projection: State, claim: events.ClaimProposed) -> Reason | None:
+    """Why a claim that is not in the log yet would be refused in the present state; None when it would be accepted.
+
+    What its consumer holds is not looked at, because its release may be on its way to the log.
+    """
+    host = projection.hosts.get(claim.host)
+    if host is None:
+        return Reason(ClaimRefused.UNKNOWN_HOST, (claim.host,))
+    return (
+        status_refusal(projection.table, host.root, claim.forced)
+        or room_refusal(projection.table, host, claim.allocations, claim.guest)
+        or (
+            None
+            if claim.rule is None
+            else rule_refusal(
+                projection,
+                host,
+                claim.rule,
+                claim.companion,
+                members_ahead(projection, claim.rule.group_uuid, claim.consumer_uuid),
+            )
+        )
+    )
+
+
+def members_ahead(
+    projection: State, group_uuid: str, consumer_uuid: str, in_flight: Iterable[Entry] = ()
+) -> dict[str, Counter[str]]:
+    """Where a claim of a consumer will meet other members of a group than the log has now: domain -> partition -> how
+    many. What the consumer itself holds is not there any more, and claims that are under way to the log are."""
+    of_group = projection.groups.domains.get(group_uuid, {})
+    changed: dict[str, Counter[str]] = {}
+    mine = [(entry, -1) for entry in projection.consumers.get(consumer_uuid, ())]
+    others = [(entry, 1) for entry in in_flight if entry.consumer_uuid != consumer_uuid]
+    for entry, count in (*mine, *others):
+        rule = entry.rule
+        if rule is not None and rule.group_uuid == group_uuid and entry.host in projection.hosts:
+            if rule.domain not in changed:
+                changed[rule.domain] = Counter(of_group.get(rule.domain, ()))
+            changed[rule.domain][rule.partition] += count
+    return {domain: +partitions for domain, partitions in changed.items()}
+
+
+def status_refusal(table: HostTable, root: int, forced: bool) -> Reason | None:
+    """Why a host takes no claims; None if it takes them, or if the claim names it by force."""
+    if not forced:
+        if table.down.item(root):
+            return Reason(ClaimRefused.DOWN)
+        if table.disabled.item(root):
+            return Reason(ClaimRefused.DISABLED)
+    return None
+
+
+def room_refusal(
+    table: HostTable, host: Host, allocations: Iterable[events.Allocation], guest: bytes | None
+) -> Reason | None:
+    """Why allocations and the devices of a packed Guest do not fit on a host; None if they do."""
+    wanted: dict[tuple[str, str], int] = {}
+    for provider_uuid, resource_class, amount in allocations:
+        if amount < 1 or not resource_class or (provider_uuid, resource_class) in wanted:
+            return Reason(ClaimRefused.MALFORMED_ALLOCATIONS)
+        wanted[provider_uuid, resource_class] = amount
+    for (provider_uuid, resource_class), amount in wanted.items():
+        row = host.rows.get(provider_uuid)
+        if row is None:
+            return Reason(ClaimRefused.UNKNOWN_PROVIDER, (provider_uuid,))
+        index = table.classes.get(resource_class)
+        if index < 0 or not fits(table, row, index, amount):
+            return Reason(ClaimRefused.NO_ROOM, (resource_class,))
+    return None if guest is None else _guest_refusal(table, host, guest)
+
+
+def _guest_refusal(table: HostTable, host: Host, packed: bytes) -> Reason | None:
+    try:
+        guest = guest_of(packed)
+    except errors.InvalidEvent:
+        return Reason(ClaimRefused.MALFORMED_GUEST)
+    if not guest.numa and not guest.pci:
+        return None
+    devices = table.row_devices[host.root]
+    if devices is None:
+        return Reason(ClaimRefused.NO_DEVICES)
+    return devices.breach(guest, table.ratio_of(host.root, "VCPU"), table.ratio_of(host.root, "MEMORY_MB"))
+
+
+def rule_refusal(
+    projection: State, host: Host, rule: events.GroupRule, companion: str | None, changed: Domains = UNCHANGED
+) -> Reason | None:
+    """Why a claim on a host would break the rule of its server group, with the ``changed`` domains of
+    :func:`members_ahead`; None if it would not."""
+    if rule.policy not in POLICIES:
+        return Reason(ClaimRefused.MALFORMED_RULE)
+    if rule.policy == TOGETHER and projection.rules.affinity_beside and companion in host.entries:
+        return None
+    fence = projection.fences.get(rule.group_uuid)
+    if rule.policy == TOGETHER and fence is not None and rule.limit <= fence:
+        return Reason(ClaimRefused.GROUP_MOVED)
+    return projection.groups.breach(rule, projection.rules.affinity_without_itself, changed)
+
+
+def fits(table: HostTable, row: int, index: int, amount: int) -> bool:
+    """Whether an amount fits into what the log leaves of a class on a row (claims in flight do not count)."""
+    return (
+        table.used.item(index, row) + amount <= table.capacity.item(index, row)
+        and table.min_unit.item(index, row) <= amount <= table.max_unit.item(index, row)
+        and table.step_size.item(index, row) > 0
+        and amount % table.step_size.item(index, row) == 0
+    )
