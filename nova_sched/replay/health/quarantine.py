@@ -25,7 +25,6 @@ CODES = frozenset(
         "wrong-log",
         "lower-level",
         "newer-level",
-        "older-level",
     }
 )
 

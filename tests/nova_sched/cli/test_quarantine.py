@@ -35,7 +35,12 @@ OPENED = record_of(Voice("conductor/c").say(events.LogOpened("cell1", EPOCH)))
 #: A record -> what is shown of it: (index, code, producer, words of the reason).
 ROWS = [
     (b"\xc1 junk", (0, "undecodable", None, "cannot be read as msgpack")),
-    (pack([7, "later"]), (0, "unknown-format", None, "format 7, this process knows 1")),
+    (pack([7, EPOCH]), (0, "unknown-format", None, "a record of level 7, this process knows 1 to 2")),
+    (pack([2, EPOCH, [event()]]), (0, "newer-level", "conductor/x", "in a record of level 2, the log has 1")),
+    (
+        record_of(Voice("operator/o").say(events.LevelPinned(1))),
+        (0, "lower-level", "operator/o", "to level 1, it is at"),
+    ),
     (raw_record(*[None] * 10_001), (0, "too-large", None, "10001 events")),
     (raw_record(event(), ["x"]), (1, "undecodable", None, "is not [name, version")),
     (raw_record(event("HostMelted")), (0, "unknown-type", "conductor/x", "'HostMelted'")),
