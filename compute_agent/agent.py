@@ -57,7 +57,7 @@ class Agent:
         self._log, epoch = until_it_passes(f"the agent {server} waits for {mask_password(log_url)}", self._open)
         self._appender = Appender(self._log, epoch, f"agent {server}")
         self.hosts = {
-            name: HostVoice(name, driver, Producer(self._appender, f"compute_agent/{name}", clock), server)
+            name: HostVoice(name, driver, Producer(self._appender, f"compute_agent/{name}", clock), server, clock)
             for name, driver in drivers.items()
         }
         self._conductors = CellConductorAPI(bus, cell, conductor_topic)

@@ -8,6 +8,7 @@ import threading
 
 from compute_agent.drivers.base import BuildRefused
 from rpc_api import digest, errors, events, levels, messages
+from rpc_api.clock import SYSTEM
 from rpc_api.packing import pack
 
 LOG = logging.getLogger(__name__)
@@ -15,19 +16,24 @@ LOG = logging.getLogger(__name__)
 #: Cancelled claims that a host remembers.
 CANCELLED_KEPT = 1000
 CANCELLED = "the build was cancelled"
+#: Seconds from one full report of a host to the next one. Starts and ends of instances are not limited.
+REPORT_PAUSE = 1.0
 
 
 class HostVoice:
     """``server`` is where the host's agent answers RPC."""
 
-    def __init__(self, name, driver, producer, server):
+    def __init__(self, name, driver, producer, server, clock=SYSTEM):
         self.name = name
+        self._clock = clock
         self.driver = driver
         self.producer = producer
         self._server = server
         self.lock = threading.Lock()
         self._inventory = None
         self._said = None
+        #: (Producer epoch, monotonic time) of the last full report.
+        self._reported = (0, 0.0)
         #: Whether a report was asked for and is not made yet.
         self._asked = False
         #: Instance uuid -> uuid of the claim that it was started under, of those that this process started.
@@ -67,6 +73,7 @@ class HostVoice:
             self._asked = True
             raise
         self._said = (packed, status)
+        self._reported = (self.producer.epoch, self._clock.monotonic())
         return ticket
 
     def report(self) -> int:
@@ -75,8 +82,9 @@ class HostVoice:
             return self._report()
 
     def report_soon(self) -> None:
-        """Publish the whole state now, or with the next :meth:`report_change` where an instance is starting right now:
-        an agent that is asked again and again meanwhile must not hold one thread for each time."""
+        """Publish the whole state now, or with the next :meth:`report_change` where an instance is starting right now,
+        or the last report was a moment ago: an agent that is asked again and again must neither hold one thread for
+        each time, nor flood the log."""
         self._asked = True
         self.report_change()
 
@@ -95,12 +103,15 @@ class HostVoice:
     def report_change(self) -> bool:
         """Publish the whole state if inventory or status changed since the last report, or if it was asked for. A host
         that is starting an instance right now is left for the next time: one slow start must not silence the agent's
-        other hosts."""
+        other hosts. So is a host whose last report, in the same incarnation, is less than REPORT_PAUSE old."""
         if not self.lock.acquire(blocking=False):
             return False
         try:
             packed, _, status = self._state()
             if self._said == (packed, status) and not self._asked:
+                return False
+            epoch, reported_at = self._reported
+            if epoch == self.producer.epoch and self._clock.monotonic() - reported_at < REPORT_PAUSE:
                 return False
             self._report()
             return True

@@ -14,6 +14,7 @@ from conductor.agent_casts import AgentCasts
 from conductor.build import Call, ReadBack
 from conductor.engine import CellEngine
 from conductor.losses import HostLosses
+from nova_sched.process.backlog import Backlog
 from nova_sched.process.cell_log import CellLog
 from nova_sched.process.log_counts import LogCounts
 from nova_sched.process.log_state import READ
@@ -34,6 +35,10 @@ READ_BACK_TIMEOUT = 30.0
 WAIT_STEP = 0.25
 #: Seconds to wait for a tick that is under way when the conductor stops.
 TICK_SECONDS = 2.0
+#: The log is far behind after so many seconds without reaching its end. Then it is folded for this share of the time,
+#: so that beats and builds are handled in the other.
+FAR_BEHIND_AFTER = 5.0
+SHARE_FAR_BEHIND = 0.5
 
 
 class CellConductor:
@@ -75,6 +80,7 @@ class CellConductor:
         #: The level of the log for which a snapshot was kept.
         self._level = 1
         self._losses = HostLosses(cell)
+        self._backlog = Backlog(FAR_BEHIND_AFTER)
         self._casts = AgentCasts(self._agents, self.name, clock)
         self._counts = LogCounts(cell)
         self._stopped = threading.Event()
@@ -175,6 +181,7 @@ class CellConductor:
 
     def _on_begin(self, beginning):
         self._current.clear()
+        self._backlog.begin()
         try:
             with self._lock, collector_paused():
                 self.engine.on_begin(beginning)
@@ -184,15 +191,17 @@ class CellConductor:
         self._look_at_level()
         self._look_how_far()
 
-    def _on_records(self, records):
-        asked = {}
+    def _on_records(self, batch):
+        asked, began = {}, self._clock.monotonic()
         try:
             with self._lock:
-                asked = self.engine.on_records(records, self._clock.monotonic())
+                asked = self.engine.on_records(batch.records, began)
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self._log.begin_anew()
-        self._log.taken()
+        if self.engine.is_current:
+            _follow_backlog(self.cell, self._backlog, batch, self._clock.monotonic())
+        self._log.taken(self._clock.monotonic() - began, SHARE_FAR_BEHIND if self._backlog.is_far else 1.0)
         self._look_at_level()
         self._look_how_far()
         if self._current.is_set():
@@ -331,3 +340,12 @@ class CellConductor:
             LOG.warning("%s", line)
         self._counts.look(counts)
         self._casts.send_level(servers, epoch, level)
+
+
+def _follow_backlog(cell, backlog, batch, now):
+    """A batch of a cell's log was folded: log if the log is far behind, and when it is not any more."""
+    changed = backlog.folded(batch.records, batch.at_end, now)
+    if backlog.is_warning_due(now):
+        LOG.warning("cell %s: %s", cell, backlog.why())
+    elif changed and not backlog.is_far:
+        LOG.warning("cell %s: its log is folded again as fast as it grows", cell)

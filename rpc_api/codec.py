@@ -100,13 +100,20 @@ def encode_events(batch: Iterable[Event], level: int = 1) -> list[bytes]:
     return packed
 
 
-def encode_records(epoch: str, packed_events: Sequence[bytes], level: int = 1) -> list[bytes]:
-    """Put packed events of a level, in order, into as few records as their limits allow."""
+def encode_records(
+    epoch: str,
+    packed_events: Sequence[bytes],
+    level: int = 1,
+    max_events: int = MAX_EVENTS_A_RECORD,
+    max_bytes: int = MAX_RECORD_BYTES,
+) -> list[bytes]:
+    """Put packed events of a level, in order, into as few records as these limits allow. An event of more than
+    ``max_bytes`` gets a record of its own."""
     records: list[bytes] = []
     batch: list[bytes] = []
     size = 0
     for event in packed_events:
-        if batch and (size + len(event) > MAX_RECORD_BYTES - 1024 or len(batch) == MAX_EVENTS_A_RECORD):
+        if batch and (size + len(event) > max_bytes - 1024 or len(batch) == max_events):
             records.append(_record(epoch, batch, level))
             batch, size = [], 0
         batch.append(event)

@@ -63,14 +63,14 @@ class TinyCloud:
         inventory = tree(name, inventories=(inventory_of("VCPU", vcpus),))
         self.append(cell, f"compute_agent/{name}", report(name, *consumers, inventory=inventory, **facts))
 
-    def deliver(self, name, cell, records=None):
-        """Give an engine the next records of a log, by default all of them."""
+    def deliver(self, name, cell, records=None, at_end=True):
+        """Give an engine the next records of a log, by default all of them; ``at_end`` as in a Batch."""
         start = self._read[name, cell]
         batch = self.logs[cell][start : None if records is None else start + records]
         self._read[name, cell] += len(batch)
         if batch:
             self.engines[name].on_records(
-                cell, [(start + number, codec.decode_record(payload)) for number, payload in enumerate(batch)]
+                cell, [(start + number, codec.decode_record(payload)) for number, payload in enumerate(batch)], at_end
             )
 
     def settle(self, *names):

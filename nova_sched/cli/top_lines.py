@@ -35,7 +35,7 @@ def head_lines(view, only=None) -> list[str]:
 
 
 def cell_lines(view, paint=None) -> list[str]:
-    """Return one line per cell; cells that are down are marked."""
+    """Return one line per cell; cells that are down are marked, and those whose logs one producer floods."""
     return aligned(
         ("cell", "position", "lag", "events/s", "decisions/s", "state"),
         [
@@ -45,13 +45,19 @@ def cell_lines(view, paint=None) -> list[str]:
                 "-" if cell.down else cell.lag,
                 f"{cell.events_s:.1f}",
                 f"{cell.decisions_s:.1f}",
-                f"DOWN: {cell.down}" if cell.down else "ok",
+                _state(cell),
             )
             for cell in view.cells
         ],
         ("position", "lag", "events/s", "decisions/s"),
         paint,
     )
+
+
+def _state(cell):
+    if cell.down:
+        return f"DOWN: {cell.down}"
+    return "ok" if cell.flooding is None else one_line(f"FLOODED: {cell.flooding}")
 
 
 def reason_lines(view, paint=None) -> list[str]:

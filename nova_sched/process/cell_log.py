@@ -62,7 +62,7 @@ class ReadBefore:
 
 class CellLog:
     """Calls ``deliver(kind, content)`` from its own thread, with ``"begin"`` and a Beginning, ``"records"``
-    and a list of (position, DecodedRecord) (then call :meth:`taken`), or ``"fault"`` and a NovaSchedError or None: see
+    and a Batch (then call :meth:`taken`), or ``"fault"`` and a NovaSchedError or None: see
     :class:`~rpc_api.feed.follower.Follower`. ``store`` is a SnapshotStore or None.
     """
 
@@ -82,7 +82,7 @@ class CellLog:
         self._producer = None
         self._producer_name = producer_name
         self._read_before = ReadBefore()
-        self._follower = Follower(self._begin, self._take, lambda fault: deliver("fault", fault), cell)
+        self._follower = Follower(self._begin, self._take, lambda fault: deliver("fault", fault), cell, clock)
 
     def start(self):
         """Start to open, read and follow; the results are delivered."""
@@ -99,9 +99,9 @@ class CellLog:
             self._log.close()
         return drained
 
-    def taken(self) -> None:
-        """A batch of records was folded."""
-        self._follower.taken()
+    def taken(self, took: float = 0.0, share: float = 1.0) -> None:
+        """A batch of records was folded: see Follower."""
+        self._follower.taken(took, share)
 
     def speak_after(self, known) -> None:
         """``known`` is what the fold knows of our producer, (epoch, sequence) or None: in an earlier epoch, which a
@@ -228,9 +228,9 @@ class CellLog:
         self._deliver("begin", beginning._replace(begun_anew=begun_anew))
         return log, position
 
-    def _take(self, records):
-        self._read_before.add(records)
-        self._deliver("records", records)
+    def _take(self, batch):
+        self._read_before.add(batch.records)
+        self._deliver("records", batch)
 
     def _use(self, log, epoch):
         """Append to this log from here on; returns whether it is another one than before."""

@@ -2,13 +2,13 @@
 
 A log is *behind* until it is folded to the position where it ended when the service began to read it. It is *headless*
 if all its records are read and the state is still not known, because records were removed in front of it: then it needs
-a snapshot that fits, or a LogRebased. It is *down* while it cannot be read or appended to. It is *closed* while the
-service makes no use of it.
+a snapshot that fits, or a LogRebased. It is *down* while it cannot be read or appended to, or grows faster than it is
+folded (see backlog.py). It is *closed* while the service makes no use of it.
 
 Times are seconds on the monotonic clock of the service; the caller gives them.
 """
 
-READ, APPEND = "read", "append"
+READ, APPEND, FOLD = "read", "append", "fold"
 LONG_AGO = float("-inf")
 
 
@@ -25,7 +25,7 @@ class LogState:
         #: Since when it is headless, or when a rebase was last asked for; None while it is not headless.
         self._headless_since = None
         self._rebase_was_asked = False
-        #: READ or APPEND -> since when that fails.
+        #: READ, APPEND or FOLD -> since when that fails.
         self._down_since = {}
         #: The last fault of the log as text; None before any.
         self.why = None
@@ -76,12 +76,13 @@ class LogState:
     # --- whether it works ----------------------------------------------------------------------------------------
 
     def is_down(self, way: str | None = None) -> bool:
-        """Whether it cannot be read (READ), appended to (APPEND), or one of both (None)."""
+        """Whether it cannot be read (READ), appended to (APPEND), folded as fast as it grows (FOLD), or one of them
+        (None)."""
         return bool(self._down_since) if way is None else way in self._down_since
 
     def fault(self, fault, way: str, now: float) -> float | None:
-        """The log cannot be read or appended to, or can be again (``fault`` None). Returns how many seconds it was
-        down if that ends, else None."""
+        """The log cannot be read, appended to or folded in time, or can be again (``fault`` None). Returns how many
+        seconds it was down if that ends, else None."""
         if fault is None:
             since = self._down_since.pop(way, None)
             return None if since is None else now - since

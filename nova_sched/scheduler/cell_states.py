@@ -1,10 +1,11 @@
-"""Which cells are open to requests: their logs can be read and appended to, and are folded up to the position at which
-they ended when the scheduler started to read them."""
+"""Which cells are open to requests: their logs can be read and appended to, are folded up to the position at which they
+ended when the scheduler started to read them, and do not grow faster than they are folded."""
 
 import logging
 from collections import defaultdict
 
-from nova_sched.process.log_state import READ, LogState
+from nova_sched.process.backlog import Backlog
+from nova_sched.process.log_state import FOLD, READ, LogState
 from nova_sched.process.missing_reports import MissingReports
 from rpc_api import errors
 from rpc_api.clock import spelled
@@ -20,14 +21,15 @@ REPORTS_WITHIN = 15.0
 
 class CellStates:
     """The LogState of each cell, which decide ``cell_closed`` of a HostTable. ``always`` names logs that are needed in
-    any case (cell0's)."""
+    any case (cell0's); a log is far behind after ``down_after`` seconds without reaching its end."""
 
-    def __init__(self, table, clock, always):
+    def __init__(self, table, clock, always, down_after):
         self._table = table
         self._clock = clock
         self._always = always
         #: Cell -> LogState, in the order in which they were first expected.
         self._logs = defaultdict(LogState)
+        self._backlogs = defaultdict(lambda: Backlog(down_after))
         #: Cell -> hosts that were known before, of those whose logs lost records, until they are folded again.
         self._lost = {}
         #: Cell -> the MissingReports of its hosts, until they have come after a loss.
@@ -59,9 +61,13 @@ class CellStates:
         return [cell for cell, log in self._logs.items() if log.is_down(READ)]
 
     def down_for(self, seconds: float):
-        """Names of cells whose logs could not be read or appended to for at least so long."""
+        """Names of cells whose logs could not be read, appended to or folded in time for at least so long."""
         now = self._clock.monotonic()
         return sorted(cell for cell, log in self._logs.items() if log.is_down() and log.down_for(now) >= seconds)
+
+    def is_far_behind(self, cell) -> bool:
+        """Whether the log of a cell grows faster than it is folded."""
+        return self._backlogs[cell].is_far
 
     def headless_for(self, seconds: float):
         """(cell, first position of its log) of cells to rebase now: they were headless for so long, or for a shorter
@@ -85,6 +91,8 @@ class CellStates:
         """A log is read from its beginning (a Beginning); ``hosts`` are the names of the hosts that were known in its
         cell before."""
         self._logs[cell].begin(beginning)
+        self._backlogs[cell].begin()
+        self.fault(cell, None, FOLD)
         if beginning.begun_anew:
             self._wait_no_longer(cell)
         elif beginning.kept is not None:
@@ -114,8 +122,17 @@ class CellStates:
         self._open(cell)
         return True
 
-    def see(self, cell, records):
-        """Records of a cell's log were folded; the reports that are waited for may be among them."""
+    def see(self, cell, records, at_end):
+        """Records of a cell's log were folded, and ``at_end`` says whether its end was reached before them (see Batch).
+        The reports that are waited for may be among them."""
+        log, backlog, now = self._logs[cell], self._backlogs[cell], self._clock.monotonic()
+        # Until it is folded to its end of the start, it is behind for another reason.
+        if not log.is_behind and backlog.folded(records, at_end, now):
+            if backlog.is_far:
+                log.fault(backlog.why(), FOLD, backlog.since)
+                backlog.is_warning_due(now)  # the cell is closed with one
+            else:
+                self.fault(cell, None, FOLD)
         if cell in self._missing:
             self._missing[cell].see(records)
             self._look_for_reports(cell)
@@ -124,6 +141,13 @@ class CellStates:
         """Stop waiting for reports that do not come."""
         for cell in list(self._missing):
             self._look_for_reports(cell)
+
+    def warn_of_backlogs(self):
+        """Warn again of the logs that are far behind: another producer may write most of them by now."""
+        now = self._clock.monotonic()
+        for cell, backlog in self._backlogs.items():
+            if backlog.is_warning_due(now):
+                LOG.warning("cell %s is still closed, for %s: %s", cell, spelled(now - backlog.since), backlog.why())
 
     def _look_for_reports(self, cell):
         since = self._missing_since.get(cell)
@@ -149,7 +173,7 @@ class CellStates:
         self._missing_since.pop(cell, None)
 
     def fault(self, cell, fault, way):
-        """A log cannot be read (or appended to) now, or can be again (None)."""
+        """A log cannot be read (or appended to, or folded in time) now, or can be again (None)."""
         was_down_for = self._logs[cell].fault(fault, way, self._clock.monotonic())
         if was_down_for is not None:
             self._open(cell)

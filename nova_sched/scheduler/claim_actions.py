@@ -84,6 +84,10 @@ def _give_up(engine, claim, instance, outcome):
     engine.outbox.post(claim.cell, _released(claim, "given up"))
 
 
+def _release_undelivered(engine, claim, instance, outcome):
+    engine.outbox.post(claim.cell, _released(claim, "its caller is gone"))
+
+
 def _release_after_rebase(engine, claim, instance, outcome):
     engine.claim_driver.after_rebase.append((claim.cell, _released(claim, "the log was rebased")))
 
@@ -126,6 +130,7 @@ ACTIONS = {
     Action.RELEASE: _release,
     Action.RELEASE_AND_DECIDE_ELSEWHERE: _release_and_decide_elsewhere,
     Action.GIVE_UP: _give_up,
+    Action.RELEASE_UNDELIVERED: _release_undelivered,
     Action.RELEASE_AFTER_REBASE: _release_after_rebase,
     Action.DECIDE_AND_RELEASE_AFTER_REBASE: _decide_and_release_after_rebase,
     Action.CLAIM_AGAIN: _claim_again,

@@ -42,6 +42,7 @@ class Event(enum.Enum):
     READ_BEFORE_REBASE = "it is read back together with a rebase that comes after it in the log"
     REQUEST_FAILED = "its request is answered with an error"
     REQUEST_ANSWERED = "its request is answered with it"
+    NOT_DELIVERED = "the answer with it was not delivered, because the caller is gone"
     TAIL_LOST = "the log lost its last records, and this claim was among them"
     FOUND = "the log was read again, and holds it"
     MISSING = "the log was read again, and does not hold it"
@@ -60,6 +61,7 @@ class Action(enum.Enum):
     RELEASE = "release it, because the request was refused as a whole"
     RELEASE_AND_DECIDE_ELSEWHERE = "release it, and decide again without its host"
     GIVE_UP = "release it, because it was given up"
+    RELEASE_UNDELIVERED = "release it, because its caller is gone"
     RELEASE_AFTER_REBASE = "release it after the rebase"
     DECIDE_AND_RELEASE_AFTER_REBASE = "decide again, and release it after the rebase"
     CLAIM_AGAIN = "publish it again as it was"
@@ -93,6 +95,8 @@ UNDER_WAY = (State.PROPOSED, State.UNWANTED, State.ABANDONED)
 WAITED_FOR = (State.PROPOSED, State.ACCEPTED, State.DOUBTFUL)
 #: Accepted, as far as the scheduler knows, while the request is open.
 HELD_FOR_REQUEST = (State.ACCEPTED, State.DOUBTFUL)
+#: Its request was answered with it.
+ANSWERED = (State.ANSWERED, State.ANSWERED_DOUBTFUL, State.RECLAIMED)
 #: The log may lose these, so they are kept for a while.
 KEPT = (State.ACCEPTED, State.DOUBTFUL, State.ANSWERED, State.ANSWERED_DOUBTFUL, State.RECLAIMED)
 #: The scheduler looks for these when the log is read again.
@@ -155,6 +159,7 @@ TRANSITIONS = {
     (State.ANSWERED, Event.REBASE_READ_AGAIN): Step(State.ANSWERED, Action.NOTHING),
     (State.ANSWERED, Event.READ_BEFORE_REBASE): Step(State.FORGOTTEN, Action.NOTHING),
     (State.ANSWERED, Event.TAIL_LOST): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
+    (State.ANSWERED, Event.NOT_DELIVERED): Step(State.RELEASED, Action.RELEASE_UNDELIVERED),
     (State.ANSWERED_DOUBTFUL, Event.ACCEPTED): Step(State.ANSWERED, Action.NOTHING),
     (State.ANSWERED_DOUBTFUL, Event.REFUSED): Step(State.REFUSED, Action.REPORT),
     # It was promised: it is claimed again if the log does not have it when it is read again.
@@ -163,6 +168,8 @@ TRANSITIONS = {
     (State.ANSWERED_DOUBTFUL, Event.REBASE_READ_AGAIN): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
     (State.ANSWERED_DOUBTFUL, Event.READ_BEFORE_REBASE): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
     (State.ANSWERED_DOUBTFUL, Event.TAIL_LOST): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
+    # If the log does not have it, the release has no effect.
+    (State.ANSWERED_DOUBTFUL, Event.NOT_DELIVERED): Step(State.RELEASED, Action.RELEASE_UNDELIVERED),
     (State.ANSWERED_DOUBTFUL, Event.FOUND): Step(State.ANSWERED, Action.NOTHING),
     (State.ANSWERED_DOUBTFUL, Event.MISSING): Step(State.RECLAIMED, Action.CLAIM_AGAIN),
     (State.RECLAIMED, Event.ACCEPTED): Step(State.ANSWERED, Action.NOTHING),
@@ -171,6 +178,7 @@ TRANSITIONS = {
     (State.RECLAIMED, Event.REBASED): Step(State.RECLAIMED, Action.NOTHING),
     (State.RECLAIMED, Event.REBASE_READ_AGAIN): Step(State.RECLAIMED, Action.NOTHING),
     (State.RECLAIMED, Event.READ_BEFORE_REBASE): Step(State.FORGOTTEN, Action.NOTHING),
+    (State.RECLAIMED, Event.NOT_DELIVERED): Step(State.RELEASED, Action.RELEASE_UNDELIVERED),
     # A snapshot may bring it without an outcome, or the log lost it a second time.
     (State.RECLAIMED, Event.TAIL_LOST): Step(State.ANSWERED_DOUBTFUL, Action.NOTHING),
 }
@@ -193,11 +201,8 @@ IMPOSSIBLE = (
         (Event.REQUEST_FAILED,),
         "its request does not depend on it any more",
     ),
-    Impossible(
-        (State.ANSWERED, State.ANSWERED_DOUBTFUL, State.RECLAIMED),
-        (Event.REQUEST_ANSWERED,),
-        "a request is answered once",
-    ),
+    Impossible((*UNDER_WAY, *HELD_FOR_REQUEST), (Event.NOT_DELIVERED,), "its request is not answered"),
+    Impossible(ANSWERED, (Event.REQUEST_ANSWERED,), "a request is answered once"),
     Impossible((State.ACCEPTED,), (Event.READ_BEFORE_REBASE,), "the rebase has ended it before"),
     Impossible(
         (State.ACCEPTED, State.ANSWERED, State.RECLAIMED),

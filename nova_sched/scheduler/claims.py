@@ -3,7 +3,17 @@
 import logging
 
 from nova_sched.projection.ledger import CLAIMED
-from nova_sched.scheduler.claim_life import ENDS, IN_DOUBT, KEPT, START, WAITED_FOR, Action, ImpossibleEvent, step
+from nova_sched.scheduler.claim_life import (
+    ANSWERED,
+    ENDS,
+    IN_DOUBT,
+    KEPT,
+    START,
+    WAITED_FOR,
+    Action,
+    ImpossibleEvent,
+    step,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -91,6 +101,11 @@ class Claims:
     def kept(self, cell) -> list:
         """The accepted claims of a cell that the log may lose."""
         return list(self._kept.get(cell, {}).values())
+
+    def answered(self, cell, claim_uuid):
+        """A claim of a cell with which a request was answered; None if it has ended, or is not kept any more."""
+        claim = self._kept.get(cell, {}).get(claim_uuid)
+        return claim if claim is not None and claim.state in ANSWERED else None
 
     def in_doubt(self, cell) -> list:
         """The accepted claims that the log may have lost."""

@@ -4,14 +4,13 @@ import functools
 import json
 import logging
 import uuid
-from concurrent.futures import Future
 
 from nova_sched.hosts.aggregates import metadata_faults
 from nova_sched.request.from_spec import image_properties, request_from
 from nova_sched.request.networks import NotConfigured, with_networks
 from nova_sched.scheduler.unavailable import told_of
 from rpc_api import errors, events
-from rpc_api.bus import expected
+from rpc_api.bus import Answer, expected
 from rpc_api.concurrency import or_fail
 from rpc_api.contracts.scheduler import wants_terms
 from rpc_api.nova_exception import NoValidHost
@@ -64,12 +63,13 @@ def _call(method):
         def pass_on(done):
             fault = done.exception()
             if fault is None:
+                answered.on_not_delivered = done.on_not_delivered
                 answered.set_result(done.result())
             else:
                 answered.set_exception(told(fault))
 
         try:
-            asked, answered = method(self, context, *arguments, **named), Future()
+            asked, answered = method(self, context, *arguments, **named), Answer()
         except Exception as fault:
             raise told(fault) from None
         asked.add_done_callback(pass_on)
@@ -118,7 +118,7 @@ class SchedulerEndpoint:
         (see nova_sched.scheduler.unavailable). The text of both is safe for the end user.
         """
         request_id = _request_id(context)
-        answered, uuids = Future(), ()
+        answered, uuids = Answer(), ()
         try:
             uuids = _checked(instance_uuids) if instance_uuids else ()
             uuids = uuids or _checked(_instances_of(spec_obj))
@@ -165,7 +165,7 @@ class SchedulerEndpoint:
         reason = _line(fault)
         LOG.info("request %s cannot be placed: %s", request_id, reason)
         self._scheduler.refuse(request_id, uuids, reason)
-        answered = Future()
+        answered = Answer()
         answered.set_exception(fault if isinstance(fault, errors.ServiceUnavailable) else NoValidHost(reason=reason))
         return answered
 
@@ -199,6 +199,10 @@ class SchedulerEndpoint:
             LOG.info("request %s cannot be placed: %s", request_id, fault)
         try:
             selections = [[self._selection(placed, with_terms) for placed in chosen] for chosen in done.result()]
+            claims = [(chosen[0].cell, chosen[0].claim_uuid) for chosen in done.result()]
+            answered.on_not_delivered = lambda: self._tell(
+                "the end of the caller", lambda engine: engine.on_not_delivered(claims)
+            )
             answered.set_result(selections if return_objects else [_legacy(selection[0]) for selection in selections])
         except Exception as failed:
             # From the request, or from making the answer: a Future swallows what its callbacks raise.

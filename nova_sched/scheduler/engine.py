@@ -63,7 +63,7 @@ class Engine:
         self.world = World.empty(dict.fromkeys((CELL0, *self.cells), True))
         self.chain = FilterChain(self.world.table, policy)
         self.counts = Counter()
-        self.states = CellStates(self.world.table, clock, {CELL0})
+        self.states = CellStates(self.world.table, clock, {CELL0}, cell_down_after)
         self.account_rule = AccountRule(require_accounts)
         self.outbox = Outbox(self._publish, self.counts)
         self.aggregates = Aggregates(self._publish, self.outbox, self.world.projections, self.world.table, name)
@@ -137,12 +137,13 @@ class Engine:
 
     # --- what comes in -------------------------------------------------------------------------------------------
 
-    def on_records(self, cell, records):
-        """Fold records of a cell's log, and settle the claims and instances that waited for them. Returns the notes."""
+    def on_records(self, cell, records, at_end=True):
+        """Fold records of a cell's log, and settle the claims and instances that waited for them; ``at_end`` says
+        whether the end of the log was reached before they came (see Batch). Returns the notes."""
         projection, table = self.world.projections[cell], self.world.table
         topology, aggregates = table.topology_version, projection.aggregates
         outcomes, noted = projection.fold(records)
-        self.states.see(cell, records)
+        self.states.see(cell, records, at_end)
         if table.topology_version != topology:
             self.world.in_flight.count_again()
         # All of them before the next decision: a folded claim must not count as in flight too. Another producer may
@@ -192,6 +193,15 @@ class Engine:
         """Decide a request and publish its claims."""
         self.requests.add(ask)
 
+    def on_not_delivered(self, claims):
+        """The answer with some claims, (cell, claim uuid), was not delivered because its caller is gone: release them.
+        A claim that was started meanwhile is not released by the fold."""
+        self.counts["answers_not_delivered"] += 1
+        for cell, claim_uuid in claims:
+            claim = self.claims.answered(cell, claim_uuid)
+            if claim is not None:
+                self.claim_driver.happened(claim, Event.NOT_DELIVERED)
+
     def on_aggregate(self, aggregate):
         """Append an AggregateUpdated to cell0's log, unless the log has the aggregate in this form."""
         self.aggregates.update(aggregate)
@@ -234,6 +244,7 @@ class Engine:
         self.requests.fail_late(now, self.claim_timeout)
         self._look_for_unread(now)
         self.states.look_for_reports()
+        self.states.warn_of_backlogs()
         self.requests.decide_unplaced()
         if not self.states.is_behind(CELL0):
             # The conductors rebase the other logs.

@@ -8,12 +8,13 @@ of one server of the topic, ``cast`` does not wait, ``fanout`` reaches all of th
   so that both sides never share an object.
 
 An endpoint is any object. Its attribute ``RPC_METHODS`` names the methods that may be called (the default is all public
-methods), ``RPC_AT_ONCE`` those that do not wait for long calls. A method may answer with a Future. An exception arrives
+methods), ``RPC_AT_ONCE`` those that do not wait for long calls. A method may answer with a Future, or with an
+Answer, to learn if it is not delivered. An exception arrives
 as the same class if it is one of ``EXPECTED``, else as a NovaSchedError: the text is sent, a traceback never is.
 """
 
 from rpc_api.bus.local import LocalBus
 from rpc_api.bus.messaging import MessagingBus
-from rpc_api.bus.port import BY_NAME, DEFAULT_EXCHANGE, EXPECTED, expected
+from rpc_api.bus.port import BY_NAME, DEFAULT_EXCHANGE, EXPECTED, Answer, expected
 
-__all__ = ["BY_NAME", "DEFAULT_EXCHANGE", "EXPECTED", "LocalBus", "MessagingBus", "expected"]
+__all__ = ["BY_NAME", "DEFAULT_EXCHANGE", "EXPECTED", "Answer", "LocalBus", "MessagingBus", "expected"]

@@ -22,6 +22,7 @@ from rpc_api.bus.port import (
     DEFAULT_EXCHANGE,
     KNOWN_LEVEL,
     PING,
+    Answer,
     Client,
     answered,
     expected,
@@ -29,7 +30,7 @@ from rpc_api.bus.port import (
     level_answered,
     no_answer,
 )
-from rpc_api.bus.server import Serving, server_class
+from rpc_api.bus.server import Serving, server_class, watch_delivery
 from rpc_api.objects.context import RequestContext
 from rpc_api.serializer import RpcSerializer
 from rpc_api.waiting import Outage
@@ -175,7 +176,10 @@ class _Answering:
                 try:
                     context, unread = self._context(ctxt)
                     result = invoke(self._endpoints, self._serializer, context, method, arguments, unread)
-                    result = result.result() if isinstance(result, futures.Future) else result
+                    answer = result
+                    result = answer.result() if isinstance(answer, futures.Future) else answer
+                    if isinstance(answer, Answer):
+                        watch_delivery(answer.on_not_delivered)
                     return self._serializer.serialize_entity(None, result)
                 except Exception as fault:
                     refusal = self._refusal(expected(fault))

@@ -26,6 +26,15 @@ KNOWN_LEVEL = "known_level"
 EXPECTED = (errors.NovaSchedError, NovaException)
 
 
+class Answer(Future[Any]):
+    """The Future of an endpoint that wants to learn if its answer is not delivered: its caller is gone.
+    ``on_not_delivered()`` is then called, from any thread. The endpoint sets it before the result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_not_delivered: Callable[[], object] | None = None
+
+
 class Client(Protocol):
     """Calls the servers of one topic. ``ctxt`` is the caller's request context; times are in seconds."""
 

@@ -7,6 +7,7 @@ oslo.messaging (18.3) loses calls, and hangs, in these ways:
   the endpoint instead.
 * An answer may need a connection, and a connection a thread. Without a thread the answer is dropped. It is sent again
   here, because other answers release their connections meanwhile.
+* An answer to a caller that is gone counts as sent: see delivery.py.
 * While its broker is unreachable, the thread that polls only connects again and again, so ``stop`` would wait for it
   for ever. Here ``stop`` waits for the running calls, and a little longer.
 
@@ -22,6 +23,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from rpc_api import concurrency
+from rpc_api.bus.delivery import Deliveries, ReplyQueues
 from rpc_api.stop_consuming import cancel_consumers
 
 LOG = logging.getLogger(__name__)
@@ -33,6 +35,13 @@ STOP_SECONDS = 5.0
 #: Threads for methods that must not wait for long calls.
 QUICK_THREADS = 8
 REPLY_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+#: ``message`` is the message whose call this thread answers.
+_answering = threading.local()
+
+
+def watch_delivery(on_not_delivered: Callable[[], object] | None) -> None:
+    """Call a function if the answer to the call that this thread answers is not delivered."""
+    _answering.message.reply.on_not_delivered = on_not_delivered
 
 
 def server_class(messaging: Any) -> type[Any]:
@@ -48,6 +57,8 @@ def server_class(messaging: Any) -> type[Any]:
             # RuntimeError if there is not even one thread: then the service does not start.
             self.pool: _Pools | None = None
             self._executor_cls = self._make_pool
+            self.reply_queues: ReplyQueues | None = None
+            self.deliveries = Deliveries(self._has_reader)
 
         def _make_pool(self, max_workers: int) -> _Pools:
             self.pool = pool = _Pools(max_workers, f"answer {self._target.topic}", self.at_once)
@@ -55,8 +66,19 @@ def server_class(messaging: Any) -> type[Any]:
 
         def _process_incoming(self, incoming: list[Any]) -> None:
             message = incoming[0]
-            message.reply = _Reply(message.reply)
+            message.reply = _Reply(message, self.deliveries)
+            if self.reply_queues is None and hasattr(message, "reply_q"):
+                self.reply_queues = ReplyQueues(message.listener.driver)
             super()._process_incoming(incoming)
+
+        def _has_reader(self, queue: str) -> bool | None:
+            return self.reply_queues.has_reader(queue) if self.reply_queues is not None else None
+
+        def close_deliveries(self) -> None:
+            """Give up the answers that wait for their callers."""
+            self.deliveries.close()
+            if self.reply_queues is not None:
+                self.reply_queues.close()
 
     return AnsweringServer
 
@@ -95,6 +117,7 @@ class _Dispatcher:
         return getattr(self._dispatcher, name)
 
     def dispatch(self, incoming: Any) -> Any:
+        _answering.message = incoming
         try:
             return self._dispatcher.dispatch(incoming)
         except (RuntimeError, MemoryError) as fault:
@@ -103,12 +126,29 @@ class _Dispatcher:
 
 
 class _Reply:
-    """``reply`` of a message, tried again if there is no thread for a new connection."""
+    """``reply`` of a message, tried again if there is no thread for a new connection. With an ``on_not_delivered``, it
+    is a delivery (see delivery.py)."""
 
-    def __init__(self, reply: Callable[..., Any]) -> None:
-        self._reply = reply
+    def __init__(self, message: Any, deliveries: Deliveries) -> None:
+        self._message = message
+        self._reply = message.reply
+        self._deliveries = deliveries
+        self.on_not_delivered: Callable[[], object] | None = None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        queue = getattr(self._message, "reply_q", None)
+        if self.on_not_delivered is None or not queue:
+            self._send(*args, **kwargs)
+            return
+
+        def send() -> bool:
+            self._send(*args, **kwargs)
+            # Here oslo.messaging notes the queues that it did not find for a minute.
+            return queue not in self._message._obsolete_reply_queues._cache
+
+        self._deliveries.deliver(queue, send, self.on_not_delivered)
+
+    def _send(self, *args: Any, **kwargs: Any) -> Any:
         for pause in (*REPLY_PAUSES, None):
             try:
                 return self._reply(*args, **kwargs)
@@ -155,3 +195,4 @@ class Serving:
         self._server.stop()
         cancel_consumers(self._server)
         self._server.wait()
+        self._server.close_deliveries()

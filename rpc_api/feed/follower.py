@@ -1,24 +1,42 @@
-"""Follow a log: a thread that decodes its records and hands them on, and reports when the log cannot be read."""
+"""Follow a log: a thread that decodes its records and hands them on, and reports when the log cannot be read.
+
+However fast the log grows, what waits for its owner is bounded: the follower decodes a batch only when the batch before
+the last one was folded. The owner can also limit the share of the time that its log takes.
+"""
 
 import logging
 import threading
 from collections.abc import Callable
-from typing import Self
+from queue import SimpleQueue
+from typing import NamedTuple, Self
 
 from rpc_api import codec, concurrency, errors, faults
+from rpc_api.clock import SYSTEM, Clock
 from rpc_api.log.port import EventLog, LogReader, Record
 from rpc_api.waiting import Outage
 
 LOG = logging.getLogger(__name__)
 
-MAX_RECORDS = 500
-#: Batches that were handed on and not taken yet, at most: then the follower waits for its reader.
-MAX_AHEAD = 8
+#: A batch has no more records after so many events, and a read none after so many bytes.
+BATCH_EVENTS = 500
+READ_BYTES = 256 * 1024
+#: Batches that were handed on and not taken yet, at most: then the follower waits for its owner.
+MAX_AHEAD = 2
+#: Seconds to wait for a record.
+READ_SECONDS = 0.5
+#: After so many batches in a row, the end of the log is worth a batch of its own. (After a few, the next records show
+#: it soon enough.)
+LONG_RUN = 10
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 
-#: Records of a log as they are handed on: (position, record).
-Batch = list[tuple[int, codec.DecodedRecord]]
+
+class Batch(NamedTuple):
+    """Records of a log as they are handed on: ``records`` are (position, record). ``at_end`` says whether the end of
+    the log was reached before they came; then there may be none."""
+
+    records: list[tuple[int, codec.DecodedRecord]]
+    at_end: bool
 
 
 class Follower:
@@ -27,7 +45,7 @@ class Follower:
     * ``begin()`` returns (EventLog, position to read from). It is called first, and again whenever the log does not
       continue at the reader's position (a gap, a truncated or recreated log). If it raises a NovaSchedError it is
       called again.
-    * ``on_records(records)``: ``records`` is a list of (position, DecodedRecord); call :meth:`taken` for each call.
+    * ``on_batch(batch)``: a Batch; call :meth:`taken` for each call.
     * ``on_fault(error)``: the log cannot be read now (LogUnavailable), or does not continue at the reader's position
       (LogGap, or another error). The follower tries again without end. ``on_fault(None)``: the log can be read again.
       If the reader was too slow for the log's retention (PositionTruncated), only ``begin()`` is called again.
@@ -36,19 +54,27 @@ class Follower:
     def __init__(
         self,
         begin: Callable[[], tuple[EventLog, int]],
-        on_records: Callable[[Batch], object],
+        on_batch: Callable[[Batch], object],
         on_fault: Callable[[errors.NovaSchedError | None], object],
         name: str = "",
+        clock: Clock = SYSTEM,
     ) -> None:
         self._begin = begin
-        self._on_records = on_records
+        self._on_batch = on_batch
         self._on_fault = on_fault
         self._name = name
+        self._clock = clock
         self._ahead = threading.Semaphore(MAX_AHEAD)
         self._stop = threading.Event()
         self._again = threading.Event()
         self._reader: LogReader | None = None
         self._down = False
+        #: Number of batches since the end of the log was reached.
+        self._run_length = 0
+        #: Seconds that decoding took since the last batch was taken, and (seconds that folding took, share) of each
+        #: batch that was taken since.
+        self._busy = 0.0
+        self._taken: SimpleQueue[tuple[float, float]] = SimpleQueue()
         self._outage = Outage("", log=LOG)
         #: Whether the log could be read once: before that, the owner ends for a lasting fault, and reports it.
         self._begun = False
@@ -59,8 +85,10 @@ class Follower:
         self._thread.start()
         return self
 
-    def taken(self) -> None:
-        """One batch that was handed on has been folded."""
+    def taken(self, took: float = 0.0, share: float = 1.0) -> None:
+        """One batch that was handed on has been folded, which took ``took`` seconds. With a ``share`` below 1, the
+        follower then rests, so that decoding and folding take no more than that share of the time."""
+        self._taken.put((took, share))
         self._ahead.release()
 
     def begin_anew(self) -> None:
@@ -115,8 +143,16 @@ class Follower:
         if self._reader is None:
             log, position = self._begin()
             self._reader = log.read_from(position)
+            self._run_length = 0
             self._begun = True
-        return self._reader.read(MAX_RECORDS, timeout=0.5)
+        if self._run_length:
+            records = self._reader.read(BATCH_EVENTS, 0.0, READ_BYTES)
+            if records:
+                return records
+            if self._run_length >= LONG_RUN and self._has_room():
+                self._on_batch(Batch([], True))
+            self._run_length = 0
+        return self._reader.read(BATCH_EVENTS, READ_SECONDS, READ_BYTES)
 
     def _lose(self, fault: errors.NovaSchedError, text: str) -> None:
         if self._stop.is_set():
@@ -132,10 +168,36 @@ class Follower:
             self._down = False
             self._outage.over(f"the log of {self._name} can be read again")
             self._on_fault(None)
-        if records:
-            decoded = [(record.position, codec.decode_record(record.payload, record.account)) for record in records]
-            self._ahead.acquire()
-            self._on_records(decoded)
+        batch: list[tuple[int, codec.DecodedRecord]] = []
+        count, began = 0, 0.0
+        for left, record in zip(range(len(records) - 1, -1, -1), records, strict=True):
+            if not batch:
+                if not self._has_room():
+                    return
+                began = self._clock.monotonic()
+            decoded = codec.decode_record(record.payload, record.account)
+            batch.append((record.position, decoded))
+            count += len(decoded.events)
+            if count >= BATCH_EVENTS or not left:
+                self._busy += self._clock.monotonic() - began
+                self._on_batch(Batch(batch, not self._run_length))
+                self._run_length += 1
+                batch, count = [], 0
+
+    def _has_room(self) -> bool:
+        """Wait until a batch may be handed on; False if none is wanted any more."""
+        self._ahead.acquire()
+        rest = 0.0
+        while not self._taken.empty():
+            took, share = self._taken.get()
+            rest += (took + self._busy) * (1.0 / share - 1.0)
+            self._busy = 0.0
+        if rest:
+            self._stop.wait(rest)
+        if self._again.is_set():
+            self._ahead.release()
+            return False
+        return not self._stop.is_set()
 
     def _close_reader(self) -> None:
         if self._reader is not None:

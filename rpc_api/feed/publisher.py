@@ -18,6 +18,9 @@ LONGEST_PAUSE = 2.0
 #: earlier, a record of the old epoch would be the first one of the new log.
 GONE_PAUSE = 5.0
 MAX_WAITING = 100_000
+#: What a record gets at most. Readers accept far more, but fold a record as a whole, and do nothing else meanwhile.
+RECORD_EVENTS = 500
+RECORD_BYTES = 256 * 1024
 #: Seconds for an idle thread to end.
 CLOSE_SECONDS = 1.0
 
@@ -130,7 +133,13 @@ class Appender:
                     return False
                 log, epoch = self.log, self.epoch
             try:
-                log.append([record for level, run in batch for record in codec.encode_records(epoch, run, level)])
+                log.append(
+                    [
+                        record
+                        for level, run in batch
+                        for record in codec.encode_records(epoch, run, level, RECORD_EVENTS, RECORD_BYTES)
+                    ]
+                )
                 self._outage.over(f"{self.name} can append to {self.log.url} again")
                 self._fault = None
                 return True

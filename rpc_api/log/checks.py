@@ -1,13 +1,10 @@
 """Checks and texts that all back-ends share, so that all of them refuse the same input with the same text."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rpc_api import errors
 from rpc_api.log.port import MAX_RECORD_BYTES, Bounds
-
-#: A read returns early at about this many bytes, so that a thousand large records do not fill the memory.
-READ_BYTES_MAX = 32 << 20
 
 
 def check_payloads(payloads: Sequence[bytes]) -> Sequence[bytes]:
@@ -30,12 +27,25 @@ def check_payloads(payloads: Sequence[bytes]) -> Sequence[bytes]:
     return payloads
 
 
-def check_read(max_records: int, timeout: float) -> None:
+def check_read(max_records: int, timeout: float, max_bytes: int) -> None:
     """Raise ValueError for wrong arguments of ``read``."""
     if max_records < 1:
         raise ValueError(f"max_records is {max_records}, wanted at least 1")
+    if max_bytes < 1:
+        raise ValueError(f"max_bytes is {max_bytes}, wanted at least 1")
     if not timeout >= 0:
         raise ValueError(f"timeout is {timeout} s, wanted at least 0")
+
+
+def count_within(sizes: Iterable[int], max_bytes: int) -> int:
+    """How many payloads of these sizes a read returns: up to the one with which they have ``max_bytes``."""
+    total = count = 0
+    for size in sizes:
+        count += 1
+        total += size
+        if total >= max_bytes:
+            break
+    return count
 
 
 def check_position(position: int, bounds: Bounds, url: str) -> None:

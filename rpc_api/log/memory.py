@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from rpc_api import errors
 from rpc_api.log import checks
-from rpc_api.log.port import Bounds, EventLog, LogReader, Record
+from rpc_api.log.port import READ_BYTES, Bounds, EventLog, LogReader, Record
 
 
 class _Store:
@@ -131,22 +131,23 @@ class MemoryReader(LogReader):
         with self._store.changed:
             self._check_previous()
 
-    def read(self, max_records: int = 1000, timeout: float = 0.0) -> list[Record]:
-        checks.check_read(max_records, timeout)
+    def read(self, max_records: int = 1000, timeout: float = 0.0, max_bytes: int = READ_BYTES) -> list[Record]:
+        checks.check_read(max_records, timeout, max_bytes)
         deadline = time.monotonic() + timeout
         with self._store.changed:
             while True:
                 self._check_usable()
-                records = self._next(max_records)
+                records = self._next(max_records, max_bytes)
                 remaining = deadline - time.monotonic()
                 if records or remaining <= 0:
                     return records
                 self._store.changed.wait(remaining)
 
-    def _next(self, max_records: int) -> list[Record]:
-        """Return the records from ``position`` on, at most ``max_records``, and move the position past them."""
+    def _next(self, max_records: int, max_bytes: int) -> list[Record]:
+        """Return the records from ``position`` on, within both limits, and move the position past them."""
         start = self.position - self._store.first
         payloads = self._store.payloads[start : start + max_records]
+        del payloads[checks.count_within(map(len, payloads), max_bytes) :]
         records = [Record(position, payload) for position, payload in enumerate(payloads, self.position)]
         self.position += len(records)
         if payloads:

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 MAX_RECORD_BYTES = 1 << 20
+#: Bytes of payload at which a read returns, so that a thousand large records do not fill the memory.
+READ_BYTES = 32 << 20
 
 
 class Record(NamedTuple):
@@ -58,8 +60,9 @@ class LogReader(abc.ABC):
     position: int
 
     @abc.abstractmethod
-    def read(self, max_records: int = 1000, timeout: float = 0.0) -> list[Record]:
-        """Return the next records, at most ``max_records``.
+    def read(self, max_records: int = 1000, timeout: float = 0.0, max_bytes: int = READ_BYTES) -> list[Record]:
+        """Return the next records: at most ``max_records``, and none after those that have ``max_bytes`` together. So
+        the payloads have less than ``max_bytes`` and one more record, which may have ``MAX_RECORD_BYTES``.
 
         Waits up to ``timeout`` seconds for the first record, and returns all available records as soon as there is one;
         an empty list after the timeout.

@@ -4,13 +4,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 import amqp
 from amqp import Message
 
 from rpc_api import errors, faults
 from rpc_api.log import checks
-from rpc_api.log.port import Bounds, LogReader, Record
+from rpc_api.log.port import READ_BYTES, Bounds, LogReader, Record
 from rpc_api.log.rabbit_address import RabbitAddress
 from rpc_api.log.rabbit_bounds import OFFSET_HEADER, bounds_by_node, consume, find_bounds
 from rpc_api.log.rabbit_elsewhere import Elsewhere
@@ -70,16 +71,16 @@ class RabbitReader(LogReader):
         self._backoff_seconds = BACKOFF_SECONDS_MIN
         self._connect("read", CONNECT_SECONDS)
 
-    def read(self, max_records: int = 1000, timeout: float = 0.0) -> list[Record]:
-        checks.check_read(max_records, timeout)
+    def read(self, max_records: int = 1000, timeout: float = 0.0, max_bytes: int = READ_BYTES) -> list[Record]:
+        checks.check_read(max_records, timeout, max_bytes)
         deadline = time.monotonic() + timeout
         try:
             with self._lock:
-                return self._read(max_records, deadline)
+                return self._read(max_records, deadline, max_bytes)
         finally:
             self._release_if_closed()
 
-    def _read(self, max_records: int, deadline: float) -> list[Record]:
+    def _read(self, max_records: int, deadline: float, max_bytes: int) -> list[Record]:
         while True:
             if self._closed.is_set():
                 raise checks.closed(self._address.url)
@@ -88,19 +89,20 @@ class RabbitReader(LogReader):
             session = self._session
             if session is not None:
                 try:
-                    self._pull(session, max_records, deadline)
+                    self._pull(session, max_records, deadline, max_bytes)
                 except BROKEN as exc:
                     self._lose(session, unavailable("read", self._address, exc))
             if self._arrived:
-                return self._take(max_records)
+                return self._take(max_records, max_bytes)
             if self._session is None and not self._closed.is_set():
                 self._reconnect(deadline)
             elif self._fault is None and time.monotonic() >= deadline:
                 return []
 
-    def _take(self, max_records: int) -> list[Record]:
-        """Return the records that have arrived, at most ``max_records``, and move the position past them."""
-        count = min(max_records, len(self._arrived))
+    def _take(self, max_records: int, max_bytes: int) -> list[Record]:
+        """Return the records that have arrived, within both limits, and move the position past them."""
+        sizes = (len(record.payload) for record in islice(self._arrived, max_records))
+        count = checks.count_within(sizes, max_bytes)
         records = [self._arrived.popleft() for _ in range(count)]
         self._arrived_bytes -= sum(len(record.payload) for record in records)
         self.position = records[-1].position + 1
@@ -108,11 +110,11 @@ class RabbitReader(LogReader):
 
     # Receiving
 
-    def _pull(self, session: Session, max_records: int, deadline: float) -> None:
+    def _pull(self, session: Session, max_records: int, deadline: float, max_bytes: int) -> None:
         """Receive until a record has arrived or the time is up; then take all available records, up to
-        ``max_records``."""
+        both limits."""
         while True:
-            self._drain(session, max_records)
+            self._drain(session, max_records, max_bytes)
             self._settle_holes(session)
             if self._arrived or self._fault is not None:
                 return
@@ -142,14 +144,14 @@ class RabbitReader(LogReader):
                 raise amqp.exceptions.ConsumerCancelled()
             session.receive(max(0.0, deadline - time.monotonic()))
 
-    def _drain(self, session: Session, max_records: int) -> None:
+    def _drain(self, session: Session, max_records: int, max_bytes: int) -> None:
         """Take the frames that the socket has, in rounds, so that the broker gets credit while we still read."""
 
         def enough() -> bool:
             return (
                 self._unacked >= ACK_EVERY_MESSAGES
                 or len(self._arrived) >= max_records
-                or self._arrived_bytes >= checks.READ_BYTES_MAX
+                or self._arrived_bytes >= max_bytes
                 or self._ended_or_holding()
             )
 

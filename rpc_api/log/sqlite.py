@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from rpc_api import errors
 from rpc_api.log import checks
-from rpc_api.log.port import Bounds, EventLog, LogReader, Record
+from rpc_api.log.port import READ_BYTES, Bounds, EventLog, LogReader, Record
 from rpc_api.log.sqlite_file import POLL_SECONDS, SqliteFile
 
 LAST = "SELECT seq FROM sqlite_sequence WHERE name = 'records'"
@@ -167,20 +167,20 @@ class SqliteReader(LogReader):
         self._previous: bytes | None = None
         self._connection = file.connect()
 
-    def read(self, max_records: int = 1000, timeout: float = 0.0) -> list[Record]:
-        checks.check_read(max_records, timeout)
+    def read(self, max_records: int = 1000, timeout: float = 0.0, max_bytes: int = READ_BYTES) -> list[Record]:
+        checks.check_read(max_records, timeout, max_bytes)
         deadline = time.monotonic() + timeout
         try:
             with self._lock, self._file.translating("read"):
-                return self._read(max_records, deadline)
+                return self._read(max_records, deadline, max_bytes)
         finally:
             self._release_if_closed()
 
-    def _read(self, max_records: int, deadline: float) -> list[Record]:
+    def _read(self, max_records: int, deadline: float, max_bytes: int) -> list[Record]:
         signal = self._file.signal
         while True:
             appends, version = signal.appends, self._data_version()
-            records = self._next(max_records)
+            records = self._next(max_records, max_bytes)
             if records:
                 return records
             self._check_same_file()
@@ -200,7 +200,7 @@ class SqliteReader(LogReader):
         version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
         return version
 
-    def _next(self, max_records: int) -> list[Record]:
+    def _next(self, max_records: int, max_bytes: int) -> list[Record]:
         """Return the records from ``position`` on, and move the position past them; raise if the log does not have them
         any more."""
         records: list[Record] = []
@@ -220,7 +220,7 @@ class SqliteReader(LogReader):
             records.append(record)
             position = record.position + 1
             size += len(record.payload)
-            if size >= checks.READ_BYTES_MAX:
+            if size >= max_bytes:
                 break
             record = None
         cursor.close()

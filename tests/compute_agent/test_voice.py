@@ -10,6 +10,7 @@ import pytest
 from compute_agent.agent import Agent
 from compute_agent.drivers.base import BuildRefused
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
+from compute_agent.voice import REPORT_PAUSE
 from nova_sched.projection.ledger import RUNNING
 from nova_sched.projection.projection import Projection
 from rpc_api import codec, errors, events, messages
@@ -17,7 +18,7 @@ from rpc_api.bus import LocalBus
 from rpc_api.digest import consumers_digest, host_digest, inventory_digest
 from rpc_api.log import open_log
 from rpc_api.packing import pack
-from tests.builders import Voice
+from tests.builders import HandClock, Voice
 from tests.servers import wait_until
 
 SECONDS_MAX = 20.0
@@ -36,8 +37,14 @@ def drivers():
 
 
 @pytest.fixture
-def agent(log, drivers):
-    agent = Agent("a", "cell1", log.url, LocalBus(), drivers, report_interval=3600.0).start(SECONDS_MAX)
+def clock():
+    return HandClock()
+
+
+@pytest.fixture
+def agent(log, drivers, clock):
+    agent = Agent("a", "cell1", log.url, LocalBus(), drivers, clock, report_interval=3600.0).start(SECONDS_MAX)
+    clock.seconds += REPORT_PAUSE
     yield agent
     agent.stop()
 
@@ -131,6 +138,44 @@ def test_only_what_changed_is_reported(log, agent, drivers):
     assert agent.hosts["h1"].report_change() and not agent.hosts["h1"].report_change()
     _, found = said(log, agent)
     assert [one.data.status.num_io_ops for one in found if one.name == "HostReported"] == [0, 0, 3]
+
+
+def test_one_full_report_in_a_second(log, agent, drivers, clock):
+    """A conductor that asks again and again, for whatever reason, gets no flood of reports."""
+    for tenths in (0, 1, 1, 7, 1, 5, 5):
+        clock.seconds += tenths / 10
+        agent.report({}, "h1", agent.epoch, 0)
+    assert len([one for one in said(log, agent)[1] if one.producer == "compute_agent/h1"]) == 1 + 3
+
+
+def test_starts_and_ends_are_not_limited(log, agent, drivers):
+    agent.report({}, "h1", agent.epoch, 0)
+    for _ in range(3):
+        wanted = claim(drivers)
+        assert agent.build_instance({}, wanted).started
+        agent.delete_instance({}, "h1", wanted.instance_uuid)
+    names = [one.name for one in said(log, agent)[1] if one.producer == "compute_agent/h1"]
+    assert names[2:] == 3 * ["InstanceStarted", "InstanceDeleted"]
+
+
+def test_what_was_asked_for_too_soon_is_reported_in_the_next_round(log, agent, drivers, clock):
+    voice = agent.hosts["h1"]
+    agent.report({}, "h1", agent.epoch, 0)
+    agent.report({}, "h1", agent.epoch, 0)
+    assert not voice.report_change()
+    clock.seconds += REPORT_PAUSE
+    assert voice.report_change() and not voice.report_change()
+
+
+def test_an_incarnation_begins_with_a_report_at_once(log, agent, drivers):
+    agent.report({}, "h1", agent.epoch, 0)
+    before = agent.hosts["h1"].producer.epoch
+    agent.report({}, "h1", agent.epoch, before + 10**18)
+    assert [one.producer_epoch > before for one in said(log, agent)[1] if one.producer == "compute_agent/h1"] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_start_is_in_the_log_when_it_is_answered(log, agent, drivers):
@@ -256,7 +301,9 @@ class Slow(SimulatedDriver):
 def test_whoever_asks_for_reports_does_not_wait_for_a_slow_start(log):
     """A conductor asks at each beat: its calls would take up all threads of the agent, one after the other."""
     driver = Slow(inventory_of("h1", 8, 8192, 100))
-    agent = Agent("a", "cell1", log.url, LocalBus(), {"h1": driver}, report_interval=3600.0).start(SECONDS_MAX)
+    clock = HandClock()
+    agent = Agent("a", "cell1", log.url, LocalBus(), {"h1": driver}, clock, report_interval=3600.0).start(SECONDS_MAX)
+    clock.seconds += REPORT_PAUSE
     try:
         with ThreadPoolExecutor(1) as pool:
             building = pool.submit(agent.build_instance, {}, claim({"h1": driver}))

@@ -7,6 +7,7 @@ import uuid
 from compute_agent.agent import Agent
 from compute_agent.drivers.base import BuildRefused
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
+from compute_agent.voice import REPORT_PAUSE
 from conductor.cell import CellConductor
 from rpc_api import events, messages
 from rpc_api.contracts import agent as agent_rpc
@@ -72,13 +73,14 @@ class Cell:
         self.drivers = {host: ToldDriver(host) for host in hosts}
         self.log = open_log(self.url)
         self.conductor = CellConductor("c", "cell1", self.url, bus, self.clock, **options)
-        self.agent = Agent("agent", "cell1", self.url, bus, self.drivers, report_interval=3600.0)
+        self.agent = Agent("agent", "cell1", self.url, bus, self.drivers, self.clock, report_interval=3600.0)
         self._server = bus.serve(agent_rpc.TOPIC, "agent", [self.agent], agent_rpc.VERSION)
         self._appender = Appender(self.log, ensure_open(self.log, "cell1", "test").epoch)
         self.scheduler = Producer(self._appender, "scheduler/test")
 
     def __enter__(self):
         self.agent.start(SECONDS_MAX)
+        self.clock.seconds += REPORT_PAUSE
         self.conductor.start(SECONDS_MAX)
         return self
 

@@ -1,5 +1,6 @@
 """The cell conductor with a real log, a real agent and LocalBus or oslo.messaging in one process between them."""
 
+import logging
 import threading
 import uuid
 from concurrent.futures import Future
@@ -7,12 +8,16 @@ from concurrent.futures import Future
 import pytest
 from oslo_config import cfg
 
+from conductor.cell import FAR_BEHIND_AFTER, SHARE_FAR_BEHIND
+from nova_sched.process.backlog import SAY_AGAIN
 from nova_sched.projection.ledger import CLAIMED, RUNNING
-from rpc_api import errors, events, messages
+from rpc_api import codec, errors, events, messages
 from rpc_api.bus import LocalBus, MessagingBus
 from rpc_api.contracts import agent as agent_rpc
 from rpc_api.errors import LogUnavailable, NoAnswer
+from rpc_api.feed.follower import Batch
 from rpc_api.feed.publisher import Producer
+from tests.builders import Voice, deleted
 from tests.conductor.cells import SECONDS_MAX, Cell
 from tests.servers import wait_until
 
@@ -383,3 +388,29 @@ def test_a_broker_that_was_away_makes_no_host_count_as_lost():
         conductor.tick()
         cell.settled()
         assert len(cell.events("HostLost")) == 3, "it is the time that could be heard that counts"
+
+
+def test_a_log_that_is_far_behind_is_named_and_leaves_time_for_beats_and_builds(caplog):
+    shares = []
+    with Cell(LocalBus()) as cell, caplog.at_level(logging.WARNING):
+        flat_out = Voice("compute_agent/loud")
+        taken, cell.conductor._log.taken = cell.conductor._log.taken, lambda took, share: shares.append(share)
+        position = cell.folded().position
+
+        def bring(at_end):
+            nonlocal position
+            position += 1
+            record = codec.DecodedRecord(cell.conductor.projection.epoch, [flat_out.say(deleted("i", "loud"))])
+            cell.conductor._on_log("records", Batch([(position, record)], at_end))
+
+        for seconds in (0.0, FAR_BEHIND_AFTER - 1, 1.0, SAY_AGAIN - 1, 1.0):
+            cell.clock.seconds += seconds
+            bring(at_end=False)
+        bring(at_end=True)
+        cell.conductor._log.taken = taken
+        assert cell.conductor.fault is None
+    assert shares == [1.0, 1.0, *[SHARE_FAR_BEHIND] * 3, 1.0]
+    first, again, over = [record.getMessage() for record in caplog.records]
+    assert first.startswith("cell cell1: its log grows faster than it is folded: compute_agent/loud wrote 100 % of")
+    assert again.startswith("cell cell1: its log grows faster than it is folded")
+    assert over == "cell cell1: its log is folded again as fast as it grows"

@@ -196,7 +196,7 @@ def drivers():
 def states():
     """(CellStates, its clock) of one cell whose log is folded."""
     clock = HandClock()
-    found = CellStates(HostTable(), clock, {"cell0"})
+    found = CellStates(HostTable(), clock, {"cell0"}, 5.0)
     found.expect("cell1")
     return found, clock
 

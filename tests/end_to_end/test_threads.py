@@ -15,6 +15,7 @@ from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
 from nova_sched.selection.policy import Policy
 from rpc_api import concurrency, errors
 from rpc_api.bus import MessagingBus
+from rpc_api.feed.follower import Batch
 from tests.end_to_end.test_main import ALL, NAMES, started
 
 PATIENCE = 30.0
@@ -102,7 +103,7 @@ def test_a_scheduler_that_gives_up_answers_all_that_was_asked(scheduler, monkeyp
     monkeypatch.setitem(scheduler._run.__func__.__globals__["_FROM_LOGS"], "records", fail)
     asked = Future()
     scheduler._inbox.put("call", lambda engine: None, asked)
-    scheduler._inbox.put("records", "cell1", [])
+    scheduler._inbox.put("records", "cell1", Batch([], True))
     waiting = [scheduler.call(lambda engine: None) for _ in range(5)]
     gate.set()
     done, left = wait([asked, *waiting], PATIENCE)

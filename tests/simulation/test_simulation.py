@@ -204,7 +204,7 @@ def plant_use_dropped(patch):
 PLANTED = {
     plant_use_dropped: "is held on .*, and .* is counted",
     plant_a_pin_counts_for_its_whole_batch: "another state|without an accepted claim",
-    plant_a_snapshot_loses_the_pin: "another state",
+    plant_a_snapshot_loses_the_pin: "another state|without an accepted claim",
     plant_claims_of_a_lower_level_count: "another state|without an accepted claim",
     plant_unproven_snapshots_count: "has another state",
     plant_lost_tails_unnoticed: "has another state",

@@ -22,8 +22,15 @@ class Client:
                 request,
                 instance_uuids,
                 alternates,
-                lambda selections: selections and self.world.send(self._selected, request, selections),
+                lambda selections: selections and self._answered(scheduler, request, selections),
             )
+
+    def _answered(self, scheduler, request, selections):
+        """Get an answer, late, or not at all because the caller is gone. The scheduler may notice that."""
+        if self.world.lost():
+            self.world.at(self.world.chance.uniform(0.1, 20.0), scheduler.guard(scheduler.not_delivered), selections)
+        else:
+            self.world.send(self._selected, request, selections)
 
     def _selected(self, request, selections):
         for placed in selections:

@@ -158,6 +158,10 @@ class SimCloud:
             node = chance.choice([*self.schedulers, *self.conductors])
             if node.alive:
                 node.partition(chance.uniform(0.5, 15.0))
+        elif stimulus.kind == "lag":
+            node = chance.choice([*self.schedulers, *self.conductors])
+            if node.alive:
+                node.lag(chance.uniform(2.0, 15.0))
         elif stimulus.kind == "truncate":
             self.logs[chance.choice(list(self.logs))].truncate(chance.choice((0, 1, 5, 50, 200)))
         elif stimulus.kind == "lose tail":

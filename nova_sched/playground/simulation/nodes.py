@@ -81,6 +81,9 @@ class Node(abc.ABC):
     def partition(self, seconds):
         """Stop reading for a while."""
 
+    def lag(self, seconds):
+        """Read one record after the other for a while, as if the log grew faster than it is folded."""
+
 
 class SchedulerNode(Node):
     """A scheduler: an Engine over the logs of all cells and of cell0."""
@@ -112,7 +115,7 @@ class SchedulerNode(Node):
                 self.clock,
                 cloud.store,
                 lambda beginning, cell=cell: self._on_begin(cell, beginning),
-                lambda records, cell=cell: self._on_records(cell, records),
+                lambda records, at_end, cell=cell: self._on_records(cell, records, at_end),
                 lambda gap, cell=cell: self.engine.on_fault(cell, gap),
             )
         for log in self.logs.values():
@@ -132,9 +135,9 @@ class SchedulerNode(Node):
         self.engine.on_fault(cell, None)
         self._learn_to_speak(cell)
 
-    def _on_records(self, cell, records):
+    def _on_records(self, cell, records, at_end):
         for part in self.cloud.checks.parts(cell, records):
-            self.engine.on_records(cell, part)
+            self.engine.on_records(cell, part, at_end)
             self._learn_to_speak(cell)
             self.cloud.checks.folded(self.name, cell, self.engine.world.projections[cell])
 
@@ -158,6 +161,9 @@ class SchedulerNode(Node):
     def partition(self, seconds):
         self.logs[self.world.chance.choice(sorted(self.logs))].partition(seconds)
 
+    def lag(self, seconds):
+        self.logs[self.world.chance.choice(sorted(self.logs))].lag(seconds)
+
     def select(self, request, instance_uuids, alternates, reply):
         """``select_destinations``: ``reply(selections or None)``."""
         if self.engine.states.is_behind(CELL0):
@@ -177,6 +183,10 @@ class SchedulerNode(Node):
 
         ask.future.add_done_callback(self.guard(answered))
         self.engine.on_ask(ask)
+
+    def not_delivered(self, selections):
+        """The caller of an answer is gone."""
+        self.engine.on_not_delivered([(chosen[0].cell, chosen[0].claim_uuid) for chosen in selections])
 
 
 class ConductorNode(Node):
@@ -228,7 +238,7 @@ class ConductorNode(Node):
         for host, server in self.engine.hosts_to_ask().items():
             self._ask_to_report(host, server)
 
-    def _on_records(self, records):
+    def _on_records(self, records, at_end):
         for part in self.cloud.checks.parts(self.cell, records):
             asked = self.engine.on_records(part, self.world.now)
             self._learn_to_speak()
@@ -248,6 +258,9 @@ class ConductorNode(Node):
 
     def partition(self, seconds):
         self.log.partition(seconds)
+
+    def lag(self, seconds):
+        self.log.lag(seconds)
 
     def hear(self, method, *arguments):
         """Return a function that sends a message to the process that has this name at its arrival."""
@@ -335,7 +348,9 @@ class AgentNode(Node):
         # It publishes for several hosts, so it has the account of its role.
         self.appender = SimAppender(self.world, self.guard, log, epoch, "compute_agent")
         self.voices = {
-            host: HostVoice(host, driver, Producer(self.appender, f"compute_agent/{host}", self.clock), self.name)
+            host: HostVoice(
+                host, driver, Producer(self.appender, f"compute_agent/{host}", self.clock), self.name, self.clock
+            )
             for host, driver in self.drivers.items()
         }
         for voice in self.voices.values():

@@ -30,6 +30,7 @@ BREAKING = {
     "crash conductor": 6,
     "crash agent": 4,
     "partition": 6,
+    "lag": 4,
     "truncate": 2,
     "re-create": 1,
     "lose tail": 3,

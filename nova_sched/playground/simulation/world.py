@@ -264,7 +264,7 @@ class SimAppender:
 class SimCellLog:
     """As :class:`~nova_sched.process.cell_log.CellLog`, for one process and one log, without threads.
 
-    ``on_begin(Beginning)`` and ``on_records(records)`` are called. A read that cannot continue starts again.
+    ``on_begin(Beginning)`` and ``on_records(records, at_end)`` are called. A read that cannot continue starts again.
     """
 
     def __init__(self, world, guard, sim_log, name, clock, store, on_begin, on_records, on_gap):
@@ -276,7 +276,8 @@ class SimCellLog:
         self._connected = True
         self._read_before = ReadBefore()
         self._begun_on = None
-        self._blind_until = 0.0
+        self._blind_until = self._slow_until = 0.0
+        self._at_end = True
         self._reading = False
         self.wake = guard(self._wake)
 
@@ -298,7 +299,7 @@ class SimCellLog:
         )
         self._sim_log.look()
         self._read_before.begin(epoch, beginning.snapshot)
-        self._connected = True
+        self._connected = self._at_end = True
         self._begun_on = self._sim_log.log
         if self.appender is None:
             self.appender = SimAppender(self._world, self._guard, self._sim_log, epoch, self._name.replace("/", "."))
@@ -323,6 +324,10 @@ class SimCellLog:
         """Let the log be unreadable for a while."""
         self._blind_until = max(self._blind_until, self._world.now + seconds)
 
+    def lag(self, seconds):
+        """Let each record take long for a while."""
+        self._slow_until = max(self._slow_until, self._world.now + seconds)
+
     def connection_lost(self):
         """Let the reader reconnect."""
         self._connected = False
@@ -332,7 +337,8 @@ class SimCellLog:
         if not self._reading:
             self._reading = True
             blind = max(0.0, self._blind_until - self._world.now)
-            self._world.at(blind + self._world.delay(), self._guard(self._read))
+            slow = self._world.chance.uniform(0.1, 1.0) if self._world.now < self._slow_until else 0.0
+            self._world.at(blind + slow + self._world.delay(), self._guard(self._read))
 
     def _read(self):
         self._reading = False
@@ -348,7 +354,8 @@ class SimCellLog:
             if not self._connected and self._read_before.lost(self._sim_log.log, bounds, self.appender.epoch):
                 raise errors.LogGap("the log lost records")
             self._connected = True
-            records = self._sim_log.records(self._position, self._world.chance.randint(1, RECORDS_A_READ))
+            most = 1 if self._world.now < self._slow_until else self._world.chance.randint(1, RECORDS_A_READ)
+            records = self._sim_log.records(self._position, most)
         except errors.LogGap as gap:
             self._on_gap(gap)
             self._begin()
@@ -357,5 +364,9 @@ class SimCellLog:
         if records:
             self._position = records[-1][0] + 1
             self._read_before.add(records)
-            self._on_records(records)
+            self._on_records(records, self._at_end)
+            self._at_end = False
             self._wake()
+        elif not self._at_end:
+            self._at_end = True
+            self._on_records([], True)

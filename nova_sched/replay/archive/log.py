@@ -9,6 +9,7 @@ from typing import NamedTuple
 from nova_sched.replay.archive.frames import CHUNK, MAGIC, SNAPSHOT, Damaged, Reader
 from rpc_api import errors
 from rpc_api.log import Bounds, EventLog, LogReader, Record, checks
+from rpc_api.log.port import READ_BYTES
 
 
 class _Part(NamedTuple):
@@ -177,19 +178,19 @@ class ArchiveReader(LogReader):
         self._number = None
         self._records = ()
 
-    def read(self, max_records: int = 1000, timeout: float = 0.0) -> list[Record]:
-        checks.check_read(max_records, timeout)
+    def read(self, max_records: int = 1000, timeout: float = 0.0, max_bytes: int = READ_BYTES) -> list[Record]:
+        checks.check_read(max_records, timeout, max_bytes)
         deadline = time.monotonic() + timeout
         while True:
             if self._closed.is_set() or self._log._closed.is_set():
                 raise checks.closed(self._log.url)
-            records = self._next(max_records)
+            records = self._next(max_records, max_bytes)
             remaining = deadline - time.monotonic()
             if records or remaining <= 0:
                 return records
             self._log._closed.wait(min(remaining, 0.1))
 
-    def _next(self, max_records):
+    def _next(self, max_records, max_bytes):
         number = self._log._part_of(self.position)
         if number >= len(self._log._parts):
             return []
@@ -197,6 +198,7 @@ class ArchiveReader(LogReader):
             self._records, self._number = self._log._load(number), number
         begin = bisect_left(self._records, self.position, key=itemgetter(0))
         records = [Record(*record) for record in self._records[begin : begin + max_records]]
+        del records[checks.count_within((len(record.payload) for record in records), max_bytes) :]
         self.position = records[-1].position + 1
         return records
 

@@ -3,11 +3,12 @@ instruction."""
 
 import platform
 import sqlite3
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from importlib import metadata
 from statistics import median
 from typing import NamedTuple
 
+from nova_sched.process.backlog import count_producers, flooding
 from nova_sched.process.snapshot_store import check_fits
 from nova_sched.projection import snapshot
 from nova_sched.projection.inventory import closed_providers
@@ -27,6 +28,8 @@ from rpc_api.levels import LEVEL
 OK, WARN, FAIL = "ok", "warn", "fail"
 #: Number of records at the end of a log to read.
 LAST_RECORDS = 2000
+#: Seconds at the end of a log over which events are counted by producer.
+RATE_S = 10
 #: The clock of an event is wrong if it is this far ahead of our clock, or behind the events before it.
 SKEW_NS = 2 * SECOND_NS
 NAMED = 5
@@ -91,6 +94,7 @@ def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state
     yield from _of_bounds(cell, log, bounds, opening, recent)
     yield from _of_schemas(cell, recent, intervals)
     yield from _of_clocks(cell, recent, now_ns)
+    yield from _of_producers(cell, recent)
     # An exported file is compared with its own end, a log with the present time.
     is_live = not hasattr(log, "made_ns")
     at_ns = now_ns if is_live else recent.end_ns or now_ns
@@ -120,6 +124,8 @@ class _Recent:
         self.first_position = max(bounds.first, bounds.last - LAST_RECORDS + 1)
         #: The time of the last event.
         self.end_ns = None
+        #: Second of its time -> (producer, account) -> number of events.
+        self.producers = defaultdict(Counter)
         #: Producer -> time of its last event, and the delay of each of its last events behind the events before it.
         self.last_of, self.behind = {}, {}
         #: (Event of a later version, time of the last one before it that could be read).
@@ -134,6 +140,8 @@ class _Recent:
             decoded = codec.decode_record(record.payload, record.account)
             self.levels[decoded.level] += 1
             told = [event for event in decoded.events if isinstance(event, Event)]
+            if told:
+                self.producers[told[0].at_ns // SECOND_NS].update(count_producers([(record.position, decoded)]))
             self.newer += [
                 (event, now_ns) for event in decoded.events if not isinstance(event, Event) and event.code in _NEWER
             ]
@@ -303,6 +311,24 @@ def _of_closed(cell, projection):
             WARN,
             f"{len(faults)} providers offer nothing, because their report has a fault: {_some(faults)}",
             "fix the inventories or traits that the agents of these hosts report",
+        )
+
+
+def _of_producers(cell, recent):
+    """Give a finding if one producer floods the log."""
+    if recent.end_ns is None:
+        return
+    last = recent.end_ns // SECOND_NS
+    counted = {second: counts for second, counts in recent.producers.items() if last - RATE_S < second <= last}
+    seconds = last - min(counted, default=last) + 1
+    found = flooding(sum(counted.values(), Counter()), seconds)
+    if found is not None:
+        yield Finding(
+            cell,
+            "producers",
+            FAIL,
+            f"{found}, {found.events / seconds:,.0f} per second",
+            "stop that service, or take away its right to write to the log",
         )
 
 

@@ -45,7 +45,7 @@ class Following:
         self._followers = {
             cell: Follower(
                 lambda cell=cell: self._begin(cell),
-                lambda records, cell=cell: self._hand_on(cell, records),
+                lambda batch, cell=cell: self._hand_on(cell, batch.records),
                 lambda fault, cell=cell: self._hand_on(cell, fault),
                 cell,
             )

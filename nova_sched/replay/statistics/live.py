@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgpack
 
+from nova_sched.process.backlog import Loudest, flooding
 from nova_sched.replay.state.hosts import counts_of
 from nova_sched.replay.statistics.histogram import Histogram
 from rpc_api import errors, events
@@ -25,7 +26,7 @@ _POSITIONS = events.Evidence._fields.index("positions")
 
 class CellView(NamedTuple):
     """A cell: the position to which it was read, the number of records after it, rates per second, and why it is
-    ``down`` (None: it is not)."""
+    ``down`` (None: it is not). ``flooding`` is the producer that floods its log, or None."""
 
     cell: str
     position: int | None
@@ -34,6 +35,7 @@ class CellView(NamedTuple):
     events_s: float
     decisions_s: float
     down: str | None
+    flooding: Loudest | None = None
 
 
 class SchedulerView(NamedTuple):
@@ -72,11 +74,13 @@ class View(NamedTuple):
 class _Second:
     """The counts of one second of one cell."""
 
-    __slots__ = ("events", "hosts", "reasons", "schedulers")
+    __slots__ = ("events", "hosts", "producers", "reasons", "schedulers")
 
     def __init__(self):
         self.events = 0
         self.reasons, self.hosts = Counter(), Counter()
+        #: (Producer, account) -> events.
+        self.producers = Counter()
         #: Scheduler -> [decisions, refused, latencies].
         self.schedulers = {}
 
@@ -114,7 +118,9 @@ class Live:
                     self._heard[cell][event.producer] = event.at_ns
                 at = min(event.at_ns, now_ns) // SECOND_NS
                 if at > now_ns // SECOND_NS - self.window_s:
-                    self._count(self._seconds[cell].setdefault(at, _Second()), cell, position, event)
+                    second = self._seconds[cell].setdefault(at, _Second())
+                    second.producers[event.producer, record.account] += 1
+                    self._count(second, cell, position, event)
         self._forget(now_ns)
 
     def _fold(self, cell, position, record):
@@ -193,6 +199,7 @@ class Live:
                     sum(second.events for second in recent) / RATE_S,
                     decided / RATE_S,
                     self._down[cell],
+                    flooding(sum((second.producers for second in recent), Counter()), len(recent)),
                 )
             )
             if only not in (None, cell):

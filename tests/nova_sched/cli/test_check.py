@@ -240,6 +240,24 @@ def test_providers_that_a_fault_closes(log, capsys):
     assert "a: VCPU of a has the capacity -8" in row["found"]
 
 
+@pytest.mark.parametrize("count, state", [(4900, None), (5600, "fail")])
+def test_a_producer_that_floods_a_log(log, capsys, count, state):
+    flat_out, now_ns = Voice("compute_agent/c"), SYSTEM.now_ns()
+    told(log, now_ns, "a", "b")
+    log.append(
+        [
+            record_of(*(flat_out.say(report("c"))._replace(at_ns=now_ns) for _ in range(100)))
+            for _ in range(count // 100)
+        ]
+    )
+    code, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
+    found = rows.get(("cell1", "producers"))
+    assert (found and found["state"]) == state and code == (1 if state else 0)
+    if state:
+        assert found["found"] == f"compute_agent/c wrote 100 % of the last {count + 2:,} events, {count:,} per second"
+        assert "take away its right to write" in found["to_do"]
+
+
 @pytest.mark.parametrize(
     "ahead, who, says",
     [

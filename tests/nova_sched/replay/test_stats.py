@@ -18,7 +18,7 @@ from nova_sched.replay.statistics.live import NO_DECISION, Live
 from nova_sched.replay.statistics.totals import Stats, gather
 from rpc_api import codec, errors, events
 from rpc_api.log import open_log
-from tests.builders import claim, decision, deleted, of, released, report, started, uuid_of
+from tests.builders import Voice, claim, decision, deleted, of, released, report, started, uuid_of
 from tests.nova_sched.replay.logs import BEGAN_NS, SECOND_NS, Written, records_of
 
 
@@ -207,6 +207,17 @@ def test_a_view_counts_the_window():
     assert live.view(now_ns, "cell2").decisions == 0 and live.view(now_ns, most=1).hosts == view.hosts[:1]
     live.down("cell2", None)
     assert not any(cell.down for cell in live.view(now_ns).cells)
+
+
+@pytest.mark.parametrize("count, state", [(4900, "ok"), (5600, "FLOODED: compute_agent/c wrote 100 % of the last")])
+def test_a_producer_that_floods_a_log_is_shown(count, state):
+    live, flat_out = Live(["cell1"]), Voice("compute_agent/c")
+    said_at = [flat_out.say(deleted("vm", "c"))._replace(at_ns=Written.at(1)) for _ in range(count)]
+    said_at.append(codec.make_event(events.HostSeen("a"), "conductor/x", 1, 1, Written.at(1)))
+    live.feed("cell1", 0, codec.DecodedRecord(None, said_at), Written.at(2))
+    (_, line) = top_lines.cell_lines(live.view(Written.at(2)))
+    assert state in line
+    assert "ok" in top_lines.cell_lines(live.view(Written.at(20)))[1]
 
 
 def test_what_is_older_than_the_window_goes():

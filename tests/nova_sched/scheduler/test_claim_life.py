@@ -11,6 +11,7 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.table import HostTable
 from nova_sched.scheduler.claim_actions import ACTIONS
 from nova_sched.scheduler.claim_life import (
+    ANSWERED,
     ENDS,
     HELD_FOR_REQUEST,
     IMPOSSIBLE,
@@ -28,7 +29,7 @@ from nova_sched.scheduler.claim_life import (
 )
 from nova_sched.scheduler.claims import Claims
 from rpc_api import errors, events
-from tests.builders import server_group, uuid_of
+from tests.builders import of, server_group, started, uuid_of
 from tests.engines import TinyCloud
 
 PAIRS = [(state, event) for state in State for event in Event]
@@ -111,6 +112,30 @@ def test_an_instance_is_never_left_alone(pair):
     after, action = TRANSITIONS[pair]
     if state in WAITED_FOR and after not in WAITED_FOR and event not in (Event.REQUEST_FAILED, Event.REQUEST_ANSWERED):
         assert action in OF_INSTANCES
+
+
+@pytest.mark.parametrize("state", ANSWERED, ids=lambda state: state.name)
+def test_a_claim_whose_answer_is_not_delivered_is_released(state):
+    assert step(state, Event.NOT_DELIVERED) == (State.RELEASED, Action.RELEASE_UNDELIVERED)
+
+
+def test_the_claims_of_a_caller_that_is_gone_are_released_unless_they_were_started():
+    cloud = TinyCloud()
+    cloud.host("a", vcpus=8)
+    engine = cloud.engine("one")
+    ask = cloud.ask(engine, "one", "two", "three", vcpus=2)
+    cloud.settle()
+    claims = [(chosen[0].cell, chosen[0].claim_uuid) for chosen in ask.future.result(0)]
+    cloud.append("cell1", "compute_agent/a", started("one", "a", of("a", 2)))
+    engine.on_not_delivered(claims)
+    engine.on_not_delivered(claims)
+    cloud.settle()
+    consumers = engine.world.projections["cell1"].consumers
+    assert set(consumers) == {uuid_of("one")} and engine.counts["answers_not_delivered"] == 2
+    released = cloud.events("cell1", "ClaimReleased")
+    assert [one.claim_uuid for one in released] == [claim_uuid for _, claim_uuid in claims]
+    assert {one.reason for one in released} == {"its caller is gone"}
+    assert not engine.claims.kept("cell1")
 
 
 # --- claims as they are kept ---------------------------------------------------------------------------------------
@@ -208,6 +233,7 @@ STEPS = st.one_of(
     st.tuples(st.just("down"), st.sampled_from(CELLS)),
     st.tuples(st.just("up"), st.sampled_from(CELLS)),
     st.tuples(st.just("report"), st.sampled_from(CELLS)),
+    st.tuples(st.just("give up"), st.integers(0, 5)),
     st.tuples(st.just("wait"), st.sampled_from([0.5, 6.0, 40.0])),
 )
 
@@ -275,6 +301,12 @@ class Busy:
 
     def up(self, cell):
         self.engine.on_fault(cell, None)
+
+    def give_up(self, number):
+        """The caller of a request that was answered is gone; the same may be reported twice."""
+        answered = [ask.future for ask in self.asks if ask.future.done() and ask.future.exception() is None]
+        for future in answered[number : number + 1]:
+            self.engine.on_not_delivered([(chosen[0].cell, chosen[0].claim_uuid) for chosen in future.result()])
 
     def wait(self, seconds):
         self.cloud.clock.seconds += seconds

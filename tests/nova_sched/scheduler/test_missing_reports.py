@@ -142,7 +142,7 @@ class Conductor:
 
     def fold(self, start):
         self.engine.on_records(
-            [(start + number, codec.decode_record(payload)) for number, payload in enumerate(self.log[start:])]
+            [(start + number, codec.decode_record(payload)) for number, payload in enumerate(self.log[start:])], 0.0
         )
         return self.engine.hosts_to_ask()
 

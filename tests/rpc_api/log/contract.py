@@ -21,11 +21,11 @@ def payloads(count: int, start: int = 0) -> list[bytes]:
     return [f"record {number}".encode() for number in range(start, start + count)]
 
 
-def read_all(reader, count: int, max_records: int = 1000) -> list:
+def read_all(reader, count: int, max_records: int = 1000, max_bytes: int = 32 << 20) -> list:
     """Read until ``count`` records came, or nothing does any more."""
     records = []
     while len(records) < count:
-        more = reader.read(max_records, timeout=PATIENCE_SECONDS)
+        more = reader.read(max_records, PATIENCE_SECONDS, max_bytes)
         assert more, f"got {len(records)} of {count} records"
         records += more
     return records
@@ -137,7 +137,29 @@ class EventLogContract:
                 sizes.append(len(reader.read(3, timeout=PATIENCE_SECONDS)))
         assert sum(sizes) == 6 and max(sizes) <= 3 and min(sizes) > 0
 
-    @pytest.mark.parametrize("arguments", [(0, 0.0), (-1, 0.0), (1, -1.0), (1, float("nan"))])
+    @pytest.mark.parametrize(
+        "max_bytes, sizes", [(1, [1, 1, 1, 1]), (3, [3, 1]), (4, [4]), (5, [4]), (10**6, [4])], ids=str
+    )
+    def test_max_bytes_bounds_each_read(self, log, max_bytes, sizes):
+        """A read returns no record after those that have so many bytes; it always returns one."""
+        log.append([b"x"] * 4)
+        with log.read_from(0) as reader:
+            assert read_all(reader, 4, max_bytes=10**6)
+        with log.read_from(0) as reader:
+            found = []
+            while reader.position < 4:
+                found.append(len(reader.read(1000, PATIENCE_SECONDS, max_bytes)))
+        # A stream may bring its records one after the other.
+        assert sum(found) == 4 and max(found) <= max(sizes)
+
+    def test_a_record_larger_than_max_bytes_comes_alone(self, log):
+        log.append([b"x" * 1000] * 3)
+        with log.read_from(0) as reader:
+            assert [len(reader.read(1000, PATIENCE_SECONDS, 999)) for _ in range(3)] == [1, 1, 1]
+
+    @pytest.mark.parametrize(
+        "arguments", [(0, 0.0), (-1, 0.0), (1, -1.0), (1, float("nan")), (1, 0.0, 0), (1, 0.0, -1)]
+    )
     def test_wrong_arguments_of_read(self, log, arguments):
         with log.read_from(0) as reader, pytest.raises(ValueError):
             reader.read(*arguments)
