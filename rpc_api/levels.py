@@ -87,25 +87,27 @@ def oldest_form(record: Record) -> Record | tuple[Any, ...]:
 def least_level(record: FrozenRecord) -> int:
     """The lowest level whose form of a record leaves out nothing that is used."""
     schema = record.schema
+    least = schema.LEVEL
     if not schema.OLDER:
-        return 1
-    least = 1
+        return least
     for (name, field), value in zip(schema.fields.items(), record, strict=True):
         if name in schema.NEWER and value != field.default:
             least = max(least, schema.NEWER[name])
-        inner = field.objname if isinstance(field, PackedObjectField) else element_of(field)[0]
-        if inner is None or value is None or not TABLE[inner].OLDER:
-            continue
-        if isinstance(field, PackedObjectField):
-            value = thaw(inner, value)
-        for one in value if element_of(field)[1] and not isinstance(field, PackedObjectField) else (value,):
-            least = max(least, least_level(one))
+        inner, is_list = _class_in(field)
+        if inner is not None and value is not None and TABLE[inner].OLDER:
+            parts = value if is_list else (thaw(inner, value) if isinstance(field, PackedObjectField) else value,)
+            least = max([least, *map(least_level, parts)])
     return least
+
+
+def _class_in(field: Any) -> tuple[str | None, bool]:
+    """(Name of the class of the objects in a field, whether it is a list of them); None for a field without objects."""
+    return (field.objname, False) if isinstance(field, PackedObjectField) else element_of(field)
 
 
 def _cut_of(field: Any, level: int) -> Callable[[Any], Any] | None:
     """How a value of a field gets the form of a level; None if it is written as it is."""
-    name, is_list = (field.objname, False) if isinstance(field, PackedObjectField) else element_of(field)
+    name, is_list = _class_in(field)
     cut = None if name is None else form_of(TABLE[name], level).cut
     if name is None or cut is None:
         return None

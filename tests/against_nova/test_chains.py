@@ -22,6 +22,8 @@ def random_question(rng, known):
     """A question with some filters and weighers enabled, in some order."""
     used = rng.sample(WEIGHERS, rng.choice((1, 3, len(WEIGHERS), len(WEIGHERS))))
     enabled = rng.sample(known, rng.choice((0, 2, len(known), len(known))))
+    # Ours run these in any case: see docs/differences.
+    enabled += [name for name in filters.OF_GROUPS if name not in enabled]
     return {
         "hosts": [f"h{number}" for number in range(HOSTS)],
         "request": rng.randrange(REQUESTS),
