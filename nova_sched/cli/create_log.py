@@ -11,7 +11,8 @@ from rpc_api import codec, errors, events
 from rpc_api.accounts import speaks_for
 from rpc_api.clock import SYSTEM
 from rpc_api.codec import MAX_NAME
-from rpc_api.feed.epoch import ensure_open
+from rpc_api.feed.epoch import open_at_level
+from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from rpc_api.waiting import until_it_passes
 
@@ -22,8 +23,9 @@ examples:
   nova-sched create-log cell1 rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1
   nova-sched create-log cell1 rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1 --require-accounts
 
-An existing log stays as it is. --require-accounts and --allow-any-account publish which accounts count in the log from
-here on (docs/operating/accounts.md). For that the broker's account must be "operator" or "operator.NAME".
+An existing log stays as it is. A new one is at the newest level (docs/operating/upgrades.md); beside services of an
+older release, name their level with --level. --require-accounts and --allow-any-account publish which accounts count in
+the log from here on (docs/operating/accounts.md). For that the broker's account must be "operator" or "operator.NAME".
 
 exit codes: 0 the log exists (and the rule about accounts is published), 1 the rule about accounts does not count,
 2 wrong usage, or the log of another cell, 3 the log cannot be reached or created, 5 it contains something else
@@ -48,7 +50,7 @@ def _made(arguments, producer):
     """Return the open log and its epoch."""
     log = open_log(arguments.log)
     try:
-        return log, ensure_open(log, arguments.cell, producer).epoch
+        return log, open_at_level(log, arguments.cell, producer, arguments.level).epoch
     except BaseException:
         log.close()
         raise
@@ -82,6 +84,13 @@ class CreateLog(Command):
             "--name",
             default=user(),
             help="publish as operator/NAME (default: the name of the user who runs the command)",
+        )
+        parser.add_argument(
+            "--level",
+            type=int,
+            choices=range(1, LEVEL + 1),
+            default=LEVEL,
+            help=f"the level of a new log (default: {LEVEL})",
         )
         accounts = parser.add_mutually_exclusive_group()
         accounts.add_argument(

@@ -21,6 +21,8 @@ from nova_sched.selection.policy import Policy
 from rpc_api import concurrency, errors, events, messages
 from rpc_api.bus import MessagingBus
 from rpc_api.contracts import conductor as conductor_rpc
+from rpc_api.feed.epoch import open_at_level
+from rpc_api.log import open_log
 from rpc_api.objects.context import RequestContext
 
 LOG = logging.getLogger(__name__)
@@ -94,6 +96,10 @@ class Embedded:
 
     def _start(self):
         wiring, policy = self._wiring, Policy()
+        cell0 = cell0_of(self._log("cell0"))
+        for cell in (cell0, *self.cells):
+            with open_log(cell.log) as log:
+                open_at_level(log, cell.name, f"operator/{NAME}")
         for cell in self.cells:
             drivers = self._drivers(cell)
             conductor = wiring.cell_conductor(cell, NAME)
@@ -101,7 +107,7 @@ class Embedded:
             _forget(conductor, drivers)
             if drivers:
                 wiring.agent(cell, f"agent-{cell.name}", drivers)
-        self._services.append(wiring.scheduler(NAME, cell0_of(self._log("cell0")), self.cells, policy))
+        self._services.append(wiring.scheduler(NAME, cell0, self.cells, policy))
         wiring.serve(
             wiring.bus,
             conductor_rpc.TOPIC,

@@ -22,7 +22,7 @@ from nova_sched.scheduler.service import Cell, cell0_of
 from rpc_api import errors, events, messages
 from rpc_api.bus import LocalBus, MessagingBus
 from rpc_api.contracts import scheduler as scheduler_rpc
-from rpc_api.feed.epoch import ensure_open
+from rpc_api.feed.epoch import ensure_open, open_at_level
 from rpc_api.feed.publisher import Appender, Producer
 from rpc_api.log import open_log
 
@@ -76,7 +76,9 @@ class Cloud:
     def __enter__(self):
         with contextlib.ExitStack() as starting:
             for cell in (self.cell0, *self.cells):
-                _check_empty(starting.enter_context(open_log(cell.log)))
+                log = starting.enter_context(open_log(cell.log))
+                _check_empty(log)
+                open_at_level(log, cell.name, "operator/play")
             # The broker may be shared with another cloud, even a real one: no call may cross over.
             topic = f"{stream_of(self.settings.log)}.{scheduler_rpc.TOPIC}"
             # Conductors and agents are all in this process, so their calls need no broker.

@@ -13,7 +13,8 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.projection import NEWER_LEVEL
 from nova_sched.scheduler.engine import CELL0, Ask, Engine
 from nova_sched.scheduler.inbox import Inbox
-from rpc_api import concurrency, errors, events, faults, log_context
+from nova_sched.scheduler.readiness import Readiness, readiness
+from rpc_api import concurrency, errors, events, log_context
 from rpc_api.clock import SYSTEM
 
 LOG = logging.getLogger(__name__)
@@ -133,26 +134,13 @@ class Scheduler:
 
     def _look_if_ready(self):
         """Signal that the logs are folded, or that they cannot be."""
-        if self._ready.is_set() or self.engine.states.waiting_for:
+        if self._ready.is_set():
             return
-        down = self.engine.states.unreadable
-        unknown = self.engine.states.headless
-        if CELL0 in unknown:
-            return  # the log will be rebased
-        if self._store is None and unknown and CELL0 not in down and len({*down, *unknown}) == len(self.cells) - 1:
-            return  # no request can be answered yet, and the logs will be rebased
-        wanted = [CELL0] if CELL0 in down else down if len(down) == len(self.cells) - 1 else []
-        self._waits_for_a_log = any(faults.may_pass(self._faults[cell]) for cell in wanted)
-        if self._waits_for_a_log:
-            return
-        if wanted:
-            fault = self._faults[wanted[0]]
-            raise type(fault)(str(fault))
-        wrong = next((fault for fault in self._faults.values() if isinstance(fault, errors.UsageError)), None)
-        if wrong is not None:
-            raise errors.UsageError(str(wrong))
-        self._publish(CELL0, events.PolicyAdopted(self.engine.policy.digest, self.engine.policy.to_json()))
-        self._ready.set()
+        found = readiness(self.engine.states, self._faults, len(self.cells) - 1, self._store is not None)
+        self._waits_for_a_log = found is Readiness.WAITS_FOR_A_LOG
+        if found is Readiness.READY:
+            self._publish(CELL0, events.PolicyAdopted(self.engine.policy.digest, self.engine.policy.to_json()))
+            self._ready.set()
 
     def select(self, request, instance_uuids, alternates):
         """Ask for hosts. Return a Future of one list of Placed per instance; the chosen host is the first of a list."""

@@ -82,3 +82,17 @@ def ensure_open(
     if opening is None:
         raise errors.LogUnavailable(f"{log.url} does not hold the record that was appended to it; see to its broker")
     return opening
+
+
+def open_at_level(log: EventLog, cell: str, producer: str, level: int = levels.LEVEL, clock: Clock = SYSTEM) -> Opening:
+    """How a log begins; an empty log gets its first record, and a pin to a level (see :mod:`rpc_api.levels`). The
+    producer is an operator: no service may decide for the others that all of them know the level."""
+    opening = opening_of(log)
+    if opening is not None:
+        return ensure_open(log, cell, producer, clock)
+    opening = ensure_open(log, cell, producer, clock)
+    if level > 1:
+        now_ns = clock.now_ns()
+        pinned = codec.make_event(events.LevelPinned(level), producer, now_ns, 1, now_ns)
+        log.append([codec.encode_record(opening.epoch, [pinned])])
+    return opening

@@ -322,8 +322,9 @@ def test_whoever_asks_for_reports_does_not_wait_for_a_slow_start(log):
         agent.stop()
 
 
-def test_metrics_per_numa_node_are_reported_and_confirmed_in_the_form_of_the_level(log, agent, drivers):
+def test_metrics_per_numa_node_are_reported_and_confirmed_in_the_form_of_the_level(log, agent, drivers, monkeypatch):
     """An agent whose log gets level 2 reports again, and confirms what the log has in both forms."""
+    monkeypatch.setattr("compute_agent.voice.REPORT_PAUSE", 0.0)
     metric = events.NUMAMetric("numa.membw.current", 0, 5)
     drivers["h1"].state = drivers["h1"].state._replace(numa_metrics=(metric,))
     voice = agent.hosts["h1"]
@@ -333,7 +334,7 @@ def test_metrics_per_numa_node_are_reported_and_confirmed_in_the_form_of_the_lev
     projection, _ = said(log, agent)
     assert projection.hosts["h1"].status.numa_metrics == () and not projection.noted
     log.append([codec.encode_record(agent.epoch, [Voice("operator/one").say(events.LevelPinned(2))])])
-    voice.producer.level = 2
+    voice.use_level(2)
     assert voice.report_change() and not voice.report_change()
     voice.confirm()
     projection, _ = said(log, agent)

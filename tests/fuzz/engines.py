@@ -17,6 +17,7 @@ from nova_sched.replay.verify.decisions import replay
 from nova_sched.replay.verify.laws import fold_all
 from nova_sched.scheduler.engine import CELL0
 from rpc_api import codec, errors, events
+from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from tests import builders, engines, invariants
 from tests.fuzz import mutation
@@ -74,7 +75,7 @@ class Engines(Cloud):
         self.know_own()
 
     def _data(self, wanted):
-        name, values, _ = next(event for event in self.events if event[0] == wanted)
+        name, values, _ = next(event for event in self.events[LEVEL] if event[0] == wanted)
         return events.TABLE[name].Frozen._make(values)
 
     def _ask(self, name):

@@ -14,7 +14,7 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
-from rpc_api import codec, errors, events
+from rpc_api import codec, errors, events, levels
 from rpc_api.codec import DecodedRecord, Event, SetAside
 from rpc_api.feed.epoch import ensure_open, opening_of
 from rpc_api.levels import LEVEL
@@ -38,14 +38,22 @@ def hold(condition, what, *got) -> None:
 
 @functools.cache
 def material():
-    """(records as bytes, the same as structures, their leaves, data of every event): unpacked once."""
+    """(records as bytes, the same as structures, their leaves, level -> data of every event in its form): unpacked
+    once."""
     records = corpus.records()
     structures = [mutation.thaw(record) for record in records]
     return (
         records,
         structures,
         mutation.leaves(structures[-1]),
-        [(name_of(data), list(data), builders.speaker_of(data)) for data in corpus.every_event()],
+        {
+            level: [
+                (name_of(data), list(levels.at(data, level)), builders.speaker_of(data))
+                for data in corpus.every_event()
+                if data.schema.LEVEL <= level
+            ]
+            for level in (1, LEVEL)
+        },
     )
 
 
@@ -70,15 +78,15 @@ class Target:
         """A hostile input: most are damaged events that would be next of their producers."""
         chance, rng = self.rng.random(), self.rng
         if chance < 0.5:
-            return mutation.pack(
-                [rng.choice((1, 1, 1, LEVEL)), builders.EPOCH, [self._event() for _ in range(rng.choice((1, 1, 1, 4)))]]
-            )
+            level = rng.choice((1, 1, 1, LEVEL))
+            batch = [self._event(level) for _ in range(rng.choice((1, 1, 1, 4)))]
+            return mutation.pack([level, builders.EPOCH, batch])
         if chance < 0.8:
             return mutation.pack(self.mutator.changed(rng.choice(self.structures), rng.choice((1, 1, 2, 5))))
         return self.mutator.damaged(rng.choice(self.records), rng.choice(self.records))
 
-    def _event(self):
-        name, values, producer = self.rng.choice(self.events)
+    def _event(self, level):
+        name, values, producer = self.rng.choice(self.events[level])
         event = [name, "1.0", producer, 2, next(self.numbers), builders.AT_NS, values]
         if self.rng.random() < 0.85:
             event[6] = self.mutator.changed(values, self.rng.choice((1, 1, 2, 3)))
@@ -115,6 +123,9 @@ class Fold(Target):
 
     def __init__(self, rng):
         super().__init__(rng)
+        self._begin()
+
+    def _begin(self):
         self.projection, self.alone = Projection("cell1"), Projection("cell1")
         self.taken = []
         self.position = 0
@@ -122,6 +133,10 @@ class Fold(Target):
             self.feed(builders.record_of(corpus.said(data, number)))
 
     def feed(self, payload):
+        if self.projection.is_too_new:
+            # Nothing counts any more in this log.
+            self.settle()
+            self._begin()
         record = decoded(payload)
         self.projection.fold([(self.position, record)])
         aside = {one.index for one in self.projection.quarantine if one.position == self.position}
@@ -160,7 +175,7 @@ class Thaw(Target):
 
     def make(self):
         name, values, _ = self.rng.choice(
-            [event for event in self.events if event[0] in ("HostReported", "DecisionMade")]
+            [event for event in self.events[LEVEL] if event[0] in ("HostReported", "DecisionMade")]
         )
         packed = values[-1] if name == "DecisionMade" else values[self.rng.choice((2, 4))]
         if self.rng.random() < 0.3:
@@ -259,7 +274,8 @@ class Opening(Target):
             projection.fold(
                 [(number, codec.decode_record(one)) for number, one in enumerate((payload[: 1 << 20], self.records[0]))]
             )
-            hold(projection.epoch == found.epoch, "the fold has another epoch", projection.epoch, found)
+            same = projection.epoch == found.epoch or projection.is_too_new
+            hold(same, "the fold has another epoch", projection.epoch, found)
         finally:
             log.delete()
 

@@ -122,7 +122,7 @@ def plant_a_check_that_is_forgotten(patch):
 
 
 def plant_an_error_of_another_kind(patch):
-    patch.setattr(schema, "_check_version", lambda cls, version: float(version))
+    patch.setattr(schema, "_check_version", lambda cls, version, newest: float(version))
 
 
 def plant_damage_that_is_not_seen(patch):

@@ -274,7 +274,7 @@ def test_any_part_of_an_event(data, part, value):
 
 @given(st.sampled_from(sorted(events.EVENTS)).flatmap(drawn.frozen), st.integers(min_value=0), st.binary(min_size=1))
 def test_mutated_records(data, at, mutation):
-    payload = record_of(SEEN, codec.make_event(data, "scheduler/a", 1, 1, 0), CLAIM)
+    payload = record_of(SEEN, codec.make_event(data, "scheduler/a", 1, 1, 0), CLAIM, level=LEVEL)
     at %= len(payload)
     assert_total(payload[:at])
     assert_total(payload[:at] + mutation + payload[at:])

@@ -11,8 +11,8 @@ import pytest
 
 from conductor.engine import CellEngine
 from nova_sched.cli.main import main
+from nova_sched.playground.simulation import agent_node
 from nova_sched.playground.simulation import cloud as simulated
-from nova_sched.playground.simulation import nodes
 from nova_sched.playground.simulation.cloud import run
 from nova_sched.playground.simulation.script import NO_FAULTS, Faults, Stimulus, write
 from nova_sched.playground.simulation.shrink import shrink
@@ -245,7 +245,7 @@ def nobody_asks(patch):
 @pytest.mark.parametrize("plant, told", [(None, None), (nobody_asks, "differing in")])
 def test_agents_report_what_a_log_lost(plant, told, monkeypatch):
     """Builds, then the power fails, and nothing else happens that would make an agent publish anything."""
-    monkeypatch.setattr(nodes, "CONFIRM", 1e9)
+    monkeypatch.setattr(agent_node, "CONFIRM", 1e9)
     if plant:
         plant(monkeypatch)
     found = []

@@ -211,14 +211,14 @@ class Checks:
 
     @staticmethod
     def parts(cell, records):
-        """Yield the parts of a batch that end at positions where digests are compared."""
+        """Yield the parts of a batch that end at positions where digests are compared; an empty batch is one part."""
         part = []
         for record in records:
             part.append(record)
             if record[0] % SAMPLE == SAMPLE - 1:
                 yield part
                 part = []
-        if part:
+        if part or not records:
             yield part
 
     def folded(self, name, cell, projection):

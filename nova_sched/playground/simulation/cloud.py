@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from compute_agent.drivers.simulated import inventory_of
 from nova_sched.playground.simulation import forgery
+from nova_sched.playground.simulation.agent_node import AgentNode
 from nova_sched.playground.simulation.checks import Broken, Checks
 from nova_sched.playground.simulation.client import Client
-from nova_sched.playground.simulation.nodes import CLAIM_TTL, AgentNode, ConductorNode, SchedulerNode
+from nova_sched.playground.simulation.nodes import CLAIM_TTL, ConductorNode, SchedulerNode
 from nova_sched.playground.simulation.script import NO_FAULTS, Faults, write
 from nova_sched.playground.simulation.world import KeptSnapshots, SimClock, SimLog, World
 from nova_sched.process.cell_log import keep_newest

@@ -23,6 +23,8 @@ CODES = frozenset(
         "not-its-account",
         "not-its-host",
         "wrong-log",
+        "lower-level",
+        "newer-level",
     }
 )
 

@@ -14,7 +14,6 @@ from nova_sched.process import report as service_report
 from nova_sched.projection.projection import Projection
 from nova_sched.replay.health import quarantine
 from rpc_api import codec, events
-from rpc_api.codec import FORMAT
 from rpc_api.log import open_log
 from tests.builders import AT_NS, EPOCH, Voice, claim, record_of, report, started
 from tests.fuzz.mutation import pack
@@ -29,14 +28,19 @@ def event(name="HostLost", version="1.0", producer="conductor/x", values=("a", "
 
 
 def raw_record(*batch, epoch=EPOCH):
-    return pack([FORMAT, epoch, list(batch)])
+    return pack([1, epoch, list(batch)])
 
 
 OPENED = record_of(Voice("conductor/c").say(events.LogOpened("cell1", EPOCH)))
 #: A record -> what is shown of it: (index, code, producer, words of the reason).
 ROWS = [
     (b"\xc1 junk", (0, "undecodable", None, "cannot be read as msgpack")),
-    (pack([7, "later"]), (0, "unknown-format", None, "format 7, this process knows 1")),
+    (pack([7, EPOCH]), (0, "unknown-format", None, "a record of level 7, this process knows 1 to 2")),
+    (pack([2, EPOCH, [event()]]), (0, "newer-level", "conductor/x", "in a record of level 2, the log has 1")),
+    (
+        record_of(Voice("operator/o").say(events.LevelPinned(1))),
+        (0, "lower-level", "operator/o", "to level 1, it is at"),
+    ),
     (raw_record(*[None] * 10_001), (0, "too-large", None, "10001 events")),
     (raw_record(event(), ["x"]), (1, "undecodable", None, "is not [name, version")),
     (raw_record(event("HostMelted")), (0, "unknown-type", "conductor/x", "'HostMelted'")),

@@ -108,28 +108,32 @@ def test_every_record_comes_once_and_no_batch_is_larger_than_it_must_be(counts):
         assert sum(events_of(batch)[:-1]) < BATCH_EVENTS
 
 
+class NotedSemaphore(threading.Semaphore):
+    """Counts in ``blocked`` how often somebody has to wait for it."""
+
+    def __init__(self, value):
+        super().__init__(value)
+        self.blocked = threading.Semaphore(0)
+
+    def acquire(self, *arguments, **named):
+        if super().acquire(blocking=False):
+            return True
+        self.blocked.release()
+        return super().acquire(*arguments, **named)
+
+
 def test_no_more_than_a_few_batches_wait(log):
-    append(log, *[BATCH_EVENTS] * 30)
-    waiting, most, lock, over = 0, 0, threading.Lock(), threading.Event()
-
-    def on_batch(batch):
-        nonlocal waiting, most
-        with lock:
-            waiting += 1
-            most = max(most, waiting)
-        taken.put(batch)
-
-    taken = queue.SimpleQueue()
-    follower = Follower(lambda: (log, 0), on_batch, lambda fault: None, "cell1").start()
-    for _ in range(30):
-        taken.get(timeout=PATIENCE)
-        with lock:
-            waiting -= 1
+    append(log, *[BATCH_EVENTS] * 10)
+    batches, room = queue.SimpleQueue(), NotedSemaphore(MAX_AHEAD)
+    follower = Follower(lambda: (log, 0), batches.put, lambda fault: None, "cell1")
+    follower._ahead = room
+    follower.start()
+    for _ in range(10 - MAX_AHEAD):
+        assert room.blocked.acquire(timeout=PATIENCE)
+        assert batches.qsize() == MAX_AHEAD
+        batches.get()
         follower.taken()
-    over.set()
     follower.stop()
-    # One may come between the end of its wait and our count.
-    assert most <= MAX_AHEAD
 
 
 def test_the_end_of_the_log_is_known(log):
