@@ -30,6 +30,8 @@ result is shown with the first cause:
   hosts     other hosts were chosen
   counts    the same hosts, but other numbers of refusals
   evidence  the same decision, but other reasons or scores than recorded
+A decision of an older release is made again by its rules. If this release would
+choose other hosts, it is listed apart ("older rules"), and is not a fault.
 
 examples:
   nova-sched-replay --log out/demo replay
@@ -41,6 +43,10 @@ exit codes: 0 folded (with --verify: all laws hold, all decisions are the same),
 1 a law is broken, a decision differs, or a named instance has no decision, 3 a
 log cannot be reached, 4 a log has a gap, or a decision cannot be made again
 """
+
+
+#: The release whose schedulers do not check claims before they publish them.
+OLDER_RELEASE = "the release of level 1 (35fdbc0)"
 
 
 class Replay(ReplayCommand):
@@ -163,12 +169,18 @@ class _Findings:
         self._write = command.out.write
         self._paint = command.paint
         self._shown = shown
-        self._counts = dict.fromkeys(("broken", "gap", "made", "different", "impossible"), 0)
+        self._counts = dict.fromkeys(("broken", "gap", "made", "different", "impossible", "older"), 0)
 
     def _note(self, kind, sentence):
         self._counts[kind] += 1
         if self._counts[kind] <= self._shown:
-            word = {"broken": "broken law", "gap": "gap", "different": "differs", "impossible": "not made"}[kind]
+            word = {
+                "broken": "broken law",
+                "gap": "gap",
+                "different": "differs",
+                "impossible": "not made",
+                "older": "older rules",
+            }[kind]
             self._write(
                 f"{self._paint(word, 'red' if kind in ('broken', 'different') else 'yellow')}: {one_line(sentence)}\n"
             )
@@ -185,6 +197,13 @@ class _Findings:
     def decision(self, replayed):
         """A :class:`~nova_sched.replay.verify.decisions.Replayed`."""
         self._counts["made"] += replayed.again is not None
+        if replayed.now is not None:
+            decision = replayed.recorded.decision
+            self._note(
+                "older",
+                f"{replayed.recorded.cell} {replayed.recorded.position}: instance {decision.instance_uuid}, "
+                f"attempt {attempt_of(decision)}: {OLDER_RELEASE} decided; this release {replayed.now.text}",
+            )
         if not replayed.same:
             decision = replayed.recorded.decision
             self._note(
@@ -200,6 +219,7 @@ class _Findings:
             self._write(
                 f"{counts['made']} decisions made again, {counts['different']} different"
                 + (f", {counts['impossible']} could not be made again" if counts["impossible"] else "")
+                + (f"; {counts['older']} of {OLDER_RELEASE} would be made otherwise today" if counts["older"] else "")
                 + "\n"
             )
         elif more:

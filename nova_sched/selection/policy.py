@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -110,6 +110,10 @@ class Policy(_Declared):  # type: ignore[misc]  # its base is made of OPTIONS, w
             raise errors.InvalidEvent(
                 f"a policy cannot be read ({fault!s:.200}); fix the scheduler that adopted it"
             ) from None
+
+    def of_this_release(self) -> "Policy":
+        """The same options without what only older releases did."""
+        return replace(self, check_claims=True)
 
     @cached_property
     def filters(self) -> tuple[Filter, ...]:

@@ -26,11 +26,13 @@ from rpc_api.codec import Event
 
 class Replayed(NamedTuple):
     """A decision that was made again (``again`` is None if that is not possible); ``difference`` is None if the result
-    is the same."""
+    is the same. ``now`` is the Difference with which this release would decide where an older one decided; None if it
+    would choose the same hosts, or if the decision is not of an older release."""
 
     recorded: Recorded
     again: object
     difference: Difference | None
+    now: Difference | None = None
 
     @property
     def same(self):
@@ -65,7 +67,7 @@ def again(history, spool: Spool, policies: PolicyBook, wanted=lambda recorded: T
     """Make the ``wanted`` decisions of a spool again, scheduler by scheduler. Yield a :class:`Replayed` for each."""
     for producer, digest in spool.voices():
         walk = Walk(history)
-        chain = None
+        chain = newer = None
         for recorded in spool.decisions(producer, digest):
             if not wanted(recorded):
                 continue
@@ -74,16 +76,17 @@ def again(history, spool: Spool, policies: PolicyBook, wanted=lambda recorded: T
                 check_logs(history.logs, recorded)
                 if walk.go_to({cell: known.position for cell, known in recorded.known.items()}) or chain is None:
                     chain = FilterChain(walk.world.table, policy)
+                    newer = FilterChain(walk.world.table, policy.of_this_release())
                 set_closed(walk.world.table, recorded)
                 check_positions(walk.world, recorded)
             except errors.LogGap as gap:
                 code = "policy" if digest not in policies.policies else "position"
                 yield Replayed(recorded, None, Difference(code, str(gap)))
                 continue
-            yield _made_again(spool, recorded, walk.world, policy, chain)
+            yield _made_again(spool, recorded, walk.world, chain, newer)
 
 
-def _made_again(spool, recorded, world, policy, chain):
+def _made_again(spool, recorded, world, chain, newer):
     held = [
         claim
         for position in recorded.evidence.positions
@@ -93,17 +96,19 @@ def _made_again(spool, recorded, world, policy, chain):
     for claim in held:
         world.in_flight.add(claim)
     try:
-        made = Scene(recorded, world, policy, chain, held).again()
+        made = Scene(recorded, world, chain.policy, chain, held).again()
+        differs, now = difference(recorded, made), None
+        if differs is None and newer.policy != chain.policy:
+            now = difference(recorded, Scene(recorded, world, newer.policy, newer, held).again())
     except errors.PluginFault as fault:
         return Replayed(recorded, None, Difference("plugin", str(fault)))
     finally:
         for claim in held:
             world.in_flight.remove(claim.claim_uuid)
-    differs = difference(recorded, made)
     if differs is not None and may_lack_members(recorded.evidence.request):
         text = f"evidence has at most {MAX_NAMED} members of a server group, and this one may have more; {differs.text}"
         return Replayed(recorded, None, Difference("members", text))
-    return Replayed(recorded, made, differs)
+    return Replayed(recorded, made, differs, now if now is not None and now.code == "hosts" else None)
 
 
 class Walk:

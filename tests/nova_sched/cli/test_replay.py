@@ -73,7 +73,7 @@ def test_a_decision_that_was_changed_is_found(played_cloud, tmp_path, run):
                 instance = event.data.instance_uuid
                 hosts = event.data.hosts[1], event.data.hosts[0], *event.data.hosts[2:]
                 batch[index] = event._replace(data=event.data._replace(hosts=hosts))
-        payloads.append(codec.encode_record(decoded.epoch, batch))
+        payloads.append(codec.encode_record(decoded.epoch, batch, decoded.level))
     with open_log(url) as log:
         log.append(payloads)
     code, said, _ = run(directory, "--verify")
