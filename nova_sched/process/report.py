@@ -72,7 +72,7 @@ def projection_facts(projection) -> dict:
         "digest": state_digest(projection),
         "hosts": len(projection.hosts),
         "hosts lost": sum(host.lost for host in projection.hosts.values()),
-        "hosts with stray use": sum(bool(host.strays) for host in projection.hosts.values()),
+        "hosts with stray use": sum(bool(host.unreported) for host in projection.hosts.values()),
         "consumers": len(projection.consumers),
         "counts": dict(sorted(projection.counts.items())),
         "last set aside": {

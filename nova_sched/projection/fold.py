@@ -77,8 +77,7 @@ def host_reported(
         inventories.write_status(projection.table, host)
     if consumers is not None:
         reconcile(projection, host, consumers, position, noted)
-    if host.strays:
-        note_strays(host, position, noted)
+    note_strays(host, position, noted)
     projection.table.touched.touch(host.root)
     return None
 

@@ -12,7 +12,7 @@ from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
-from nova_sched.projection.use import count_use, note_strays
+from nova_sched.projection.use import count_use, find_stray_devices, note_strays
 from rpc_api.digest import MASK, consumer_hash
 from rpc_api.events import Consumer
 
@@ -73,19 +73,21 @@ def remove_entry(projection: State, host: Host, entry: Entry) -> None:
 
 def count_devices(table: HostTable, host: Host) -> None:
     """Count the use of a host's NUMA nodes and PCI pools again, from all its guests."""
+    if host.waits_for_count:
+        return
     devices = table.row_devices[host.root]
+    guests = [guest_of(entry.guest) for entry in host.entries.values() if entry.guest is not None]
+    find_stray_devices(host, None if devices is None else devices.capacity, guests)
     if devices is not None:
-        guests = [guest_of(entry.guest) for entry in host.entries.values() if entry.guest is not None]
         table.set_devices(host.root, HostDevices(devices.capacity).with_guests(guests))
 
 
 @contextmanager
 def devices_counted_once(table: HostTable, host: Host) -> Iterator[None]:
     """Count devices once, after all entries were added and removed: each count reads all guests."""
-    devices = table.row_devices[host.root]
-    table.set_devices(host.root, None)
+    host.waits_for_count = True
     yield
-    table.set_devices(host.root, devices)
+    host.waits_for_count = False
     count_devices(table, host)
 
 
@@ -117,7 +119,9 @@ def start(projection: State, host: Host, consumer: Consumer, position: int, note
             projection, host, position, noted, "unclaimed-start", f"{consumer.instance_uuid} started without a claim"
         )
         _add_running(projection, host, consumer, position, noted)
-    if host.strays and any(allocation[:2] in host.strays for allocation in consumer.allocations):
+    if any(allocation[:2] in host.strays for allocation in consumer.allocations) or (
+        consumer.guest is not None and host.stray_devices
+    ):
         note_strays(host, position, noted)
 
 

@@ -107,7 +107,9 @@ class Host:
         "running_digest",
         "server",
         "status",
+        "stray_devices",
         "strays",
+        "waits_for_count",
     )
 
     def __init__(self, name: str, server: str, cell: str) -> None:
@@ -126,10 +128,19 @@ class Host:
         #: (Provider uuid, resource class) -> amount of what entries use and the host does not report. It follows from
         #: the entries and the rows.
         self.strays: dict[tuple[str, str], int] = {}
+        #: The same for PCI devices and NUMA nodes: (pool or node, kind) -> how many guests of entries use.
+        self.stray_devices: dict[tuple[str, str], int] = {}
+        #: Whether its devices are counted later, when several entries have changed.
+        self.waits_for_count = False
         #: Sum of the hashes of the running entries (see rpc_api.digest).
         self.running_digest = 0
         self._digest = 0
         self._digest_of: tuple[object, ...] | None = None
+
+    @property
+    def unreported(self) -> dict[tuple[str, str], int]:
+        """All use of what the host does not report: (provider, pool or node; what is used there) -> amount."""
+        return {**self.strays, **self.stray_devices}
 
     def digest(self) -> int:
         """The digest that the host's agent confirms while the host agrees with the log.

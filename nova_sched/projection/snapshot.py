@@ -288,7 +288,9 @@ def _load_state(
     for host, (cells, pools) in devices:
         capacity = projection.table.capacity_of(cells, pools, projection.rules.card_is_one_device)
         projection.table.set_devices(host.root, HostDevices(capacity))
-        count_devices(projection.table, host)
+    for host in hosts:
+        if any(entry.guest is not None for entry in host.entries.values()):
+            count_devices(projection.table, host)
 
 
 def _devices(hosts: list[Host], capacities: Any, of_hosts: Any) -> list[tuple[Host, Devices]]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 
+from nova_sched.projection.devices import Capacity
 from nova_sched.projection.ledger import Host
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
-from rpc_api.events import Allocation
+from rpc_api.events import Allocation, Guest
 
 #: The number of strays that a sentence names.
 NAMED = 3
@@ -52,15 +53,36 @@ def _count_stray(host: Host, key: tuple[str, str], amount: int) -> None:
         host.strays[key] = amount
 
 
+def find_stray_devices(host: Host, capacity: Capacity | None, guests: Iterable[Guest]) -> None:
+    """Find the PCI devices and NUMA nodes of guests that the host does not report, because the tags of a pool changed
+    or a card was pulled. ``capacity`` is None for a host that reports none."""
+    nodes = frozenset(cell.id for cell in capacity.cells) if capacity is not None else frozenset()
+    pools = capacity.keys if capacity is not None else {}
+    found: dict[tuple[str, str], int] = {}
+    for guest in guests:
+        for use in guest.numa:
+            if use.cell not in nodes:
+                key = f"NUMA node {use.cell}", "guest nodes"
+                found[key] = found.get(key, 0) + 1
+        for taken in guest.pci:
+            if taken.pool not in pools:
+                key = f"PCI pool {taken.pool}", "PCI devices"
+                found[key] = found.get(key, 0) + taken.count
+    host.stray_devices = found
+
+
 def strays_text(host: Host) -> str:
-    """The strays of a host in words: ``8 VCPU of the provider 7c2b…``."""
-    shown = [f"{amount} {name} of the provider {uuid}" for (uuid, name), amount in sorted(host.strays.items())]
+    """The use of a host that it does not report, in words: ``8 VCPU of the provider 7c2b…``."""
+    shown = [
+        f"{amount} {name} of {place if place.startswith(('NUMA', 'PCI')) else f'the provider {place}'}"
+        for (place, name), amount in sorted(host.unreported.items())
+    ]
     return ", ".join(shown[:NAMED]) + (f" and {len(shown) - NAMED} more" if len(shown) > NAMED else "")
 
 
 def note_strays(host: Host, position: int, noted: list[Noted]) -> None:
     """Note the strays of a host, if it has some."""
-    if host.strays:
+    if host.strays or host.stray_devices:
         noted.append(
             Noted(
                 position, "stray-use", host.name, f"instances use {strays_text(host)}, which the host does not report"

@@ -287,7 +287,7 @@ def _of_hosts(cell, heard, intervals):
 
 
 def _of_strays(cell, projection):
-    strays = [f"{host.name} has {strays_text(host)}" for host in projection.hosts.values() if host.strays]
+    strays = [f"{host.name} has {strays_text(host)}" for host in projection.hosts.values() if host.unreported]
     if strays:
         yield Finding(
             cell,

@@ -177,7 +177,7 @@ class LogCheck:
         self.host_counts, self.hosts = counts_of(hosts), frozenset(projection.hosts)
         self.lost = frozenset(host.name for host in hosts if host.lost)
         self.contradictions = sum(len(entries) > 1 for entries in projection.consumers.values())
-        self.strays = {host.name: strays_text(host) for host in hosts if host.strays}
+        self.strays = {host.name: strays_text(host) for host in hosts if host.unreported}
         self.closed = {host.name: faults[0] for host in hosts if (faults := closed_providers(projection, host))}
 
     def _take(self, said, noted, projection):

@@ -203,7 +203,7 @@ def details_of(world, cell: str, host, times) -> dict:
         ],
         "stray_use": [
             {"provider": uuid, "resource_class": name, "amount": amount}
-            for (uuid, name), amount in sorted(host.strays.items())
+            for (uuid, name), amount in sorted(host.unreported.items())
         ],
         "tracked_only": sorted(
             projection.tracked.of(host.name).keys() - {entry.instance_uuid for entry in host.entries.values()}

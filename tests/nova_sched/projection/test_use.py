@@ -9,8 +9,11 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
+from nova_sched.projection.use import strays_text
 from rpc_api import events
 from rpc_api.codec import decode_record, encode_record
+from rpc_api.digest import pool_key
+from rpc_api.packing import pack
 from tests.builders import (
     Cell,
     claim,
@@ -19,6 +22,7 @@ from tests.builders import (
     inventory_of,
     moved,
     of,
+    pool,
     provider,
     released,
     report,
@@ -174,3 +178,37 @@ def test_strays_are_noted(pin):
     cell.say(deleted("vm", "a"))
     cell.say(deleted("third", "a"))
     assert cell.projection.hosts["a"].strays == {}
+
+
+# --- devices ---------------------------------------------------------------------------------------------------------
+
+
+def with_pool(host, **tags):
+    return tree(host, pci_pools=(pool(2, **tags),))
+
+
+def using(name, used_pool, node=None):
+    """An instance with a device of a pool, and CPUs of a NUMA node."""
+    numa = () if node is None else (events.NUMAUse(node, 0, 1, (), (), False, 64, 0),)
+    guest = events.Guest(numa, (events.PCIUse(pool_key(used_pool), 1, None),), {})
+    return consumer(name, of("a", 1))._replace(guest=pack(guest))
+
+
+def test_devices_that_a_host_does_not_report_any_more_are_noted_and_shown():
+    cell = Cell()
+    vm = using("vm", pool(2, physical_network="old"), node=7)
+    assert "stray-use" in cell.say(report("a", vm, inventory=with_pool("a", physical_network="old")))
+    host = cell.projection.hosts["a"]
+    assert host.unreported == {("NUMA node 7", "guest nodes"): 1}
+    assert cell.say(report("a", vm, inventory=with_pool("a", physical_network="new"))) == "stray-use"
+    assert host.unreported == {
+        ("NUMA node 7", "guest nodes"): 1,
+        (f"PCI pool {pool_key(pool(2, physical_network='old'))}", "PCI devices"): 1,
+    }
+    assert "1 PCI devices of PCI pool" in strays_text(host) and "1 guest nodes of NUMA node 7" in strays_text(host)
+    loaded = snapshot.load(snapshot.dump(cell.projection))
+    assert loaded.hosts["a"].unreported == host.unreported
+    assert cell.say(report("a", vm)) == "stray-use"  # a host without pools and nodes
+    assert host.stray_devices and snapshot.load(snapshot.dump(cell.projection)).hosts["a"].unreported == host.unreported
+    cell.say(report("a"))
+    assert host.unreported == {}
