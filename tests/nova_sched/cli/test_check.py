@@ -300,7 +300,7 @@ def test_events_of_a_later_version(log, capsys):
 LEVELS = {
     "not pinned": ([], "ok", "1, this version knows 1 to 2", "run nova-sched pin when all services are upgraded"),
     "pinned": ([(1, events.LevelPinned(2))], "ok", "2, this version knows 1 to 2", ""),
-    "too new": ([(1, events.LevelPinned(9))], "fail", "pinned to level 9, this service knows 1 to 2", "upgrade"),
+    "too new": ([(1, events.LevelPinned(9))], "fail", "pinned to level 9, this version knows 1 to 2", "upgrade"),
     "a pin was lost": ([(2, events.PolicyAdopted("d", "{}"))], "warn", "1; 1 of the last", "run nova-sched pin again"),
 }
 
