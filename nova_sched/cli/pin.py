@@ -33,6 +33,10 @@ unknown or lower, 3 a log cannot be reached, 5 a log contains something else
 """
 
 
+#: The levels that a log can be pinned to.
+KNOWN = " to ".join(map(str, sorted({2, LEVEL})))
+
+
 class Pin(Command):
     """Pin the logs of all cells and of cell0 to a level, when all services know it."""
 
@@ -77,12 +81,11 @@ class Pin(Command):
     def take_action(self, arguments):
         if arguments.level < 2:
             raise errors.UsageError(
-                f"a log cannot be pinned to level {arguments.level}, wanted 2 to {LEVEL}; a level is never taken back"
+                f"a log cannot be pinned to level {arguments.level}, wanted {KNOWN}; a level is never taken back"
             )
         if arguments.level > LEVEL:
             raise errors.UsageError(
-                f"level {arguments.level} is not known, wanted {' to '.join(map(str, sorted({2, LEVEL})))}; "
-                "name another one, or upgrade nova-sched"
+                f"level {arguments.level} is not known, wanted {KNOWN}; name another one, or upgrade nova-sched"
             )
         conf = command_config.read(arguments.config_files)
         urls = {cell.name: cell.log for cell in cells_of(conf, uuid_wanted=False)} | {CELL0: cell0_log(conf)}
@@ -128,9 +131,8 @@ class Pin(Command):
                 self._say(f"{service} does not answer ({why}); {hint}")
         if not against:
             skipped = f"; {silent} were skipped" if silent else ""
-            self._say(
-                f"{len(answers) - silent} of {len(answers)} services and topics know level {arguments.level}{skipped}"
-            )
+            know = f"{len(answers) - silent} of {len(answers)} services and topics know level"
+            self._say(f"{know} {arguments.level}{skipped}")
         return not against
 
     def _say(self, line):

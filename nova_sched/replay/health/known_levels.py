@@ -40,8 +40,8 @@ API_CONDUCTORS = Service(CONDUCTOR, None, CELL0)
 
 
 class Known(NamedTuple):
-    """The ``level`` that a service knows (of several the lowest one); None if none answered. ``why`` is the error if one
-    did not answer."""
+    """The ``level`` that a service knows (of several the lowest one); None if none answered. ``why`` is the error if
+    one did not answer."""
 
     service: Service
     level: int | None

@@ -172,7 +172,7 @@ def test_one_that_does_not_answer_hides_no_other_that_is_too_old():
 
 WRONG = {
     "an unknown level": ((str(LEVEL + 1),), f"level {LEVEL + 1} is not known, wanted 2"),
-    "level 1": (("1",), "a log cannot be pinned to level 1, wanted 2 to 2; a level is never taken back"),
+    "level 1": (("1",), "a log cannot be pinned to level 1, wanted 2; a level is never taken back"),
     "no number": (("two",), "the command line is wrong"),
     "a cell that is not there": (("--cell", "cell9"), "there is no cell 'cell9', wanted one of cell1, cell2, cell0"),
 }
