@@ -32,10 +32,11 @@ MAX_KEPT = 1000
 #: Greatest length of the reason why an event was set aside, in characters: names in it may be long.
 MAX_REASON = 400
 AGENT = "compute_agent"
-#: Names of counts: of all events that were set aside (with ":CODE": for one reason), of those whose record has a higher
-#: level than the log, of those after a pin to an unknown level, and of digests of hosts that did not match.
+#: Names of counts: of all events that were set aside (with ":CODE": for one reason), of those that a service which
+#: folds the log wrote at a higher level than the log has here, of those after a pin to an unknown level, and of digests
+#: of hosts that did not match.
 SET_ASIDE = "set-aside"
-NEWER_LEVEL = f"{SET_ASIDE}:newer-level"
+MISSED_PIN = "missed-pin"
 TOO_NEW = "too-new"
 DIVERGENCE = "divergence"
 
@@ -70,9 +71,9 @@ def _requires(event: Event) -> bool:
 
 def _shows_level(record: DecodedRecord) -> bool:
     """Whether a record shows the level of a log whose pin was removed in front: one of schedulers or conductors, which
-    know the level, or one of a level that this process does not know."""
+    know the level. Of a level that this process does not know, only the account says whose record it is."""
     if record.level > LEVEL:
-        return True
+        return record.account is None or not speaks_for(record.account, f"{AGENT}/{record.account.partition('.')[2]}")
     producers = [event.producer for event in record.events if type(event) is not SetAside]
     return any(
         not producer.startswith(AGENT) and (record.account is None or speaks_for(record.account, producer))
@@ -233,31 +234,37 @@ class Projection(State):
         if record.level > self.level and not self.whole and _shows_level(record):
             self.use_level(record.level)
         for index, event in enumerate(record.events):
-            if self.is_too_new:
-                self.counts[TOO_NEW] += 1
-            elif type(event) is SetAside:
-                if self.whole:
-                    self._set_aside(position, index, *event)
-            elif event.name == "LogRebased":
+            if type(event) is not SetAside and event.name == "LogRebased":
                 # Also if it is a duplicate: it is new for a reader that starts after the first one.
                 if self._may_speak(position, index, event, record.account):
                     # A reader that starts here, and so does not know the pin, must get the same level.
                     self.use_level(record.level)
                     self._fold_event(position, index, event, False, outcomes, noted)
+            elif self.is_too_new:
+                self.counts[TOO_NEW] += 1
+            elif type(event) is SetAside:
+                if self.whole:
+                    self._set_aside(position, index, *event)
             elif self.whole and record.level > self.level:
-                self._set_aside(
-                    position,
-                    index,
-                    "newer-level",
-                    f"a {event.name} of {event.producer} in a record of level {record.level}, the log has {self.level}",
-                    b"",
-                )
+                if self._may_speak(position, index, event, record.account):
+                    self._set_newer_aside(position, index, event, record.level)
             elif (
                 self.whole
                 and self._may_speak(position, index, event, record.account)
                 and self._is_next(position, event, noted)
             ):
                 self._fold_event(position, index, event, record.level < self.level, outcomes, noted)
+
+    def _set_newer_aside(self, position: int, index: int, event: Event, level: int) -> None:
+        self._set_aside(
+            position,
+            index,
+            "newer-level",
+            f"a {event.name} of {event.producer} in a record of level {level}, the log has {self.level}",
+            b"",
+        )
+        # An agent only knows the level that a conductor sent to it, perhaps before the log lost the pin.
+        self.counts[MISSED_PIN] += not event.producer.startswith(AGENT)
 
     def _may_speak(self, position: int, index: int, event: Event, account: str | None) -> bool:
         """Whether the producer may publish this event, for this host, with this account; if not, the event is set

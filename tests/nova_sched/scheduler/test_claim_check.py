@@ -17,7 +17,7 @@ from nova_sched.selection.claim_rules import ClaimRules
 from nova_sched.selection.policy import Policy
 from rpc_api import events
 from rpc_api.errors import CellsUnreachable, LogUnavailable, NoHostFound
-from tests.builders import consumer, moved, of, rule, server_group, started, uuid_of
+from tests.builders import claim, consumer, moved, of, rule, server_group, started, uuid_of
 from tests.engines import TinyCloud, hosts_of
 from tests.nova_sched.replay.tiny import Logs
 
@@ -592,3 +592,29 @@ def test_four_schedulers_and_two_cells_decide_few_times(level, steps):
         life.settle()
         assert life.counts["decisions"] - before <= 3
     assert life.counts["conflicts"] == 0
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_claim_in_flight_that_the_log_will_refuse_is_no_member(level):
+    """Another scheduler placed the group on b first, which we have read; our own claim on a is under way and lost."""
+    tiny = cloud(vcpus={"a": 20, "b": 8, "c": 4}, policy=Policy(weighers=(("CPUWeigher", 1.0),)))
+    if level > 1:
+        tiny.pin(level)
+    ours = tiny.engine("s")
+    first = rule("group", "together", "b", uuid_of("first"), 0)
+    tiny.append("cell1", "scheduler/other", claim("first", "b", of("b", 1), rule=first))
+    lost = tiny.ask(ours, "lost", group=affinity("first", "lost"), vcpus=1)
+    tiny.deliver("s", "cell1", 1)
+    next_one = tiny.ask(ours, "next", group=affinity("first", "lost", "next"), vcpus=1)
+    tiny.settle()
+    assert hosts_of(lost) == hosts_of(next_one) == ["b"]
+    assert (ours.counts["conflicts"], ours.counts["decisions"]) == (1, 3)
+
+
+def test_claims_in_flight_count_as_members():
+    """Two requests of a new affinity group, before the first claim is read back."""
+    tiny = cloud(vcpus={"a": 20, "b": 8, "c": 4}, policy=Policy(weighers=(("CPUWeigher", -1.0),)))
+    ours = tiny.engine("s")
+    asks = [tiny.ask(ours, name, group=affinity("one", "two"), vcpus=1) for name in ("one", "two")]
+    tiny.settle()
+    assert hosts_of(asks[0]) == hosts_of(asks[1]) and ours.counts["conflicts"] == 0
