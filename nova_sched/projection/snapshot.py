@@ -19,7 +19,6 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.projection.holding import count_devices, index_entry
 from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.projection import Projection
-from nova_sched.projection.provider_columns import set_metrics
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.table_rows import Rows, taken_out
 from nova_sched.projection.use import find_strays
@@ -282,8 +281,7 @@ def _load_state(
         host.root = tree[0]
         host.rows = {uuids[row]: row for row in tree}
         projection.provider_hosts.update(dict.fromkeys(host.rows, host.name))
-        if host.status.metrics or host.status.numa_metrics:
-            set_metrics(projection.table, host.root, host.status)
+        projection.table.metrics.write(host.root, host.status)
         for entry in host.entries.values():
             index_entry(projection, entry)
             find_strays(projection.table, host, entry.allocations)
