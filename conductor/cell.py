@@ -221,8 +221,7 @@ class CellConductor:
             self._log.doubt_snapshot()
         if projection.level > self._level and self.engine.is_current:
             self._level = projection.level
-            if self._store is not None:
-                self.keep_snapshot()
+            self.keep_snapshot()
 
     def _look_how_far(self):
         if self.engine.is_current and not self._current.is_set():
@@ -326,7 +325,7 @@ class CellConductor:
         with self._lock:
             is_known = self.engine.is_current and not self.projection.is_too_new
             packed = snapshot.dump(self.projection) if is_known else None
-        if packed is not None:
+        if packed is not None and self._store is not None:
             self._log.keep(packed)
 
     def tick(self):
