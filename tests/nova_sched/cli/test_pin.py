@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from nova_sched.cli.main import main
+from nova_sched.cli.main import main, replay
 from nova_sched.projection.projection import Projection
 from nova_sched.replay.health import known_levels
 from rpc_api import codec, errors, events
@@ -209,3 +209,16 @@ def test_a_log_that_is_not_there(cloud, tmp_path):
     code, shown = cloud.pin()
     assert (code, cloud.level("cell1")) == (3, 1)
     assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("command", ["pin", "doctor"])
+def test_a_command_does_not_wait_for_a_broker_that_is_away(cloud, command):
+    cloud.file.write_text(cloud.file.read_text().replace("fake://", "rabbit://u:p@127.0.0.1:1/"))
+    if command == "pin":
+        code, shown = cloud.pin("--force")
+        assert (code, cloud.levels()) == (3, (1, 1, 1)), shown
+    else:
+        code = replay(["doctor", "--ask", "--config-file", str(cloud.file)])
+        shown = cloud.capsys.readouterr().out
+        assert code == 1
+    assert "the RPC broker cannot be used" in shown and "Traceback" not in shown
