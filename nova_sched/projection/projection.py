@@ -32,6 +32,8 @@ MAX_KEPT = 1000
 #: Greatest length of the reason why an event was set aside, in characters: names in it may be long.
 MAX_REASON = 400
 AGENT = "compute_agent"
+#: A service of a lower level does not know that claims after the pin hold: it must not end them.
+ENDS_OF_CLAIMS = ("ClaimReleased", "ClaimExpired")
 #: Names of counts: of all events that were set aside (with ":CODE": for one reason), of those that a service which
 #: folds the log wrote at a higher level than the log has here, of those after a pin to an unknown level, and of digests
 #: of hosts that did not match.
@@ -145,9 +147,9 @@ class Projection(State):
         self.whole = True
         self._begin()
 
-    def use_level(self, level: int) -> None:
-        """The log has a level from here on."""
-        self.level, self.rules = level, rules_of(level)
+    def use_level(self, level: int, position: int = -1) -> None:
+        """The log has a level from the record at a position on."""
+        self.level, self.rules, self.pinned_at = level, rules_of(level), position
         self.table.set_level(self.cell_index, level)
 
     @property
@@ -159,7 +161,7 @@ class Projection(State):
     def unknown_level(self) -> errors.UnknownSchema:
         """The error for a log that :attr:`is_too_new`."""
         return errors.UnknownSchema(
-            f"the log of {self.cell} is pinned to level {self.level}, this service knows 1 to {LEVEL}; "
+            f"the log of {self.cell} is pinned to level {self.level}, this version knows 1 to {LEVEL}; "
             "upgrade nova_sched here"
         )
 
@@ -232,13 +234,13 @@ class Projection(State):
                 )
                 return
         if record.level > self.level and not self.whole and _shows_level(record):
-            self.use_level(record.level)
+            self.use_level(record.level, position)
         for index, event in enumerate(record.events):
             if type(event) is not SetAside and event.name == "LogRebased":
                 # Also if it is a duplicate: it is new for a reader that starts after the first one.
                 if self._may_speak(position, index, event, record.account):
                     # A reader that starts here, and so does not know the pin, must get the same level.
-                    self.use_level(record.level)
+                    self.use_level(record.level, position if record.level > 1 else -1)
                     self._fold_event(position, index, event, False, outcomes, noted)
             elif self.is_too_new:
                 self.counts[TOO_NEW] += 1
@@ -339,6 +341,13 @@ class Projection(State):
         if is_older and event.name == "ClaimProposed":
             # Its scheduler folds by the rules before the pin, or decided before it: both sides must agree on a claim.
             answer: Reason | SetAside | None = OLDER_LEVEL
+        elif is_older and event.name in ENDS_OF_CLAIMS and self._is_newer_claim(event):
+            answer = SetAside(
+                "older-level",
+                f"a {event.name} of {event.producer}, which does not know the level of the log, for a claim from after "
+                "the pin",
+                b"",
+            )
         else:
             answer = HANDLERS[event.name](self, position, event, noted)
         if type(answer) is SetAside:
@@ -349,6 +358,14 @@ class Projection(State):
             self.counts["claim-accepted" if answer is None else "claim-refused"] += 1
             claim: Any = event.data
             outcomes.append(Outcome(position, event.producer, claim.claim_uuid, claim.consumer_uuid, answer))
+
+    def _is_newer_claim(self, event: Event) -> bool:
+        """Whether a claim that an event ends was accepted after the pin."""
+        data: Any = event.data
+        return any(
+            entry.claim_uuid == data.claim_uuid and entry.position > self.pinned_at
+            for entry in self.consumers.get(data.consumer_uuid, ())
+        )
 
     def _set_aside(self, position: int, index: int, code: str, reason: str, raw: bytes) -> None:
         self.counts[SET_ASIDE] += 1

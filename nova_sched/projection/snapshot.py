@@ -96,7 +96,7 @@ def dump(projection: Projection) -> bytes:
                 list(projection.aggregates.values()),
                 projection.accounts_required,
                 projection.tracked.facts(),
-                *([] if is_first else [projection.watched_ms]),
+                *([] if is_first else [projection.watched_ms, projection.pinned_at]),
             )
         ),
         1,
@@ -250,14 +250,16 @@ def _load_state(
     accounts_required: Any,
     tracked: Any,
     watched_ms: Any = None,
+    pinned_at: Any = None,
 ) -> None:
     """Read and check everything first, so that a fault is found before the table is written."""
     hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
         raise ValueError("a host is there twice, or accounts_required is not a boolean")
-    if type(watched_ms) is not (type(None) if projection.level == 1 else int):
-        raise ValueError(f"conductors watched for {watched_ms!r:.40} ms, wanted a whole number above level 1 only")
+    if not type(watched_ms) is type(pinned_at) is (type(None) if projection.level == 1 else int):
+        raise ValueError("the time that conductors watched, or the position of the pin, is wrong for its level")
     projection.watched_ms = watched_ms or 0
+    projection.pinned_at = -1 if pinned_at is None else pinned_at
     rows = Rows(*rows)
     devices = _devices(hosts, *devices)
     aggregates = [_thawed("AggregateUpdated", aggregate) for aggregate in aggregates]

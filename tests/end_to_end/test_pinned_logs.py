@@ -19,7 +19,7 @@ from tests.nova_sched.scheduler.answering import World
 from tests.servers import wait_until
 
 PIN, TOO_HIGH = events.LevelPinned(LEVEL), events.LevelPinned(LEVEL + 1)
-UNKNOWN = f"is pinned to level {LEVEL + 1}, this service knows 1 to {LEVEL}; upgrade nova_sched here"
+UNKNOWN = f"is pinned to level {LEVEL + 1}, this version knows 1 to {LEVEL}; upgrade nova_sched here"
 
 
 def asked(name):

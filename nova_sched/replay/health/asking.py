@@ -33,7 +33,7 @@ def of_services(conf):
 
 def _finding(subject, check, program, client):
     try:
-        client().ping(TIMEOUT)
+        level = client().known_level(TIMEOUT)
     except (errors.NoAnswer, errors.NoSuchServer, errors.LogUnavailable) as fault:
         return Finding(subject, check, FAIL, str(fault), f"check that {program} is running, and the broker")
-    return Finding(subject, check, OK, "one of them answers")
+    return Finding(subject, check, OK, f"one of them answers, which knows level {level}")

@@ -13,7 +13,7 @@ from nova_sched.projection.table import HostTable
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord
 from rpc_api.levels import LEVEL
-from tests.builders import EPOCH, Cell, claim, released, report, speaker_of, started
+from tests.builders import EPOCH, Cell, claim, expired, released, report, speaker_of, started, uuid_of
 
 PIN = events.LevelPinned(2)
 REBASED = events.LogRebased("cell1", 5)
@@ -179,7 +179,7 @@ def test_nothing_counts_after_a_pin_to_an_unknown_level():
         assert cell.say(data) == "ok"
     assert (list(cell.projection.hosts), cell.projection.consumers) == (["host"], {})
     assert (cell.projection.counts["too-new"], cell.projection.position) == (2, 3)
-    with pytest.raises(errors.UnknownSchema, match=f"pinned to level {LEVEL + 1}, this service knows 1 to {LEVEL}"):
+    with pytest.raises(errors.UnknownSchema, match=f"pinned to level {LEVEL + 1}, this version knows 1 to {LEVEL}"):
         snapshot.dump(cell.projection)
 
 
@@ -226,3 +226,21 @@ def test_a_rule_is_asked_by_the_cell_of_each_host():
     assert list(asked()) == [False, True]
     cells[0].say(PIN)
     assert asked() is True
+
+
+# --- services of the level before ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [released, expired])
+def test_a_service_that_does_not_know_the_pin_ends_no_claim_that_was_made_after_it(end):
+    cell = Cell(report("host"), claim("before", "host"), PIN)
+    assert cell.say(claim("after", "host")) == "accepted"
+    assert cell.say(end("after"), level=1) == "older-level"
+    assert set(cell.holdings()) == {("host", uuid_of("before")), ("host", uuid_of("after"))}
+    # Both ways for one from before the pin: its release may have been under way.
+    assert cell.say(end("before"), level=1) in ("ok", "sequence-gap")
+    assert set(cell.holdings()) == {("host", uuid_of("after"))}
+    loaded = snapshot.load(snapshot.dump(cell.projection))
+    assert (loaded.pinned_at, state_digest(loaded)) == (2, state_digest(cell.projection))
+    assert cell.say(end("after")) in ("ok", "sequence-gap")
+    assert cell.holdings() == {}
