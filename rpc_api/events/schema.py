@@ -410,6 +410,15 @@ def thaw(name: str, packed: bytes) -> Any:
     return thaw_fields(TABLE[name], unpack(packed))
 
 
+def refusal(name: str, values: object) -> str | None:
+    """What is wanted instead of field values that do not fit the class ``name``; None if they fit."""
+    try:
+        TABLE[name].thaw(values)
+    except _Refused as refused:
+        return str(refused)
+    return None
+
+
 def to_object(frozen: FrozenRecord) -> SchemaObject:
     """Return the versioned object of a frozen record."""
     cls = frozen.schema

@@ -1,10 +1,10 @@
 """What another policy, other ratios or other hosts would have made of recorded traffic.
 
-From the real logs others are made, record for record at the same positions. What hosts and aggregates report passes,
-with the changes that are asked about, and so does what sets the level of a log. The first decision for each instance of a request is made again, by a scheduler
-that knows these logs to the very positions to which the recorded one knew the real ones: so knowledge is as stale,
-and claims of several schedulers collide. A claim lives as those of the scheduler do (see claim_life.py there): one that
-is refused is decided again when its scheduler reads that.
+From the real logs others are made, record for record at the same positions and levels. What hosts and aggregates
+report passes, with the changes that are asked about. The first decision for each instance of a request is made again,
+by a scheduler that knows these logs to the very positions to which the recorded one knew the real ones: so knowledge is
+as stale, and claims of several schedulers collide. A claim lives as those of the scheduler do (see claim_life.py
+there): one that is refused is decided again when its scheduler reads that.
 
 A claim in another cell than the recorded one is in the next record of that cell. Builds succeed. An instance whose
 build failed for good, whose claim expired or that was deleted gives its place back when it did so in the real logs. One
