@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from rpc_api import errors, events
 from rpc_api.events import HostInventory, Inventory, Provider
-from rpc_api.events.schema import TABLE, refusal, thaw_fields
+from rpc_api.events.schema import TABLE, Refused, thaw_fields
 from rpc_api.packing import pack, unpack
 
 #: A resource class, or a trait.
@@ -32,7 +32,7 @@ def read(content: bytes) -> ProviderTree:
             raise
     providers, faults = [], {}
     for index, provider in enumerate(values[_PROVIDERS]):
-        wanted = refusal("Provider", provider)
+        wanted = _wanted("Provider", provider)
         if wanted is not None and type(provider) is tuple and len(provider) == len(Provider._fields):
             faults[index] = _fault(provider, wanted)
             names = {_class_of(inventory) for inventory in _items(provider[3])}
@@ -58,9 +58,18 @@ def closed_inventories(names: set[str]) -> tuple[Inventory, ...]:
     return tuple(Inventory(name, 0, 0, 1, 0, 1, 1.0) for name in sorted(names) if NAME.fullmatch(name))
 
 
+def _wanted(name: str, values: Any) -> str | None:
+    """What is wanted instead of field values that do not fit the class ``name``; None if they fit."""
+    try:
+        TABLE[name].thaw(values)
+    except Refused as refused:
+        return str(refused)
+    return None
+
+
 def _fault(provider: tuple[Any, ...], wanted: str) -> str:
     for inventory in _items(provider[3]):
-        wanted_here = refusal("Inventory", inventory)
+        wanted_here = _wanted("Inventory", inventory)
         if wanted_here is not None:
             return f"{_class_of(inventory) or 'an inventory'} of {provider[1]} cannot be read, wanted {wanted_here}"
     return f"provider {provider[1]} cannot be read, wanted {wanted}"

@@ -60,7 +60,6 @@ class Run:
         whole = whole_of(logs)
         #: What is true in this world; each scheduler knows a part of it.
         self.truth = World.empty(whole)
-        self._whole = whole
         self._epochs = {}
         self._feeds = {cell: Feed(log) for cell, log in logs.items()}
         self._busy = set()
@@ -200,10 +199,8 @@ class Run:
             self.emit(cell, self._host_events.aggregate(event))
         elif name in _PASSED:
             self.emit(cell, event)
-        elif name == "LogRebased":
-            if not self._whole[cell]:
-                self._whole[cell] = True
-                self.emit(cell, event._replace(data=data._replace(accounts_required=False)))
+        elif name == "LogRebased" and not self.truth.projections[cell].whole:
+            self.emit(cell, event._replace(data=data._replace(accounts_required=False)))
         elif name == "DecisionMade":
             self._decision(recorded)
         elif name == "GroupAnchored":
