@@ -21,7 +21,7 @@ from nova_sched.process.log_state import READ
 from nova_sched.process.report import log_facts, projection_facts
 from nova_sched.process.tuning import collector_paused
 from nova_sched.projection import snapshot
-from nova_sched.projection.projection import NEWER_LEVEL
+from nova_sched.projection.projection import MISSED_PIN
 from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
 from rpc_api.contracts import agent as agent_rpc
@@ -100,6 +100,8 @@ class CellConductor:
 
     def _publish(self, *data):
         """Append events in the forms of the log's level. Call it under the lock."""
+        if self.projection.is_too_new:
+            raise self.projection.unknown_level()
         self.producer.level = self.projection.level
         return self.producer.publish(*data)
 
@@ -215,12 +217,11 @@ class CellConductor:
         if projection.is_too_new and self._readable:
             LOG.error("%s builds nothing any more: %s", self.name, projection.unknown_level())
             self._on_fault(projection.unknown_level())
-        if projection.counts[NEWER_LEVEL]:
+        if projection.counts[MISSED_PIN]:
             self._log.doubt_snapshot()
         if projection.level > self._level and self.engine.is_current:
             self._level = projection.level
-            if self._store is not None:
-                self.keep_snapshot()
+            self.keep_snapshot()
 
     def _look_how_far(self):
         if self.engine.is_current and not self._current.is_set():
@@ -324,7 +325,7 @@ class CellConductor:
         with self._lock:
             is_known = self.engine.is_current and not self.projection.is_too_new
             packed = snapshot.dump(self.projection) if is_known else None
-        if packed is not None:
+        if packed is not None and self._store is not None:
             self._log.keep(packed)
 
     def tick(self):

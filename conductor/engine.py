@@ -92,6 +92,7 @@ class CellEngine:
         elif self._wants_reports and self._known_before is None:
             self.missing_reports.count_after(beginning.catch_up)
         self.log_state.expect()
+        self.watch.rest()
         self._other_level.clear()
         self.projection = Projection(self.cell, whole=False)
         self.projection = projection_of(self.cell, beginning, accounts_required=bool(self.account_rule.wanted))
@@ -124,6 +125,7 @@ class CellEngine:
             waiting[1]()
         if any(note.kind == "rebased" for note in noted):
             self.account_rule.begin()
+            self.watch.rest()
         return {note.host: self.server_of(note.host) for note in noted if note.resync and note.host}
 
     def _look_for_other_level(self, before, records):
@@ -237,7 +239,8 @@ class CellEngine:
         """Publish which hosts are lost or seen again, and which claims were not built in time; rebase a headless log.
         While the log is not ``readable``, beats may not come either, so nothing is published about hosts. Claims grow
         older only while the log can be read and appended to."""
-        watches = self.is_current and readable and appendable and not self.projection.is_too_new
+        is_usable = self.is_current and readable and appendable and not self.projection.is_too_new
+        watches = is_usable and self.projection.rules.claims_have_an_age
         if not watches:
             self.watch.rest()
         if self.projection.is_too_new:
@@ -265,7 +268,7 @@ class CellEngine:
 
     def on_end(self, now: float) -> None:
         """The process ends: publish the time for which it watched claims since it last did so."""
-        if self.is_current and self.projection.rules.claims_have_an_age and self.watch.is_watching:
+        if self.is_current and self.watch.is_watching:
             due = self.watch.due(self.projection, self.building, now, ends=True)
             if due:
                 self.publish(*due)

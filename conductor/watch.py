@@ -38,7 +38,8 @@ class Watch:
         return self._since is not None
 
     def rest(self) -> None:
-        """The log is not at its end, or cannot be read or appended to: time does not count until the next look."""
+        """The log is not at its end, cannot be read or appended to, lost its state, or does not have the age of claims:
+        time does not count until the next look."""
         self._since = None
 
     def folded(self, now: float) -> None:

@@ -146,7 +146,7 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
     what cannot be read comes back as :class:`SetAside`."""
     opened = _opened(payload)
     if isinstance(opened, DecodedRecord):
-        return opened
+        return opened._replace(account=account)
     level, epoch, batch = opened
     decoded = [_decode_event(raw, level) for raw in batch]
     if len(payload) > MAX_EVENT_BYTES:

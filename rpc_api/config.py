@@ -219,10 +219,10 @@ class Buses:
         self._conf = conf
         self._buses: dict[str | None, MessagingBus] = {}
 
-    def top(self) -> MessagingBus:
-        """The bus of [DEFAULT] transport_url. Waits for an unreachable broker; LogRefused if the broker refuses the
-        login."""
-        return self._bus(None)
+    def top(self, checked: bool = True) -> MessagingBus:
+        """The bus of [DEFAULT] transport_url. With ``checked`` it waits for an unreachable broker; LogRefused if the
+        broker refuses the login."""
+        return self._bus(None, checked)
 
     def of(self, cell: Cell, checked: bool = True) -> MessagingBus:
         """The bus of a cell. With ``checked`` it waits for an unreachable broker; LogRefused if the broker refuses the

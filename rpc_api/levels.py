@@ -41,7 +41,7 @@ _forms: dict[tuple[type[SchemaObject], int], Form] = {}
 
 
 def form_of(schema: type[SchemaObject], level: int) -> Form:
-    """The form of a class at a level from 1 to ``LEVEL``. Raises InvalidEvent if the level does not have the class."""
+    """The form of a class at a level. Raises InvalidEvent if the level does not have the class, or is not known."""
     form = _forms.get((schema, level))
     if form is None:
         form = _forms[schema, level] = _form_of(schema, level)
@@ -49,6 +49,8 @@ def form_of(schema: type[SchemaObject], level: int) -> Form:
 
 
 def _form_of(schema: type[SchemaObject], level: int) -> Form:
+    if not 1 <= level <= LEVEL:
+        raise errors.InvalidEvent(f"level {level} is not known, wanted 1 to {LEVEL}; upgrade nova_sched here")
     if schema.LEVEL > level:
         raise errors.InvalidEvent(
             f"a {schema.__name__} event is of level {schema.LEVEL}, the log is at level {level}; "

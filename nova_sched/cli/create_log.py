@@ -11,7 +11,7 @@ from rpc_api import codec, errors, events
 from rpc_api.accounts import speaks_for
 from rpc_api.clock import SYSTEM
 from rpc_api.codec import MAX_NAME
-from rpc_api.feed.epoch import open_at_level
+from rpc_api.feed.epoch import open_at_level, opening_of
 from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from rpc_api.waiting import until_it_passes
@@ -47,10 +47,16 @@ def _say(log, epoch, producer, data):
 
 
 def _made(arguments, producer):
-    """Return the open log and its epoch."""
+    """Return the open log, its epoch, and whether it is new."""
     log = open_log(arguments.log)
     try:
-        return log, open_at_level(log, arguments.cell, producer, arguments.level).epoch
+        is_new = opening_of(log) is None
+        if not is_new and arguments.level is not None:
+            raise errors.UsageError(
+                f"{log.url} exists already, and --level is for a new log; leave it out, or use nova-sched pin"
+            )
+        opening = open_at_level(log, arguments.cell, producer, LEVEL if arguments.level is None else arguments.level)
+        return log, opening.epoch, is_new
     except BaseException:
         log.close()
         raise
@@ -89,8 +95,7 @@ class CreateLog(Command):
             "--level",
             type=int,
             choices=range(1, LEVEL + 1),
-            default=LEVEL,
-            help=f"the level of a new log (default: {LEVEL})",
+            help=f"the level of a new log (default: {LEVEL}); it is an error if the log exists",
         )
         accounts = parser.add_mutually_exclusive_group()
         accounts.add_argument(
@@ -115,12 +120,15 @@ class CreateLog(Command):
             raise errors.UsageError(
                 f"--name has {len(arguments.name)} characters, wanted 1 to {MAX_NAME - len('operator/')}; fix it"
             )
-        log, epoch = until_it_passes("create-log waits for the log", lambda: _made(arguments, producer), arguments.wait)
+        log, epoch, is_new = until_it_passes(
+            "create-log waits for the log", lambda: _made(arguments, producer), arguments.wait
+        )
         with log:
             if arguments.required is not None:
                 _say(log, epoch, producer, events.AccountsRequired(arguments.required))
             bounds = log.bounds()
         self.app.stdout.write(
-            f"{arguments.cell}: {log.url} exists, epoch {epoch}, positions {bounds.first} to {bounds.last}\n"
+            f"{arguments.cell}: {log.url} {f'is new, at level {arguments.level or LEVEL}' if is_new else 'exists'}, "
+            f"epoch {epoch}, positions {bounds.first} to {bounds.last}\n"
         )
         return 0

@@ -14,7 +14,7 @@ from nova_sched.replay.logs.reading import decoded_records
 from nova_sched.replay.state.history import History
 from rpc_api import codec, errors, events
 from rpc_api.clock import SYSTEM
-from rpc_api.config import cell0_log, cells_of
+from rpc_api.config import cell0_log, cells_of, check_account
 from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 
@@ -33,6 +33,10 @@ unknown or lower, 3 a log cannot be reached, 5 a log contains something else
 """
 
 
+#: The levels that a log can be pinned to.
+KNOWN = " to ".join(map(str, sorted({2, LEVEL})))
+
+
 class Pin(Command):
     """Pin the logs of all cells and of cell0 to a level, when all services know it."""
 
@@ -49,7 +53,14 @@ class Pin(Command):
         parser.add_argument(
             "--force",
             action="store_true",
-            help="also if a service does not answer, as it is gone for good; never if one answers that it is too old",
+            help="skip every service that does not answer; never one that answers that it is too old",
+        )
+        parser.add_argument(
+            "--gone",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="skip this scheduler, conductor or agent if it does not answer; may be given again",
         )
         parser.add_argument("--dry-run", action="store_true", help="ask the services, and pin nothing")
         parser.add_argument(
@@ -68,22 +79,23 @@ class Pin(Command):
         return parser
 
     def take_action(self, arguments):
-        if not 2 <= arguments.level <= LEVEL:
+        if arguments.level < 2:
             raise errors.UsageError(
-                f"level {arguments.level} is not known, wanted {' to '.join(map(str, sorted({2, LEVEL})))}; "
-                "name another one, or upgrade nova-sched"
+                f"a log cannot be pinned to level {arguments.level}, wanted {KNOWN}; a level is never taken back"
+            )
+        if arguments.level > LEVEL:
+            raise errors.UsageError(
+                f"level {arguments.level} is not known, wanted {KNOWN}; name another one, or upgrade nova-sched"
             )
         conf = command_config.read(arguments.config_files)
         urls = {cell.name: cell.log for cell in cells_of(conf, uuid_wanted=False)} | {CELL0: cell0_log(conf)}
         wrong = sorted(set(arguments.cell) - set(urls))
         if wrong:
             raise errors.UsageError(f"there is no cell {wrong[0]!r}, wanted one of {', '.join(urls)}; fix --cell")
+        wanted = {cell: url for cell, url in urls.items() if not arguments.cell or cell in arguments.cell}
+        check_account(conf, "operator", arguments.name, *wanted.values())
         with contextlib.ExitStack() as stack:
-            logs = {
-                cell: stack.enter_context(open_log(url, create=False))
-                for cell, url in urls.items()
-                if not arguments.cell or cell in arguments.cell
-            }
+            logs = {cell: stack.enter_context(open_log(url, create=False)) for cell, url in wanted.items()}
             return self._pin(conf, logs, arguments)
 
     def _pin(self, conf, logs, arguments):
@@ -91,7 +103,7 @@ class Pin(Command):
         history.store = store_of(conf)
         projections = history.world_at({cell: log.bounds().last for cell, log in logs.items()}).projections
         due = _due(projections, logs, arguments.level)
-        if not self._all_know(conf, projections, due, arguments):
+        if not self._all_know(conf, projections, arguments):
             return errors.EXIT_NEGATIVE
         for cell in logs:
             if cell not in due:
@@ -103,30 +115,40 @@ class Pin(Command):
                 self._say(f"{cell} is pinned to level {arguments.level} at position {position}")
         return errors.EXIT_OK
 
-    def _all_know(self, conf, projections, due, arguments):
-        """Ask the services of the logs that are to be pinned; print those that stand against it."""
-        services = known_levels.services_of({cell: projections[cell] for cell in due})
-        against = False
-        for service, level, why in known_levels.ask(conf, services):
-            if level is None:
-                against = against or not arguments.force
-                hint = "it is skipped" if arguments.force else "start it, or use --force if it is gone for good"
-                self._say(f"{service} of {service.cell} does not answer ({why}); {hint}")
-            elif level < arguments.level:
+    def _all_know(self, conf, projections, arguments):
+        """Ask the services of the logs, and print those because of which nothing is pinned."""
+        against, silent = False, 0
+        services = known_levels.services_of(projections)
+        answers = known_levels.ask(conf, services)
+        for service, level, why in answers:
+            if level is not None and level < arguments.level:
                 against = True
-                self._say(f"{service} of {service.cell} knows level {level}, wanted {arguments.level}; upgrade it")
+                self._say(f"{service} knows level {level}, wanted {arguments.level}; upgrade it")
+            if why is not None:
+                is_gone = arguments.force or service.name in arguments.gone
+                against, silent = against or not is_gone, silent + 1
+                hint = "it is skipped" if is_gone else f"start it, or {_skipping(service)} if it is gone for good"
+                self._say(f"{service} does not answer ({why}); {hint}")
         if not against:
-            self._say(f"{len(services)} services asked" + (f": all know level {arguments.level}" if services else ""))
+            skipped = f"; {silent} were skipped" if silent else ""
+            know = f"{len(answers) - silent} of {len(answers)} services and topics know level"
+            self._say(f"{know} {arguments.level}{skipped}")
         return not against
 
     def _say(self, line):
         self.app.stdout.write(f"{line}\n")
 
 
+def _skipping(service):
+    return "use --force" if service.name is None else f"use --gone {service.name}"
+
+
 def _due(projections, logs, level):
     """Cell -> level, of the cells that are to be pinned; UsageError if one is at a higher level."""
     for cell in logs:
         projection = projections[cell]
+        if projection.is_too_new:
+            raise projection.unknown_level()
         if projection.level > level:
             raise errors.UsageError(
                 f"{cell} is at level {projection.level}, a pin is not taken back; name level {projection.level}"

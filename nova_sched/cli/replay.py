@@ -202,7 +202,7 @@ class _Findings:
             self._note(
                 "older",
                 f"{replayed.recorded.cell} {replayed.recorded.position}: instance {decision.instance_uuid}, "
-                f"attempt {attempt_of(decision)}: {OLDER_RELEASE} decided; this release {replayed.now.text}",
+                f"attempt {attempt_of(decision)}, by {OLDER_RELEASE}: this one {replayed.now.text}",
             )
         if not replayed.same:
             decision = replayed.recorded.decision

@@ -47,7 +47,7 @@ def reported(table, name, row):
     """The value of a metric of a host; NUMA node -> value if it is reported for each node; None if it is not
     reported."""
     value = float(table.metric(name)[row])
-    return table.numa_metrics.get(name, {}).get(row) if math.isnan(value) else value
+    return table.metrics.of_nodes(row).get(name) if math.isnan(value) else value
 
 
 def shown(value) -> str:

@@ -96,13 +96,13 @@ class HostState:
     def metrics(self):
         """Objects with ``name``, ``value`` and ``numa_membw_values``, by name. As in Nova, a value is a whole number,
         and a metric with a value per NUMA node has no ``value``. Logs have no ``timestamp`` and ``source`` of them."""
-        table, row = self._table, self._row
-        whole = ((name, float(table.metrics[name][row])) for name in table.metrics)
-        found = {name: {"value": int(value), "numa_membw_values": None} for name, value in whole if value == value}
-        for name, of_hosts in table.numa_metrics.items():
-            if row in of_hosts and name not in found:
-                nodes = {str(node): value for node, value in of_hosts[row].items()}
-                found[name] = {"numa_membw_values": ReadOnlyDict(nodes)}
+        metrics, row = self._table.metrics, self._row
+        found = {
+            name: {"numa_membw_values": ReadOnlyDict((str(node), value) for node, value in nodes.items())}
+            for name, nodes in metrics.of_nodes(row).items()
+        }
+        for name, value in metrics.of_host(row).items():
+            found[name] = {"value": int(value), "numa_membw_values": None}
         return ReadOnlyList(
             Facts("MonitorMetric", name=name, timestamp=None, source="", **facts)
             for name, facts in sorted(found.items())

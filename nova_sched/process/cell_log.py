@@ -126,12 +126,20 @@ class CellLog:
         self._follower.begin_anew()
 
     def doubt_snapshot(self) -> None:
-        """Records have a higher level than the state. If the state is from a snapshot, a service that did not know the
-        pin of the log kept it: the log is read again without it."""
-        if self._began_with_snapshot:
+        """Services publish at a higher level than the state has. If the state is from a snapshot, a service that did
+        not know the pin of the log kept it: the log is read again without it, if all its records are there."""
+        if not self._began_with_snapshot:
+            return
+        self._began_with_snapshot = False
+        if self.bounds().first == 0:
             LOG.warning("the snapshot of %s does not know that the log is pinned, and is not used", self.cell)
-            self._began_with_snapshot = False
             self.refuse_snapshot()
+        else:
+            LOG.error(
+                "the snapshot of %s does not know that the log is pinned, and the records before it are gone; stop the "
+                "services of the release before, and run nova-sched snapshot with a state that has the pin",
+                self.cell,
+            )
 
     def look_for_snapshot(self) -> None:
         """Read the log again as soon as a snapshot fits it; looks every few seconds, in its own thread."""
@@ -293,12 +301,26 @@ def fitting(store, cell: str, epoch: str, log, whole: bool = True):
     A snapshot of a version that made no proofs is used only for a log that is not ``whole``, whose state would be lost
     without it, and only if its marks agree with the log.
     """
-    if store is None:
-        return None, None
+    found, loss = None, None
+    for packed in () if store is None else _readable(store, cell):
+        found, lost = _fitting(packed, cell, epoch, log, whole)
+        if found is not None:
+            return found, None
+        loss = loss or lost
+    return None, loss
+
+
+def _readable(store, cell):
+    """Yield the snapshots of a cell in a store, that of the highest level first, as far as they can be read."""
     try:
-        packed = store.load(cell)
-        if packed is None:
-            return None, None
+        yield from store.load_all(cell)
+    except errors.NovaSchedError as fault:
+        LOG.warning("no snapshot of %s is used: %s", cell, fault)
+
+
+def _fitting(packed, cell, epoch, log, whole):
+    """One snapshot for :func:`fitting`."""
+    try:
         head = snapshot.check(packed)
     except errors.NovaSchedError as fault:
         LOG.warning("no snapshot of %s is used: %s", cell, fault)

@@ -175,6 +175,11 @@ def parse(conf, program: str, argv, description: str | None = None) -> None:
         ) from None
     except cfg.Error as fault:
         raise errors.UsageError(_one_line(fault)) from None
+    except UnicodeDecodeError:
+        raise errors.UsageError(
+            f"a configuration file is not a text in UTF-8, of {', '.join(argv) or 'those that services read'}; fix "
+            "--config-file"
+        ) from None
     except OSError as fault:
         raise errors.UsageError(
             f"the configuration file {fault.filename} cannot be read ({fault.strerror}); fix --config-file"
@@ -300,6 +305,7 @@ class Process:
         """Start, serve until a signal or a fault ends it, and drain. Raises the fault."""
         from nova_sched.process import report
         from nova_sched.process.tuning import prepare_memory, settle_memory
+        from rpc_api.levels import LEVEL
 
         self._take_signals()
         report.install(self._program, self._conf, self._service)
@@ -311,7 +317,7 @@ class Process:
             # Set before the line is logged: its reader may send a signal at once.
             self._starting, self._ready = False, True
             self._in_force = values_of(self._conf)
-            LOG.info("%s %s is ready: %s", self._program, version(), self._service.serves())
+            LOG.info("%s %s, level %d, is ready: %s", self._program, version(), LEVEL, self._service.serves())
             fault = self._watch()
         except _Stopped:
             LOG.info("%s was stopped before it was ready", self._program)

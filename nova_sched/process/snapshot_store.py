@@ -4,6 +4,7 @@ import abc
 import fcntl
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,11 +36,15 @@ class SnapshotStore(abc.ABC):
     def load(self, cell: str) -> bytes | None:
         """The snapshot of a cell of the highest level, None when there is none; LogUnavailable when the store cannot be
         read."""
+        return next(self.load_all(cell), None)
+
+    def load_all(self, cell: str) -> Iterator[bytes]:
+        """Yield the snapshots of a cell, that of the highest level first: a log that lost its pin goes on at the level
+        before. LogUnavailable when the store cannot be read."""
         for level in range(LEVEL, 0, -1):
             packed = self._get(_name(cell, level))
             if packed is not None:
-                return packed
-        return None
+                yield packed
 
     @abc.abstractmethod
     def _put(self, name: str, packed: bytes) -> None:

@@ -51,18 +51,27 @@ def members_ahead(
     projection: State, group_uuid: str, consumer_uuid: str, in_flight: Iterable[Entry] = ()
 ) -> dict[str, Counter[str]]:
     """Where a claim of a consumer will meet other members of a group than the log has now: domain -> partition -> how
-    many. What the consumer itself holds is not there any more, and claims that are under way to the log are."""
+    many. What the consumer itself holds is not there any more. Claims that are ``in_flight`` to the log, in their
+    order, are there, except those that the log will refuse: another scheduler may have been first."""
     of_group = projection.groups.domains.get(group_uuid, {})
     changed: dict[str, Counter[str]] = {}
-    mine = [(entry, -1) for entry in projection.consumers.get(consumer_uuid, ())]
-    others = [(entry, 1) for entry in in_flight if entry.consumer_uuid != consumer_uuid]
-    for entry, count in (*mine, *others):
+    for entry in projection.consumers.get(consumer_uuid, ()):
         rule = entry.rule
         if rule is not None and rule.group_uuid == group_uuid and entry.host in projection.hosts:
+            partitions = changed.get(rule.domain) or Counter(of_group.get(rule.domain, ()))
+            partitions[rule.partition] -= 1
+            changed[rule.domain] = +partitions
+    for entry in in_flight:
+        rule, host = entry.rule, projection.hosts.get(entry.host)
+        if rule is None or rule.group_uuid != group_uuid or host is None or entry.consumer_uuid == consumer_uuid:
+            continue
+        # One beside a member of its host may have named that member as its companion.
+        is_beside = projection.rules.affinity_beside and host.name in projection.groups.members.get(group_uuid, {})
+        if is_beside or rule_refusal(projection, host, rule, None, changed) is None:
             if rule.domain not in changed:
                 changed[rule.domain] = Counter(of_group.get(rule.domain, ()))
-            changed[rule.domain][rule.partition] += count
-    return {domain: +partitions for domain, partitions in changed.items()}
+            changed[rule.domain][rule.partition] += 1
+    return changed
 
 
 def status_refusal(table: HostTable, root: int, forced: bool) -> Reason | None:

@@ -30,7 +30,7 @@ def state_digest(projection: State) -> str:
 def _parts(projection: State) -> Iterator[object]:
     first = (projection.epoch, projection.accounts_required)
     # At level 1 the digest is that of services that do not know levels.
-    yield first if projection.level == 1 else (*first, projection.level, projection.watched_ms)
+    yield first if projection.level == 1 else (*first, projection.level, projection.pinned_at, projection.watched_ms)
     used = _used(projection.table, len(projection.hosts))
     for name in sorted(projection.hosts):
         yield _host(projection.hosts[name], used)

@@ -317,7 +317,7 @@ def level_pinned(
             b"",
         )
     if level > projection.level:
-        projection.use_level(level)
+        projection.use_level(level, position)
         noted.append(Noted(position, "pinned", None, f"{event.producer} pinned the log to level {level}"))
         for host in projection.hosts.values():
             _write_inventory(projection, host, provider_tree.read(host.inventory), position, noted)

@@ -5,7 +5,7 @@ import numpy as np
 from nova_sched.projection.devices import HostDevices, fault_of
 from nova_sched.projection.holding import count_all_use
 from nova_sched.projection.ledger import Host
-from nova_sched.projection.provider_columns import clear_provider, set_inventory, set_metrics, set_traits, sum_tree
+from nova_sched.projection.provider_columns import clear_provider, set_inventory, set_traits, sum_tree
 from nova_sched.projection.provider_tree import NAME, ProviderTree, closed_inventories, read
 from nova_sched.projection.rules import Rules
 from nova_sched.projection.state import State
@@ -216,8 +216,7 @@ def write_status(table: HostTable, host: Host) -> None:
     table.down[host.root] = status.forced_down or host.lost
     table.num_io_ops[host.root] = min(status.num_io_ops, 2**31 - 1)
     table.failed_builds[host.root] = min(status.failed_builds, 2**31 - 1)
-    if status.metrics or status.numa_metrics or table.metrics or table.numa_metrics:
-        set_metrics(table, host.root, status)
+    table.metrics.write(host.root, status)
 
 
 def erase(projection: State, host: Host) -> None:

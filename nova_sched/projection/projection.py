@@ -32,10 +32,13 @@ MAX_KEPT = 1000
 #: Greatest length of the reason why an event was set aside, in characters: names in it may be long.
 MAX_REASON = 400
 AGENT = "compute_agent"
-#: Names of counts: of all events that were set aside (with ":CODE": for one reason), of those whose record has a higher
-#: level than the log, of those after a pin to an unknown level, and of digests of hosts that did not match.
+#: A service of a lower level does not know that claims after the pin hold: it must not end them.
+ENDS_OF_CLAIMS = ("ClaimReleased", "ClaimExpired")
+#: Names of counts: of all events that were set aside (with ":CODE": for one reason), of those that a service which
+#: folds the log wrote at a higher level than the log has here, of those after a pin to an unknown level, and of digests
+#: of hosts that did not match.
 SET_ASIDE = "set-aside"
-NEWER_LEVEL = f"{SET_ASIDE}:newer-level"
+MISSED_PIN = "missed-pin"
 TOO_NEW = "too-new"
 DIVERGENCE = "divergence"
 
@@ -70,9 +73,9 @@ def _requires(event: Event) -> bool:
 
 def shows_level(record: DecodedRecord) -> bool:
     """Whether a record shows the level of a log whose pin was removed in front: one of schedulers or conductors, which
-    know the level, or one of a level that this process does not know."""
+    know the level. Of a level that this process does not know, only the account says whose record it is."""
     if record.level > LEVEL:
-        return True
+        return record.account is None or not speaks_for(record.account, f"{AGENT}/{record.account.partition('.')[2]}")
     producers = [event.producer for event in record.events if type(event) is not SetAside]
     return any(
         not producer.startswith(AGENT) and (record.account is None or speaks_for(record.account, producer))
@@ -83,7 +86,7 @@ def shows_level(record: DecodedRecord) -> bool:
 def unknown_level(cell: str, level: int) -> errors.UnknownSchema:
     """The error for a log that is pinned to a level above ``LEVEL``."""
     return errors.UnknownSchema(
-        f"the log of {cell} is pinned to level {level}, this service knows 1 to {LEVEL}; upgrade nova_sched here"
+        f"the log of {cell} is pinned to level {level}, this version knows 1 to {LEVEL}; upgrade nova_sched here"
     )
 
 
@@ -151,9 +154,9 @@ class Projection(State):
         self.whole = True
         self._begin()
 
-    def use_level(self, level: int) -> None:
-        """The log has a level from here on."""
-        self.level, self.rules = level, rules_of(level)
+    def use_level(self, level: int, position: int = -1) -> None:
+        """The log has a level from the record at a position on."""
+        self.level, self.rules, self.pinned_at = level, rules_of(level), position
         self.table.set_level(self.cell_index, level)
 
     @property
@@ -235,33 +238,39 @@ class Projection(State):
                 )
                 return
         if record.level > self.level and not self.whole and shows_level(record):
-            self.use_level(record.level)
+            self.use_level(record.level, position)
         for index, event in enumerate(record.events):
-            if self.is_too_new:
+            if type(event) is not SetAside and event.name == "LogRebased":
+                # Also if it is a duplicate: it is new for a reader that starts after the first one.
+                if self._may_speak(position, index, event, record.account):
+                    # A reader that starts here, and so does not know the pin, must get the same level.
+                    self.use_level(record.level, position if record.level > 1 else -1)
+                    self._fold_event(position, index, event, False, outcomes, noted)
+            elif self.is_too_new:
                 self.counts[TOO_NEW] += 1
             elif type(event) is SetAside:
                 if self.whole:
                     self._set_aside(position, index, *event)
-            elif event.name == "LogRebased":
-                # Also if it is a duplicate: it is new for a reader that starts after the first one.
-                if self._may_speak(position, index, event, record.account):
-                    # A reader that starts here, and so does not know the pin, must get the same level.
-                    self.use_level(record.level)
-                    self._fold_event(position, index, event, False, outcomes, noted)
             elif self.whole and record.level > self.level:
-                self._set_aside(
-                    position,
-                    index,
-                    "newer-level",
-                    f"a {event.name} of {event.producer} in a record of level {record.level}, the log has {self.level}",
-                    b"",
-                )
+                if self._may_speak(position, index, event, record.account):
+                    self._set_newer_aside(position, index, event, record.level)
             elif (
                 self.whole
                 and self._may_speak(position, index, event, record.account)
                 and self._is_next(position, event, noted)
             ):
                 self._fold_event(position, index, event, record.level < self.level, outcomes, noted)
+
+    def _set_newer_aside(self, position: int, index: int, event: Event, level: int) -> None:
+        self._set_aside(
+            position,
+            index,
+            "newer-level",
+            f"a {event.name} of {event.producer} in a record of level {level}, the log has {self.level}",
+            b"",
+        )
+        # An agent only knows the level that a conductor sent to it, perhaps before the log lost the pin.
+        self.counts[MISSED_PIN] += not event.producer.startswith(AGENT)
 
     def _may_speak(self, position: int, index: int, event: Event, account: str | None) -> bool:
         """Whether the producer may publish this event, for this host, with this account; if not, the event is set
@@ -336,6 +345,13 @@ class Projection(State):
         if is_older and event.name == "ClaimProposed":
             # Its scheduler folds by the rules before the pin, or decided before it: both sides must agree on a claim.
             answer: Reason | SetAside | None = OLDER_LEVEL
+        elif is_older and event.name in ENDS_OF_CLAIMS and self._is_newer_claim(event):
+            answer = SetAside(
+                "older-level",
+                f"a {event.name} of {event.producer}, which does not know the level of the log, for a claim from after "
+                "the pin",
+                b"",
+            )
         else:
             answer = HANDLERS[event.name](self, position, event, noted)
         if type(answer) is SetAside:
@@ -346,6 +362,14 @@ class Projection(State):
             self.counts["claim-accepted" if answer is None else "claim-refused"] += 1
             claim: Any = event.data
             outcomes.append(Outcome(position, event.producer, claim.claim_uuid, claim.consumer_uuid, answer))
+
+    def _is_newer_claim(self, event: Event) -> bool:
+        """Whether a claim that an event ends was accepted after the pin."""
+        data: Any = event.data
+        return any(
+            entry.claim_uuid == data.claim_uuid and entry.position > self.pinned_at
+            for entry in self.consumers.get(data.consumer_uuid, ())
+        )
 
     def _set_aside(self, position: int, index: int, code: str, reason: str, raw: bytes) -> None:
         self.counts[SET_ASIDE] += 1

@@ -3,13 +3,12 @@
 The caller notes the touch (see :mod:`nova_sched.projection.touched`) and a change of the topology.
 """
 
-import math
 from collections.abc import Collection, Iterable
 
 import numpy as np
 
 from nova_sched.projection.table import ALL_BITS, AMOUNTS, MAX_CAPACITY, HostTable
-from rpc_api.events import HostStatus, Inventory
+from rpc_api.events import Inventory
 
 
 def clear_provider(table: HostTable, row: int) -> None:
@@ -47,25 +46,6 @@ def set_traits(table: HostTable, row: int, traits: Iterable[str]) -> None:
     table.widen_traits()
     for word in range(len(table.trait_words)):
         table.trait_words[word, row] = bits >> 64 * word & ALL_BITS
-
-
-def set_metrics(table: HostTable, root: int, status: HostStatus) -> None:
-    """Write the metrics of a host. A metric that it does not report for the whole host, or that is not finite, is
-    NaN."""
-    metrics = {name: value for name, value in status.metrics.items() if math.isfinite(value)}
-    for name, column in table.metrics.items():
-        column[root] = metrics.get(name, np.nan)
-    for name in metrics.keys() - table.metrics.keys():
-        table.metrics[name] = np.full(len(table.is_root), np.nan)
-        table.metrics[name][root] = metrics[name]
-    by_node: dict[str, dict[int, int]] = {}
-    for name, node, value in status.numa_metrics:
-        by_node.setdefault(name, {})[node] = value
-    for name in by_node.keys() | table.numa_metrics.keys():
-        of_hosts = table.numa_metrics.setdefault(name, {})
-        of_hosts.pop(root, None)
-        if name in by_node:
-            of_hosts[root] = by_node[name]
 
 
 def sum_tree(table: HostTable, root: int) -> None:

@@ -19,7 +19,6 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.projection.holding import count_devices, index_entry
 from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.projection import Projection
-from nova_sched.projection.provider_columns import set_metrics
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.table_rows import Rows, taken_out
 from nova_sched.projection.use import find_strays
@@ -97,7 +96,7 @@ def dump(projection: Projection) -> bytes:
                 list(projection.aggregates.values()),
                 projection.accounts_required,
                 projection.tracked.facts(),
-                *([] if is_first else [projection.watched_ms]),
+                *([] if is_first else [projection.watched_ms, projection.pinned_at]),
             )
         ),
         1,
@@ -251,14 +250,16 @@ def _load_state(
     accounts_required: Any,
     tracked: Any,
     watched_ms: Any = None,
+    pinned_at: Any = None,
 ) -> None:
     """Read and check everything first, so that a fault is found before the table is written."""
     hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
         raise ValueError("a host is there twice, or accounts_required is not a boolean")
-    if type(watched_ms) is not (type(None) if projection.level == 1 else int):
-        raise ValueError(f"conductors watched for {watched_ms!r:.40} ms, wanted a whole number above level 1 only")
+    if not type(watched_ms) is type(pinned_at) is (type(None) if projection.level == 1 else int):
+        raise ValueError("the time that conductors watched, or the position of the pin, is wrong for its level")
     projection.watched_ms = watched_ms or 0
+    projection.pinned_at = -1 if pinned_at is None else pinned_at
     rows = Rows(*rows)
     devices = _devices(hosts, *devices)
     aggregates = [_thawed("AggregateUpdated", aggregate) for aggregate in aggregates]
@@ -280,8 +281,7 @@ def _load_state(
         host.root = tree[0]
         host.rows = {uuids[row]: row for row in tree}
         projection.provider_hosts.update(dict.fromkeys(host.rows, host.name))
-        if host.status.metrics or host.status.numa_metrics:
-            set_metrics(projection.table, host.root, host.status)
+        projection.table.metrics.write(host.root, host.status)
         for entry in host.entries.values():
             index_entry(projection, entry)
             find_strays(projection.table, host, entry.allocations)

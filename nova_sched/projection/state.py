@@ -50,6 +50,8 @@ class State(abc.ABC):
     #: The level of the log here: the forms of its events and the rules of the fold (see LevelPinned).
     level: int
     rules: Rules
+    #: Position of the record that gave the log this level, -1 at level 1.
+    pinned_at: int
     #: Whether an event only counts with an account that may publish for its producer.
     accounts_required: bool
     #: Counts by kind; not a part of the state.
@@ -60,5 +62,6 @@ class State(abc.ABC):
         """Remove all state of this log, also from the table."""
 
     @abc.abstractmethod
-    def use_level(self, level: int) -> None:
-        """The log has a level from here on; one above :data:`rpc_api.levels.LEVEL` is not known to this process."""
+    def use_level(self, level: int, position: int = -1) -> None:
+        """The log has a level from the record at a position on; a level above :data:`rpc_api.levels.LEVEL` is not known
+        to this process."""

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nova_sched.projection.devices import Capacity, HostDevices, capacity_key
+from nova_sched.projection.host_metrics import HostMetrics
 from nova_sched.projection.touched import TouchedRows
 from rpc_api.events import AggregateUpdated, Guest, HostNUMACell, PCIPool
 
@@ -158,10 +159,7 @@ class HostTable(Columns):
         self._capacities: WeakValueDictionary[bytes, Capacity] = WeakValueDictionary()
         #: ImageCounts (nova_sched.hosts.images), made when a weigher needs them; None before.
         self.image_counts: object = None
-        #: Metric -> its column (float64, NaN where a host does not report it).
-        self.metrics: dict[str, npt.NDArray[np.float64]] = {}
-        #: Metric -> root row -> NUMA node -> value, of hosts that report it for each node.
-        self.numa_metrics: dict[str, dict[int, dict[int, int]]] = {}
+        self.metrics = HostMetrics(FIRST_ROWS)
         self.trees: dict[int, tuple[int, ...]] = {}
         self.aggregates: dict[str, AggregateUpdated] = {}
         #: Index of a cell -> level of its log: see LevelPinned.
@@ -240,10 +238,7 @@ class HostTable(Columns):
             getattr(self, name)[row] = unused
         for names in self._lists():
             names[row] = None
-        for column in self.metrics.values():
-            column[row] = np.nan
-        for of_hosts in self.numa_metrics.values():
-            of_hosts.pop(row, None)
+        self.metrics.drop(row)
         heapq.heappush(self._unused, row)
         self.topology_version += 1
 
@@ -261,8 +256,7 @@ class HostTable(Columns):
 
     def _grow_rows(self) -> None:
         self._rows *= 2
-        for name, old in self.metrics.items():
-            self.metrics[name] = np.concatenate([old, np.full(self._rows - len(old), np.nan)])
+        self.metrics.grow(self._rows)
         self.touched.grow(self._rows)
         for name in (*AMOUNTS, *TREE_SUMS, "ratio", "trait_words"):
             old = getattr(self, name)
@@ -331,13 +325,12 @@ class HostTable(Columns):
 
     def metric(self, name: str) -> npt.NDArray[np.float64]:
         """A metric of all rows (float64, NaN for hosts that do not report it, or only for each NUMA node)."""
-        column = self.metrics.get(name)
-        return np.full(self.count, np.nan) if column is None else column[: self.count]
+        return self.metrics.column(name).values[: self.count]
 
     def lacks_metric(self, name: str) -> Flags:
         """Which rows report a metric neither for the host nor for its NUMA nodes (bool, shape [rows])."""
-        lacking: Flags = np.isnan(self.metric(name))
-        lacking[list(self.numa_metrics.get(name, ()))] = False
+        column = self.metrics.column(name)
+        lacking: Flags = np.isnan(column.values[: self.count]) & ~column.by_node[: self.count]
         return lacking
 
     def capacity_of(

@@ -102,16 +102,18 @@ def _text(value):
 
 
 def recordable(request):
-    """Return the request if it fits into the evidence of a decision; UsageError if not."""
+    """Return the request if it fits into the evidence of a decision; UsageError if not. The names of a server group do
+    not count: the evidence has those that the decision needs (selection/needed_members.py)."""
+    group = request.server_group
+    weighed = request if group is None else request._replace(server_group=group._replace(members=(), hosts=()))
     try:
-        size = len(pack(request))
+        size = len(pack(weighed))
         thaw_fields(events.TABLE["SchedulingRequest"], request)
     except errors.InvalidEvent as fault:
         raise errors.UsageError(f"the request cannot be recorded: {fault}") from None
     if size > MAX_REQUEST_BYTES:
         raise errors.UsageError(
-            f"the request has {size} bytes, wanted at most {MAX_REQUEST_BYTES}; "
-            "name fewer hosts, group members or extra specs in it"
+            f"the request has {size} bytes, wanted at most {MAX_REQUEST_BYTES}; name fewer hosts or extra specs in it"
         )
     return request
 

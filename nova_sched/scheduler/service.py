@@ -10,7 +10,7 @@ from nova_sched.process.cell_log import CellLog, close_all
 from nova_sched.process.log_counts import LogCounts
 from nova_sched.process.tuning import collector_paused
 from nova_sched.projection import snapshot
-from nova_sched.projection.projection import NEWER_LEVEL
+from nova_sched.projection.projection import MISSED_PIN
 from nova_sched.scheduler.engine import CELL0, Ask, Engine
 from nova_sched.scheduler.inbox import Inbox
 from nova_sched.scheduler.readiness import Readiness, readiness
@@ -210,6 +210,8 @@ class Scheduler:
 
     def _publish(self, cell, *data):
         producer = self._logs[cell].producer
+        if self.engine.world.projections[cell].is_too_new:
+            raise self.engine.world.projections[cell].unknown_level()
         producer.level = self.engine.world.projections[cell].level
         producer.publish(*data)
         return producer.epoch, producer.sequence
@@ -299,7 +301,7 @@ class Scheduler:
         projection = self.engine.world.projections[cell]
         if projection.is_too_new and cell not in self._faults:
             self._note_fault(cell, projection.unknown_level())
-        if projection.counts[NEWER_LEVEL]:
+        if projection.counts[MISSED_PIN]:
             self._logs[cell].doubt_snapshot()
 
     def _learn_to_speak(self, cell):

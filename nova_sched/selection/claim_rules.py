@@ -2,6 +2,7 @@
 
 from functools import cached_property
 
+from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.projection.claim_checks import members_ahead, room_refusal, rule_refusal, status_refusal
 from nova_sched.projection.fold import CELL0
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER, Domains
@@ -114,7 +115,10 @@ class ClaimRules:
         return min(found - {self.instance_uuid}, default=None)
 
     def refusal_on(self, row: int, rule: events.GroupRule | None, companion: str | None = None) -> Reason | None:
-        """Why the log would refuse any claim under a rule beside a companion on a host: its status, or the group."""
+        """Why no claim under a rule beside a companion can be made on a host: its cell is closed, so that a claim would
+        not be read back, or the log would refuse each claim, by the status of the host or by the group."""
+        if self.table.cell_closed.get(self.table.cells.values[self.table.cell[row]]):
+            return CELL_UNREACHABLE
         refusal = status_refusal(self.table, row, self._is_forced)
         if refusal is not None or rule is None or self._has_several_names:
             return refusal

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import amqp
 
-from rpc_api import concurrency
+from rpc_api import concurrency, faults
 
 LOG = logging.getLogger(__name__)
 
@@ -123,30 +123,41 @@ class Deliveries:
 
     def deliver(self, queue: str, send: Callable[[], bool], on_not_delivered: Callable[[], object]) -> None:
         """Send an answer now, or when its queue has a reader. An answer that was sent to an existing queue counts as
-        delivered; if the broker does not say whether there is a reader, it is sent."""
+        delivered; if the broker does not say whether there is a reader, it is sent. If that fails and the fault may
+        pass, it is tried again until it has waited too long."""
         delivery = Delivery(queue, send, on_not_delivered, time.monotonic() + PATIENCE_SECONDS)
-        if self._has_reader(queue) is not False:
+        if self._reader_of(queue) is not False:
             self._send(delivery)
-            return
-        with self._lock:
-            self._waiting.append(delivery)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="answers that wait", daemon=True)
-                concurrency.start_or_report(self._thread)
+        else:
+            self._wait(delivery)
 
     def close(self) -> None:
         """Give up what waits: it is not known whether these callers come back, so nothing is called for them."""
         self._stop.set()
 
+    def _wait(self, delivery: Delivery) -> None:
+        with self._lock:
+            self._waiting.append(delivery)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="answers that wait", daemon=True)
+                concurrency.start_or_report(self._thread)
+
     def _run(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
             self.look(time.monotonic())
+
+    def _reader_of(self, queue: str) -> bool | None:
+        try:
+            return self._has_reader(queue)
+        except Exception as fault:
+            LOG.warning("whether the reply queue %s has a reader is not known: %r", queue, fault)
+            return None
 
     def look(self, now: float) -> None:
         """Send the answers whose queues have a reader by now, and drop those that waited too long."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
-        readers = {queue: self._has_reader(queue) for queue in {delivery.queue for delivery in waiting}}
+        readers = {queue: self._reader_of(queue) for queue in {delivery.queue for delivery in waiting}}
         left, dropped = [], []
         for delivery in waiting:
             if readers[delivery.queue]:
@@ -162,13 +173,22 @@ class Deliveries:
         self._drop(dropped)
 
     def _send(self, delivery: Delivery) -> None:
-        if not delivery.send():
+        try:
+            is_there = delivery.send()
+        except Exception as fault:
+            if faults.may_pass(fault) and time.monotonic() < delivery.deadline:
+                LOG.debug("an answer cannot be sent, and is tried again, reply queue %s: %r", delivery.queue, fault)
+                self._wait(delivery)
+            else:
+                self._drop([delivery], f"sending failed ({fault!r})")
+            return
+        if not is_there:
             self._drop([delivery])
 
-    def _drop(self, dropped: list[Delivery]) -> None:
+    def _drop(self, dropped: list[Delivery], why: str = "their caller is gone") -> None:
         for queue in dict.fromkeys(delivery.queue for delivery in dropped):
             count = sum(delivery.queue == queue for delivery in dropped)
-            LOG.warning("%d answers are not delivered: their caller is gone, reply queue %s", count, queue)
+            LOG.warning("%d answers are not delivered: %s, reply queue %s", count, why, queue)
         for delivery in dropped:
             try:
                 delivery.on_not_delivered()

@@ -69,6 +69,10 @@ class ConductorAPI:
         """Return when a conductor of the API level answers; NoAnswer or NoSuchServer when none does in time."""
         self._client.ping(timeout)
 
+    def known_level(self, timeout: float) -> int:
+        """The newest level (:mod:`rpc_api.levels`) that one of them knows; raises as :meth:`ping`."""
+        return self._client.known_level(None, timeout)
+
     def delete_instance(self, context: object, cell: str, host: str, instance_uuid: str) -> Future[None]:
         """Delete an instance where it runs; returns a Future of None."""
         return self._client.call_async(context, "delete_instance", cell=cell, host=host, instance_uuid=instance_uuid)
@@ -92,6 +96,10 @@ class CellConductorAPI:
     def ping(self, timeout: float) -> None:
         """Return when a conductor of the cell answers; NoAnswer or NoSuchServer when none does in time."""
         self._client.ping(timeout)
+
+    def known_level(self, timeout: float) -> int:
+        """The newest level (:mod:`rpc_api.levels`) that one of them knows; raises as :meth:`ping`."""
+        return self._client.known_level(None, timeout)
 
     def beat(self, context: object, agent: str, hosts: Iterable[str], epoch: str | None) -> None:
         """Report to every conductor of the cell that hosts are alive. ``agent`` is the RPC server of their agent,

@@ -90,6 +90,10 @@ class SchedulerAPI:
         """Return when a scheduler answers; NoAnswer or NoSuchServer when none does in time."""
         self._client.ping(timeout)
 
+    def known_level(self, timeout: float) -> int:
+        """The newest level (:mod:`rpc_api.levels`) that one of them knows; raises as :meth:`ping`."""
+        return self._client.known_level(None, timeout)
+
     def update_aggregates(self, context: object, aggregates: Iterable[Aggregate]) -> None:
         """Send host aggregates (Aggregate objects) to all schedulers."""
         self._client.cast(context, "update_aggregates", fanout=True, aggregates=aggregates)

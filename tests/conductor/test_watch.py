@@ -257,6 +257,70 @@ def test_below_level_2_the_time_of_this_process_counts():
     assert log.of("ClaimsWatched") and list(log.expired()) == [uuid_of("x")]
 
 
+BACK_TO_LEVEL_1 = {
+    "each record read by itself": lambda log: log.read("one"),
+    "all records read at once": lambda log: None,
+}
+
+
+@pytest.mark.parametrize("read", BACK_TO_LEVEL_1.values(), ids=BACK_TO_LEVEL_1)
+def test_time_before_a_rebase_to_level_1_does_not_count_after_the_next_pin(log, read):
+    """No tick comes between the rebase and the pin."""
+    log.claim("old")
+    log.start("one")
+    log.wait(1)
+    log.now += 60
+    log.level = 1
+    log.append("conductor/older", events.LogRebased("cell1", 0))
+    read(log)
+    for producer, data in (
+        ("compute_agent/a", report("a", inventory=tree("a"))),
+        ("scheduler/s", claim("x", "a", of("a", 1))),
+        ("operator/one", PIN),
+    ):
+        log.append(producer, data)
+        read(log)
+    log.level, pinned = 2, log.now - 1000
+    log.read("one")
+    log.wait(TTL + LAST_STEP)
+    assert log.expired()[uuid_of("x")] - pinned >= TTL
+
+
+def test_time_at_level_1_does_not_count_after_a_pin(log):
+    log.claim("old")
+    log.start("one")
+    log.wait(5)
+    log.level = 1
+    log.append("conductor/older", events.LogRebased("cell1", 0))
+    log.append("compute_agent/a", report("a", inventory=tree("a")))
+    log.read("one")
+    log.wait(TTL - 10)
+    log.append("scheduler/s", claim("x", "a", of("a", 1)))
+    log.append("operator/one", PIN)
+    log.level, pinned = 2, log.now - 1000
+    log.read("one")
+    log.wait(TTL + LAST_STEP)
+    assert log.expired()[uuid_of("x")] - pinned >= TTL
+
+
+def test_time_before_another_log_began_does_not_count(log):
+    """The log is read from its beginning again, in its second incarnation, between two ticks."""
+    log.claim("old")
+    engine = log.start("one", ttl=1e9)
+    log.wait(60)
+    other = Log(level=1)
+    other.claim("x")
+    other.append("operator/one", PIN)
+    other.level, other.now, other.engines = 2, log.now, {"one": engine}
+    engine.publish, engine.watch.claim_ttl = lambda *data: other.append("conductor/one", *data), TTL
+    engine.on_begin(Beginning(None, 0, len(other.records) - 1, True, True))
+    other.now += 60
+    began = other.now - 1000
+    other.read("one")
+    other.wait(TTL + LAST_STEP)
+    assert other.expired()[uuid_of("x")] - began >= TTL
+
+
 def test_a_conductor_that_stops_publishes_the_rest(log):
     log.claim("x")
     log.start("one")

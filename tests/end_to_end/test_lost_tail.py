@@ -190,14 +190,14 @@ def test_a_snapshot_of_the_version_before_is_used_where_the_state_would_be_lost_
 def test_a_snapshot_that_is_kept_while_a_log_begins_is_not_taken_for_a_loss(tmp_path, monkeypatch):
     """The log is looked at after the snapshot, which another process may keep at any time."""
     story = Story(tmp_path, "memory")
-    load = FileStore.load
+    load = FileStore.load_all
 
     def slow(store, cell):
         story.release(5)
         store.save(cell, snapshot.dump(fold(story.url)))
         return load(store, cell)
 
-    monkeypatch.setattr(FileStore, "load", slow)
+    monkeypatch.setattr(FileStore, "load_all", slow)
     assert story.begin().snapshot is not None and story.begin().kept is None
 
 

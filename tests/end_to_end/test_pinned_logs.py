@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from nova_sched.process.cell_log import fitting
 from nova_sched.process.snapshot_store import FileStore
 from nova_sched.projection import snapshot
 from nova_sched.projection.projection import Projection
@@ -12,13 +13,13 @@ from rpc_api.bus import LocalBus
 from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NovaException
-from tests.builders import Voice, record_of, report, request_spec, uuid_of
+from tests.builders import EPOCH, Voice, record_of, report, request_spec, uuid_of
 from tests.conductor.cells import SECONDS_MAX, Cell
 from tests.nova_sched.scheduler.answering import World
 from tests.servers import wait_until
 
 PIN, TOO_HIGH = events.LevelPinned(LEVEL), events.LevelPinned(LEVEL + 1)
-UNKNOWN = f"is pinned to level {LEVEL + 1}, this service knows 1 to {LEVEL}; upgrade nova_sched here"
+UNKNOWN = f"is pinned to level {LEVEL + 1}, this version knows 1 to {LEVEL}; upgrade nova_sched here"
 
 
 def asked(name):
@@ -173,3 +174,31 @@ def test_a_snapshot_that_does_not_know_the_pin_is_not_used(tmp_path, caplog):
             assert set(second.projection.consumers) == set(cell.conductor.projection.consumers)
             second.stop()
     assert [line for line in caplog.messages if "does not know that the log is pinned" in line]
+
+
+def test_a_log_that_lost_its_pin_goes_on_from_a_snapshot_of_the_level_before(tmp_path):
+    """The snapshot of the higher level does not fit any more, and the first records of the log are gone."""
+    store = FileStore(str(tmp_path))
+    url = f"memory://{tmp_path.name}"
+    with open_log(url) as log:
+        agent = Voice("compute_agent/a")
+        opened = Voice("operator/one").say(events.LogOpened("cell1", EPOCH))
+        log.append(
+            [record_of(opened), record_of(agent.say(report("a"))), record_of(agent.say(report("a", disabled=True)))]
+        )
+
+        def kept():
+            projection = Projection("cell1")
+            with log.read_from(0) as reader:
+                for record in reader.read(100):
+                    projection.fold([(record.position, codec.decode_record(record.payload))])
+            store.save("cell1", snapshot.dump(projection))
+
+        kept()
+        log.append([record_of(Voice("operator/two").say(PIN))])
+        kept()
+        log.truncate_before(1)
+        log.lose_tail(1)
+        packed, loss = fitting(store, "cell1", EPOCH, log, False)
+        head = snapshot.head_of(packed)
+        assert (head.position, head.level, loss) == (2, 1, None)

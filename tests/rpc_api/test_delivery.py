@@ -7,6 +7,7 @@ import amqp
 import pytest
 from oslo_config import cfg
 
+from rpc_api import errors
 from rpc_api.bus import Answer, MessagingBus, delivery
 from rpc_api.bus.delivery import Deliveries, ReplyQueues
 from rpc_api.errors import NoAnswer
@@ -82,6 +83,81 @@ def test_a_function_that_fails_does_not_stop_the_others(monkeypatch, caplog):
     table.deliver()
     assert table.look(delivery.PATIENCE_SECONDS) == [DROPPED]
     assert "cannot be taken back" in caplog.text
+
+
+PASSING, LASTING = OSError("the connection was reset"), errors.LogRefused("access is refused")
+
+
+class Failing(Timetable):
+    """Its sends raise the next of some faults; None is a send that works."""
+
+    def deliver(self, *faults_):
+        faults_ = iter(faults_)
+
+        def send():
+            fault = next(faults_)
+            if fault is not None:
+                self.happened.append(repr(fault))
+                raise fault
+            self.happened.append(SENT)
+            return True
+
+        self.deliveries.deliver("reply_1", send, lambda: self.happened.append(DROPPED))
+        return self.happened or [WAITS]
+
+
+@pytest.mark.parametrize("is_there_at_first", [True, False])
+@pytest.mark.parametrize(
+    "sends, seconds, then",
+    [
+        ([PASSING, PASSING, None], [1.0, 1.0, 1.0], [repr(PASSING)] * 2 + [SENT]),
+        ([PASSING, PASSING], [1.0, 59.0, 1.0], [repr(PASSING)] * 2 + [DROPPED]),
+        ([LASTING], [1.0], [repr(LASTING), DROPPED]),
+    ],
+    ids=["passes", "passes too late", "lasts"],
+)
+def test_an_answer_whose_send_fails_is_tried_again_or_dropped(monkeypatch, is_there_at_first, sends, seconds, then):
+    table = Failing(monkeypatch, is_there_at_first, *[True] * len(seconds))
+    table.deliver(*sends)
+    for each in seconds[is_there_at_first and len(then) > 2 :]:
+        table.look(each)
+    assert table.happened == then
+    assert not table.deliveries._waiting
+
+
+def test_a_send_that_fails_does_not_keep_the_others(monkeypatch, caplog):
+    table = Failing(monkeypatch, *[False] * 3, True)
+    table.deliver(LASTING)
+    for _ in range(2):
+        table.deliver(None)
+    assert table.look(1.0) == [repr(LASTING), DROPPED, SENT, SENT]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"1 answers are not delivered: sending failed ({LASTING!r}), reply queue reply_1"
+    ]
+
+
+def test_a_look_that_fails_loses_no_answer(monkeypatch):
+    def has_reader(queue):
+        reader = table.readers.pop(0)
+        if isinstance(reader, Exception):
+            raise reader
+        return reader
+
+    table = Timetable(monkeypatch, False, PASSING, True)
+    table.deliveries._has_reader = has_reader
+    assert [table.deliver(), table.look(1.0), table.look(1.0)] == [[WAITS], [WAITS], [SENT]]
+
+
+def test_a_thread_that_could_not_start_is_started_with_the_next_answer(monkeypatch):
+    monkeypatch.setattr(delivery, "LOOK_SECONDS", 0.001)
+    start, readers, sent = delivery.concurrency.start_or_report, [False, False, True], threading.Semaphore(0)
+    monkeypatch.setattr(delivery.concurrency, "start_or_report", lambda thread: False)
+    deliveries = Deliveries(lambda queue: readers.pop(0))
+    deliveries.deliver("reply_1", lambda: sent.release() or True, lambda: None)
+    monkeypatch.setattr(delivery.concurrency, "start_or_report", start)
+    deliveries.deliver("reply_1", lambda: sent.release() or True, lambda: None)
+    assert sent.acquire(timeout=SECONDS_MAX) and sent.acquire(timeout=SECONDS_MAX)
+    deliveries.close()
 
 
 # --- with a broker --------------------------------------------------------------------------------------------------

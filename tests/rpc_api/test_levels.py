@@ -17,6 +17,7 @@ def language(monkeypatch):
     """Classes that got newer fields: Inner (a field), Outer (which has it three times), and the new type Late."""
     monkeypatch.setattr(schema, "TABLE", dict(schema.TABLE))
     monkeypatch.setattr(levels, "TABLE", schema.TABLE)
+    monkeypatch.setattr(levels, "LEVEL", 3)
     monkeypatch.setattr(events, "EVENTS", dict(events.EVENTS))
     text = fields.StringField
     made(
@@ -123,6 +124,13 @@ def test_a_newer_field_under_the_older_version_is_not_read(language, name):
     assert aside.code == "invalid" and "fields of" in aside.reason
     (read,) = codec.decode_record(msgpack.packb([2, EPOCH, [event]])).events
     assert read.name == "Outer"
+
+
+@pytest.mark.parametrize("level", [0, -1, levels.LEVEL + 1, 2**53])
+def test_nothing_is_written_at_a_level_that_is_not_known(level):
+    event = Voice("operator/one").say(events.LevelPinned(2))
+    with pytest.raises(errors.InvalidEvent, match=f"level {level} is not known, wanted 1 to {levels.LEVEL}"):
+        codec.encode_record(EPOCH, [event], level)
 
 
 WRONG = {

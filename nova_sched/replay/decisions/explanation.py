@@ -157,6 +157,13 @@ def _hints(history, facts, fates, decisions, recorded, steps):
         built, taken = story.failed_hosts(steps, fates)
         if built:
             yield f"hosts were found; the builds on {', '.join(built)} failed: see the compute hosts"
+        older = story.refused_as_older(steps, fates)
+        if older:
+            yield (
+                f"claims on {', '.join(dict.fromkeys(older))} were refused, as their scheduler or conductor does not "
+                "know the level of the log: upgrade it (nova-sched-replay doctor names it)"
+            )
+        taken = [host for host in taken if host not in older]
         if taken:
             yield f"others took the room on {', '.join(taken)} meanwhile: nothing was built there"
     elif code == "claim-refused":

@@ -3,6 +3,7 @@ each step took."""
 
 from typing import NamedTuple
 
+from nova_sched.projection.claim_refusals import OLDER_LEVEL
 from nova_sched.replay.decisions.causes import event_at
 from nova_sched.replay.decisions.recorded import Recorded
 from nova_sched.replay.logs.moments import position_at
@@ -150,6 +151,12 @@ def lag(logs, recorded: Recorded) -> dict[str, int]:
 
 
 # --- how it ended ---------------------------------------------------------------------------------------------------
+
+
+def refused_as_older(steps, fates_) -> list[str]:
+    """The hosts on which claims were refused because their scheduler or conductor did not know the level of the log."""
+    fates_of = ((step.data.host, fates_.get(step.data.claim_uuid)) for step in steps if step.name == "ClaimProposed")
+    return [host for host, fate in fates_of if fate is not None and str(fate.reason) == str(OLDER_LEVEL)]
 
 
 def failed_hosts(steps, fates_) -> tuple[list[str], list[str]]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nova_sched.filters import ALWAYS, BUILT_IN, Filter, HostView, Reason
+from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.filters.explanation import Look, by_words
 from nova_sched.filters.resources import LACKING
 from nova_sched.projection.claim_refusals import OF_GROUP, ClaimRefused
@@ -91,8 +92,8 @@ def explain(history, scene, look: Look, name: str, reason: Reason | None) -> Fin
 
 
 def _of_claim(look, reason):
-    """Why the log would refuse a claim: what the filters of status and of groups compare, else the reason's meaning."""
-    if reason.code in (ClaimRefused.DOWN, ClaimRefused.DISABLED):
+    """Why no claim can be made: what the filters of status and of groups compare, else the reason's meaning."""
+    if reason == CELL_UNREACHABLE or reason.code in (ClaimRefused.DOWN, ClaimRefused.DISABLED):
         return BUILT_IN["ComputeFilter"].explain(look, reason)
     if reason.code in OF_GROUP:
         found = BUILT_IN["ServerGroupAffinityFilter"].explain(look, reason)

@@ -38,6 +38,10 @@ REFERENCE_EVENTS = 51
 #: Number of last events of a producer whose median delay counts; only the last ones, because the clock may be correct
 #: by now.
 LAST_EVENTS = 5
+#: Services that fold logs, and must know their level.
+_FOLDING = ("scheduler/", "conductor/")
+#: Events of so long after a pin may still be in the forms of the level before: they were under way.
+UNDER_WAY_NS = 60 * SECOND_NS
 _NEWER = ("newer-version", "unknown-type", "unknown-format")
 PACKAGES = ("nova_sched", "amqp", "kombu", "msgpack", "numpy", "oslo.messaging", "oslo.versionedobjects")
 
@@ -132,6 +136,8 @@ class _Recent:
         self.newer = []
         #: Level -> how many records have it.
         self.levels = Counter()
+        #: Producer -> level of its last record, of those a while after the last pin.
+        self.level_of, pinned_ns = {}, 0
         heard, now_ns = LastHeard(), None
         self.damage = []
         # Times are compared with the median of the last times: one wrong clock does not move it.
@@ -140,6 +146,11 @@ class _Recent:
             decoded = codec.decode_record(record.payload, record.account)
             self.levels[decoded.level] += 1
             told = [event for event in decoded.events if isinstance(event, Event)]
+            for event in told:
+                if event.name == "LevelPinned":
+                    self.level_of, pinned_ns = {}, event.at_ns
+                elif event.at_ns > pinned_ns + UNDER_WAY_NS:
+                    self.level_of[event.producer] = decoded.level
             if told:
                 self.producers[told[0].at_ns // SECOND_NS].update(count_producers([(record.position, decoded)]))
             self.newer += [
@@ -212,13 +223,22 @@ def _of_level(cell, projection, recent):
     aside = sum(count for of, count in recent.levels.items() if of > level)
     if projection.is_too_new:
         return Finding(cell, "level", FAIL, str(projection.unknown_level()), "upgrade nova_sched here")
+    older = sorted(name for name, written in recent.level_of.items() if written < level and name.startswith(_FOLDING))
+    if older:
+        return Finding(
+            cell,
+            "level",
+            FAIL,
+            f"{level}; {_some(older)} write at a lower level: their claims are refused, and builds fail",
+            "upgrade them",
+        )
     if aside:
         return Finding(
             cell,
             "level",
             WARN,
             f"{level}; {aside} of the last {LAST_RECORDS} records have a higher level, and do not count",
-            "if the log was recreated or lost its pin, run nova-sched pin again",
+            "if the log was recreated or lost its pin, run nova-sched pin again when all services are upgraded",
         )
     todo = "run nova-sched pin when all services are upgraded: docs/operating/upgrades.md" if level < LEVEL else ""
     return Finding(cell, "level", OK, f"{level}, this version knows 1 to {LEVEL}", todo)
@@ -228,7 +248,7 @@ def of_levels(levels):
     """Give a finding if logs (cell -> level) have different levels."""
     if len(set(levels.values())) > 1:
         named = ", ".join(f"{cell} has level {level}" for cell, level in sorted(levels.items()))
-        yield Finding("all logs", "level", WARN, named, "run nova-sched pin again")
+        yield Finding("all logs", "level", WARN, named, "run nova-sched pin again when all services are upgraded")
 
 
 def _of_clocks(cell, recent, now_ns):

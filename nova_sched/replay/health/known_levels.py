@@ -30,15 +30,22 @@ class Service(NamedTuple):
     cell: str
 
     def __str__(self):
-        return f"{self.kind} {self.name}" if self.name is not None else f"a {self.kind}"
+        if self.name is not None:
+            return f"{self.kind} {self.name} of {self.cell}"
+        return "a conductor of the API level" if self == API_CONDUCTORS else f"a {self.kind} of {self.cell}"
+
+
+#: They publish nothing. A cloud in which Nova's conductors call the schedulers has none.
+API_CONDUCTORS = Service(CONDUCTOR, None, CELL0)
 
 
 class Known(NamedTuple):
-    """The ``level`` that a service knows (of several the lowest one); None if it did not answer, and why."""
+    """The ``level`` that a service knows (of several the lowest one); None if none answered. ``why`` is the error if
+    one did not answer."""
 
     service: Service
     level: int | None
-    why: str = ""
+    why: str | None = None
 
 
 def services_of(projections) -> list[Service]:
@@ -58,29 +65,29 @@ def services_of(projections) -> list[Service]:
 
 
 def ask(conf, services) -> list[Known]:
-    """The level that each of some services knows, in their order; without the topics that no server answers. Raises
-    UsageError for a wrong configuration."""
+    """The level that each of some services knows, in their order; without the topic of the API conductors if no server
+    answers it. Raises UsageError for a wrong configuration, LogUnavailable if a broker cannot be reached."""
     buses, cells = config.Buses(conf), {cell.name: cell for cell in config.cells_of(conf, uuid_wanted=False)}
     try:
         kinds = {(service.kind, service.cell) for service in services}
         clients = {kind: _client(conf, buses, cells, *kind) for kind in kinds}
         with ThreadPoolExecutor(AT_ONCE) as pool:
             known = pool.map(lambda service: _known(clients[service.kind, service.cell], service), services)
-            return [one for one in known if one is not None]
+            return [one for one in known if one.service != API_CONDUCTORS or one.level is not None or one.why]
     finally:
         buses.close()
 
 
 def _client(conf, buses, cells, kind, cell):
+    bus = buses.top(checked=False) if cell == CELL0 else buses.of(cells[cell], checked=False)
+    bus.check()  # once: a command does not wait for a broker
     if kind == SCHEDULER:
-        return _any_version(buses.top(), conf.scheduler.rpc_topic, scheduler_rpc.VERSION)
-    if kind == CONDUCTOR and cell == CELL0:
-        return _any_version(buses.top(), conf.conductor.rpc_topic, conductor_rpc.VERSION)
-    bus = buses.of(cells[cell])
-    if kind == CONDUCTOR:
-        topic = conductor_rpc.cell_topic(cell, conf.conductor.rpc_topic)
-        return _any_version(bus, topic, conductor_rpc.VERSION)
-    return _any_version(bus, conf.compute_agent.rpc_topic, agent_rpc.VERSION)
+        return _any_version(bus, conf.scheduler.rpc_topic, scheduler_rpc.VERSION)
+    if kind == AGENT:
+        return _any_version(bus, conf.compute_agent.rpc_topic, agent_rpc.VERSION)
+    topic = conf.conductor.rpc_topic
+    topic = topic if cell == CELL0 else conductor_rpc.cell_topic(cell, topic)
+    return _any_version(bus, topic, conductor_rpc.VERSION)
 
 
 def _any_version(bus, topic, version):
@@ -89,10 +96,17 @@ def _any_version(bus, topic, version):
 
 
 def _known(client, service):
-    turns = range(1 if service.name is not None else TURNS)
-    try:
-        return Known(service, min(client.known_level(service.name, TIMEOUT) for _ in turns))
-    except errors.NoSuchServer as fault:
-        return None if service.name is None else Known(service, None, str(fault))
-    except errors.NovaSchedError as fault:
-        return Known(service, None, str(fault))
+    """Ask a service, or all of a topic in turn: one that does not answer must not hide the answers of the others."""
+    levels, why = [], None
+    for _ in range(1 if service.name is not None else TURNS):
+        try:
+            levels.append(client.known_level(service.name, TIMEOUT))
+        except errors.NoSuchServer as fault:
+            if service == API_CONDUCTORS:
+                return Known(service, None)
+            return Known(service, None, str(fault))
+        except errors.NovaSchedError as fault:
+            if why is not None:
+                break  # two of them are enough to say that one does not answer
+            why = str(fault)
+    return Known(service, min(levels, default=None), why)

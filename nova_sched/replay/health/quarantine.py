@@ -49,7 +49,7 @@ def judge(projection: Projection, position: int, record: DecodedRecord, is_cut: 
     """Fold a record as :meth:`Projection.fold` does. The records of a cut log are judged without what was before them:
     until a LogRebased, its level is the one that they show."""
     if is_cut and not projection.counts["LogRebased"] and record.level > projection.level and shows_level(record):
-        projection.use_level(record.level)
+        projection.use_level(record.level, position)
     return projection.fold([(position, record)])
 
 

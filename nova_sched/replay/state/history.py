@@ -239,8 +239,7 @@ class History:
                 yield packed, False
         for packed in getattr(log, "snapshots_before", lambda position: ())(position):
             yield packed, True
-        packed = None if self.store is None else self.store.load(cell)
-        if packed is not None:
+        for packed in () if self.store is None else self.store.load_all(cell):
             yield packed, False
 
     def remember(self, world: World) -> None:

@@ -300,8 +300,13 @@ def test_events_of_a_later_version(log, capsys):
 LEVELS = {
     "not pinned": ([], "ok", "1, this version knows 1 to 2", "run nova-sched pin when all services are upgraded"),
     "pinned": ([(1, events.LevelPinned(2))], "ok", "2, this version knows 1 to 2", ""),
-    "too new": ([(1, events.LevelPinned(9))], "fail", "pinned to level 9, this service knows 1 to 2", "upgrade"),
-    "a pin was lost": ([(2, events.PolicyAdopted("d", "{}"))], "warn", "1; 1 of the last", "run nova-sched pin again"),
+    "too new": ([(1, events.LevelPinned(9))], "fail", "pinned to level 9, this version knows 1 to 2", "upgrade"),
+    "a pin was lost": (
+        [(2, events.PolicyAdopted("d", "{}"))],
+        "warn",
+        "1; 1 of the last",
+        "run nova-sched pin again when all",
+    ),
 }
 
 
@@ -316,6 +321,25 @@ def test_levels(log, capsys, name):
     row = rows["cell1", "level"]
     assert (code, row["state"]) == (int(state == "fail"), state)
     assert found in row["found"] and to_do in row["to_do"], row
+
+
+@pytest.mark.parametrize("after_s, state", [(5, "ok"), (600, "fail")])
+def test_a_scheduler_that_does_not_know_the_pin(log, capsys, after_s, state):
+    """What it wrote just after the pin may have been under way."""
+    pinned_ns = SYSTEM.now_ns() - 3600 * SECOND
+    pinned, older, agent = Voice("operator/test"), Voice("scheduler/old"), Voice("compute_agent/a")
+    later_ns = pinned_ns + after_s * SECOND
+    for voice, data, at_ns in (
+        (agent, report("a"), pinned_ns),
+        (pinned, events.LevelPinned(2), pinned_ns),
+        (older, claim("vm", "a"), later_ns),
+        (agent, report("a"), later_ns),
+    ):
+        log.append([record_of(voice.say(data)._replace(at_ns=at_ns))])
+    row = diagnosed(capsys, "--log", f"cell1={log.url}")[1]["cell1", "level"]
+    assert row["state"] == state
+    assert ("scheduler/old write at a lower level" in row["found"]) == (state == "fail")
+    assert "compute_agent" not in row["found"]
 
 
 def test_logs_of_different_levels(log, tmp_path, capsys):

@@ -15,7 +15,7 @@ from tests.nova_sched.replay.tiny import Logs, deciding
 
 TOO_HIGH = LEVEL + 1
 UNKNOWN = msgpack.packb([TOO_HIGH, EPOCH, [["New", "1.0", "scheduler/x", 1, 1, 1, []]]])
-SENTENCE = "the log of {} is pinned to level 3, this service knows 1 to 2; upgrade nova_sched here"
+SENTENCE = "the log of {} is pinned to level 3, this version knows 1 to 2; upgrade nova_sched here"
 #: Of a claim before the pin, and of the whole log.
 EARLY = "cell1:2"
 

@@ -415,6 +415,20 @@ def test_what_is_saved_is_loaded(store):
         store.save("../cell", b"")
 
 
+def test_a_snapshot_of_a_higher_level_has_a_name_of_its_own(store):
+    """A service of the release before does not overwrite it; a log that lost its pin goes back to the one before."""
+    first = packed_story()
+    pinned = snapshot.load(first)
+    pinned.use_level(2)
+    second = snapshot.dump(pinned)
+    store.save("cell1", first)
+    store.save("cell1", second)
+    assert store.load("cell1") == second and list(store.load_all("cell1")) == [second, first]
+    assert "@2" in store.where("cell1") or isinstance(store, RedisStore)
+    store.save("cell1", first)
+    assert list(store.load_all("cell1")) == [first]
+
+
 def test_a_half_written_file_is_never_the_snapshot(tmp_path):
     store = FileStore(str(tmp_path))
     store.save("cell1", b"whole")

@@ -13,7 +13,7 @@ from nova_sched.projection.table import HostTable
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord
 from rpc_api.levels import LEVEL
-from tests.builders import EPOCH, Cell, claim, released, report, speaker_of, started
+from tests.builders import EPOCH, Cell, claim, expired, released, report, speaker_of, started, uuid_of
 
 PIN = events.LevelPinned(2)
 REBASED = events.LogRebased("cell1", 5)
@@ -90,6 +90,34 @@ def test_a_record_of_a_higher_level_changes_nothing_in_a_whole_log():
     assert (state_digest(cell.projection), cell.projection.level) == (digest, 1)
 
 
+MISSED = {
+    "a scheduler's": ("scheduler/one", None, False, 1),
+    "a conductor's": ("conductor/one", None, False, 1),
+    "an agent's": ("compute_agent/host", None, False, 0),
+    "one without its account": ("conductor/one", None, True, 0),
+    "one with its account": ("conductor/one", "conductor.one", True, 1),
+}
+
+
+@pytest.mark.parametrize("name", MISSED)
+def test_only_a_service_that_folds_the_log_shows_that_a_pin_is_missed(name):
+    producer, account, required, missed = MISSED[name]
+    cell = Cell(report("host"))
+    if required:
+        cell.say(events.AccountsRequired(True), by="conductor/two", account="conductor.two")
+    cell.say(
+        report("host")
+        if "agent" in producer
+        else events.HostSeen("host")
+        if "conductor" in producer
+        else claim("vm", "host"),
+        by=producer,
+        account=account,
+        level=2,
+    )
+    assert cell.projection.counts["missed-pin"] == missed
+
+
 def test_a_pin_changes_the_digest_and_what_is_kept_and_a_snapshot_has_the_level():
     cell = Cell(report("host"))
     assert snapshot.load(snapshot.dump(cell.projection)).level == 1
@@ -147,18 +175,37 @@ def test_nothing_counts_after_a_pin_to_an_unknown_level():
     cell = Cell(report("host"))
     assert cell.say(events.LevelPinned(LEVEL + 1)) == "pinned"
     assert cell.projection.is_too_new
-    for data in (report("else"), claim("vm", "host"), REBASED):
+    for data in (report("else"), claim("vm", "host")):
         assert cell.say(data) == "ok"
     assert (list(cell.projection.hosts), cell.projection.consumers) == (["host"], {})
-    assert (cell.projection.counts["too-new"], cell.projection.position) == (3, 4)
-    with pytest.raises(errors.UnknownSchema, match=f"pinned to level {LEVEL + 1}, this service knows 1 to {LEVEL}"):
+    assert (cell.projection.counts["too-new"], cell.projection.position) == (2, 3)
+    with pytest.raises(errors.UnknownSchema, match=f"pinned to level {LEVEL + 1}, this version knows 1 to {LEVEL}"):
         snapshot.dump(cell.projection)
 
 
-def test_a_cut_log_with_records_of_an_unknown_level_is_too_new():
-    record = codec.decode_record(msgpack.packb([LEVEL + 1, EPOCH, ["of another form"]]))
+@pytest.mark.parametrize(
+    ("account", "is_too_new"),
+    [(None, True), ("scheduler.s", True), ("conductor", True), ("compute_agent.h", False), ("compute_agent", False)],
+)
+def test_a_cut_log_with_records_of_an_unknown_level_is_too_new_unless_they_are_an_agents(account, is_too_new):
+    record = codec.decode_record(msgpack.packb([LEVEL + 1, EPOCH, ["of another form"]]), account)
     projection = projection_of_a_cut_log(record)
-    assert (projection.level, projection.is_too_new, projection.epoch) == (LEVEL + 1, True, None)
+    assert (projection.is_too_new, projection.epoch) == (is_too_new, None)
+
+
+def test_a_rebase_at_a_known_level_makes_a_log_known_again():
+    """For a reader that starts there, too, it is the first record that counts."""
+    cell = Cell(report("host"), events.LevelPinned(LEVEL + 1))
+    cell.say(report("lost"), level=1)
+    assert cell.say(REBASED, level=1) == "rebased"
+    assert cell.say(report("host"), level=1) == "sequence-gap"  # the marks of producers are gone, too
+    assert (cell.projection.level, list(cell.projection.hosts)) == (1, ["host"])
+
+
+def test_nothing_counts_after_a_pin_but_a_rebase():
+    cell = Cell(report("host"), events.LevelPinned(LEVEL + 1))
+    assert cell.say(REBASED, by="compute_agent/host", level=1) == "not-allowed"
+    assert cell.projection.is_too_new
 
 
 # --- filters ---------------------------------------------------------------------------------------------------------
@@ -179,3 +226,21 @@ def test_a_rule_is_asked_by_the_cell_of_each_host():
     assert list(asked()) == [False, True]
     cells[0].say(PIN)
     assert asked() is True
+
+
+# --- services of the level before ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [released, expired])
+def test_a_service_that_does_not_know_the_pin_ends_no_claim_that_was_made_after_it(end):
+    cell = Cell(report("host"), claim("before", "host"), PIN)
+    assert cell.say(claim("after", "host")) == "accepted"
+    assert cell.say(end("after"), level=1) == "older-level"
+    assert set(cell.holdings()) == {("host", uuid_of("before")), ("host", uuid_of("after"))}
+    # Both ways for one from before the pin: its release may have been under way.
+    assert cell.say(end("before"), level=1) in ("ok", "sequence-gap")
+    assert set(cell.holdings()) == {("host", uuid_of("after"))}
+    loaded = snapshot.load(snapshot.dump(cell.projection))
+    assert (loaded.pinned_at, state_digest(loaded)) == (2, state_digest(cell.projection))
+    assert cell.say(end("after")) in ("ok", "sequence-gap")
+    assert cell.holdings() == {}

@@ -45,7 +45,7 @@ def test_a_newer_version_in_a_record_of_level_1_is_set_aside():
 def test_a_snapshot_keeps_them_and_has_six_fields_at_level_1():
     cell = Cell(PIN, REPORT)
     loaded = snapshot.load(snapshot.dump(cell.projection), HostTable())
-    assert loaded.table.numa_metrics == {"numa.membw.current": {0: {0: 5, 1: -7}}}
+    assert loaded.table.metrics.of_nodes(0) == {"numa.membw.current": {0: 5, 1: -7}}
     assert state_digest(loaded) == state_digest(cell.projection) != state_digest(Cell(PIN, WITHOUT).projection)
     packed = snapshot.dump(Cell(WITHOUT).projection)
     hosts = snapshot._unpacked(snapshot._split(packed)[1])[0]

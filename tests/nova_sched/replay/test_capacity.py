@@ -205,6 +205,16 @@ def test_what_runs_out_and_what_is_left_there():
     assert stranded(answers, ("VCPU", "MEMORY_MB")) == {"VCPU": 6, "MEMORY_MB": 6952}
 
 
+@pytest.mark.parametrize("fields", [{}, {"force_hosts": ("a",)}], ids=["no filter looks", "forced"])
+def test_nothing_fits_in_a_closed_cell(fields):
+    world = world_of(report("a", inventory=tree("a", inventories=(inventory_of(total=4),))))
+    asked, policy = request(group(VCPU=1), **fields), Policy(enabled_filters=("AllHostsFilter",))
+    assert capacity(world, asked, policy)[0].fits == 4
+    world.table.cell_closed["cell1"] = True
+    (answer,) = capacity(world, asked, policy)
+    assert (answer.fits, answer.filter, answer.reason) == (0, "ClaimRules", "cell unreachable")
+
+
 def test_a_request_that_takes_nothing_has_no_answer():
     with pytest.raises(errors.UsageError, match="takes no resource"):
         capacity(world_of(report("a")), request(groups=(group(required=()),)))

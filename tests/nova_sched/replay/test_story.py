@@ -1,5 +1,6 @@
 from types import SimpleNamespace as Data
 
+from nova_sched.projection.claim_refusals import OLDER_LEVEL
 from nova_sched.replay.decisions import story
 
 
@@ -17,3 +18,16 @@ def test_an_alternate_that_was_taken_is_no_failed_build():
         "retries-exhausted",
         "2 builds failed and 1 alternate was taken, the last on c: it failed; no alternate was left",
     )
+
+
+def test_claims_of_a_service_that_does_not_know_the_level():
+    claims = [
+        story.Step("cell1", at, at, "scheduler/old", "ClaimProposed", Data(claim_uuid=host, host=host))
+        for at, host in enumerate(("a", "b", "c"))
+    ]
+    reasons = {"a": str(OLDER_LEVEL), "b": "VCPU", "c": None}
+    fates = {
+        host: story.ClaimFate(claim, story.REFUSED, reasons[host], [])
+        for host, claim in zip(reasons, claims, strict=True)
+    }
+    assert story.refused_as_older(claims, fates) == ["a"]

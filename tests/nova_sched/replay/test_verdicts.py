@@ -9,6 +9,7 @@ from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.decisions.recorded import find, scene
 from nova_sched.replay.state.history import History
 from nova_sched.selection.policy import Policy
+from rpc_api import errors
 from tests.builders import server_group, uuid_of
 from tests.engines import TinyCloud
 from tests.nova_sched.replay.tiny import Logs, deciding
@@ -82,6 +83,33 @@ def test_hosts_that_the_log_would_refuse_are_explained():
         last = verdicts.of_host(history, made, down)[-1]
         assert (last.filter, last.verdict, last.reason) == ("ClaimRules", verdicts.REFUSE, "down")
         assert last.finding.text == "forced down" and last.finding.find().producer == "compute_agent/down"
+
+
+@pytest.mark.parametrize("fields", [{"force_hosts": ("b",)}, {"vcpus": 5}], ids=["forced", "no filter looks"])
+def test_hosts_of_closed_cells_are_explained(fields, capsys):
+    cloud = TinyCloud(("cell1", "cell2"), policy=Policy(enabled_filters=("AllHostsFilter",)))
+    cloud.host("a", vcpus=4)
+    cloud.host("b", "cell2", vcpus=64)
+    engine = deciding(cloud)
+    engine.on_fault("cell2", errors.LogUnavailable("down"))
+    cloud.clock.seconds += 10
+    engine.on_tick()
+    cloud.ask(engine, "vm", **fields)
+    cloud.settle()
+    with Logs(cloud) as logs:
+        with logs.source() as source:
+            history, made = scenes(cloud, source, "vm")
+            row = made.table.row_of_host["b"]
+            found = {(name, str(reason)): rows for (name, reason), rows in verdicts.hosts_by_reason(made).items()}
+            assert found["ClaimRules", "cell unreachable"] == [row]
+            last = verdicts.of_host(history, made, row)[-1]
+        text = "the log of cell2 could not be read by the scheduler then"
+        assert (last.filter, last.reason, last.finding.text) == ("ClaimRules", "cell unreachable", text)
+        logs.run("explain", uuid_of("vm"))
+        said = capsys.readouterr().out
+        assert "cells-unreachable" in said and "cell2: the log could not be read" in said
+        logs.run("why-not", uuid_of("vm"), "b")
+        assert text in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("code", ClaimRefused)

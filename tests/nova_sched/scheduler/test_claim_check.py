@@ -11,13 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nova_sched.projection.ledger import RUNNING
+from nova_sched.replay.verify.decisions import replay
 from nova_sched.scheduler.asks import HOST_REFUSALS_MAX, refusals_max
 from nova_sched.selection.claim_rules import ClaimRules
 from nova_sched.selection.policy import Policy
 from rpc_api import events
-from rpc_api.errors import NoHostFound
-from tests.builders import consumer, moved, of, rule, server_group, started, uuid_of
+from rpc_api.errors import CellsUnreachable, LogUnavailable, NoHostFound
+from tests.builders import claim, consumer, moved, of, rule, server_group, started, uuid_of
 from tests.engines import TinyCloud, hosts_of
+from tests.nova_sched.replay.tiny import Logs
 
 NO_COMPUTE_FILTER = Policy(enabled_filters=("AllHostsFilter",))
 SPREAD_ONLY_BY_THE_LOG = Policy(enabled_filters=("ComputeFilter",))
@@ -240,6 +242,62 @@ def test_the_level_of_each_cell_counts_for_its_hosts(pinned, hosts):
     host, count = asked(tiny, 1, group=affinity("m1", "m2", hosts=("a", "b")))
     assert (host in hosts) if hosts else host is None
     assert count == 1
+
+
+CLOSED = {
+    # what happens: (cells that are closed, policy, request, the answer: a host or None for CellsUnreachable)
+    "forced to a host of a closed cell": (("cell2",), None, {"force_hosts": ("b",)}, None),
+    "forced to hosts of both cells": (("cell2",), None, {"force_hosts": ("a", "b")}, "a"),
+    "forced to a host of the other cell": (("cell2",), None, {"force_hosts": ("a",)}, "a"),
+    "no filter looks at the state of cells": (("cell2",), NO_COMPUTE_FILTER, {}, "a"),
+    "the same, with alternates": (("cell1",), NO_COMPUTE_FILTER, {"alternates": 2}, "b"),
+    "the same, and no cell is open": (("cell1", "cell2"), NO_COMPUTE_FILTER, {}, None),
+    "the same, and the open cell has no room": (("cell2",), NO_COMPUTE_FILTER, {"vcpus": 9}, None),
+    "forced, and in an affinity group": (("cell2",), None, {"force_hosts": ("b",), "group": affinity()}, None),
+}
+
+
+def with_closed_cells(closed, policy=None):
+    """A cloud with host a in cell1, and hosts b and more in cell2, and its engine, which cannot reach some cells."""
+    tiny = TinyCloud(("cell1", "cell2"), policy=policy)
+    tiny.host("a", vcpus=4)
+    for number, name in enumerate(("b", "b1", "b2")):
+        tiny.host(name, "cell2", vcpus=64 - number)
+    engine = tiny.engine("s")
+    engine.publish_policy()
+    tiny.settle()
+    for cell in closed:
+        engine.on_fault(cell, LogUnavailable("down"))
+    tiny.clock.seconds += 10
+    engine.on_tick()
+    return tiny, engine
+
+
+@pytest.mark.parametrize("closed, policy, request_, wanted", CLOSED.values(), ids=CLOSED)
+def test_nothing_is_claimed_in_a_closed_cell(closed, policy, request_, wanted):
+    tiny, engine = with_closed_cells(closed, policy)
+    ask = tiny.ask(engine, "new", **{"vcpus": 1, **request_})
+    if wanted is None:
+        assert isinstance(ask.future.exception(0), CellsUnreachable)
+        assert "cell unreachable" in str(ask.future.exception(0))
+    tiny.settle()
+    assert wanted is None or hosts_of(ask) == [wanted]
+    assert engine.counts["decisions"] == 1
+    assert not any(tiny.events(cell, "ClaimProposed") for cell in closed)
+    with Logs(tiny) as logs, logs.source() as source:
+        (made,) = replay(source.logs)
+        assert made.difference is None
+
+
+def test_a_claim_by_force_works_when_its_cell_is_open_again():
+    tiny, engine = with_closed_cells(("cell2",))
+    with pytest.raises(CellsUnreachable):
+        tiny.ask(engine, "first", force_hosts=("b",)).future.result(0)
+    engine.on_fault("cell2", None)
+    tiny.settle()
+    ask = tiny.ask(engine, "second", force_hosts=("b",))
+    tiny.settle()
+    assert hosts_of(ask) == ["b"]
 
 
 def test_a_companion_that_leaves_costs_a_decision():
@@ -534,3 +592,29 @@ def test_four_schedulers_and_two_cells_decide_few_times(level, steps):
         life.settle()
         assert life.counts["decisions"] - before <= 3
     assert life.counts["conflicts"] == 0
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_claim_in_flight_that_the_log_will_refuse_is_no_member(level):
+    """Another scheduler placed the group on b first, which we have read; our own claim on a is under way and lost."""
+    tiny = cloud(vcpus={"a": 20, "b": 8, "c": 4}, policy=Policy(weighers=(("CPUWeigher", 1.0),)))
+    if level > 1:
+        tiny.pin(level)
+    ours = tiny.engine("s")
+    first = rule("group", "together", "b", uuid_of("first"), 0)
+    tiny.append("cell1", "scheduler/other", claim("first", "b", of("b", 1), rule=first))
+    lost = tiny.ask(ours, "lost", group=affinity("first", "lost"), vcpus=1)
+    tiny.deliver("s", "cell1", 1)
+    next_one = tiny.ask(ours, "next", group=affinity("first", "lost", "next"), vcpus=1)
+    tiny.settle()
+    assert hosts_of(lost) == hosts_of(next_one) == ["b"]
+    assert (ours.counts["conflicts"], ours.counts["decisions"]) == (1, 3)
+
+
+def test_claims_in_flight_count_as_members():
+    """Two requests of a new affinity group, before the first claim is read back."""
+    tiny = cloud(vcpus={"a": 20, "b": 8, "c": 4}, policy=Policy(weighers=(("CPUWeigher", -1.0),)))
+    ours = tiny.engine("s")
+    asks = [tiny.ask(ours, name, group=affinity("one", "two"), vcpus=1) for name in ("one", "two")]
+    tiny.settle()
+    assert hosts_of(asks[0]) == hosts_of(asks[1]) and ours.counts["conflicts"] == 0

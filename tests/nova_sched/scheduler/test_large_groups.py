@@ -7,9 +7,10 @@ from nova_sched.request.server_group import MAX_MEMBERS, name_of_members, server
 from nova_sched.selection.needed_members import MAX_NAMED
 from rpc_api import errors, events
 from rpc_api.objects.instance_group import InstanceGroup
-from tests.builders import claim, consumer, of, request_spec, rule, server_group, uuid_of
+from tests.builders import claim, consumer, of, report, request_spec, rule, server_group, uuid_of
 from tests.engines import TinyCloud, hosts_of
 from tests.nova_sched.replay.tiny import Logs, deciding
+from tests.nova_sched.scheduler.answering import World
 
 POLICIES = ("anti-affinity", "affinity", "soft-affinity", "soft-anti-affinity")
 #: More than an event of 256 KiB can name.
@@ -132,3 +133,15 @@ def test_the_largest_group(what):
     assert len(getattr(server_group_of(spec(MAX_MEMBERS)), what)) == MAX_MEMBERS
     with pytest.raises(errors.UsageError, match=f"the server group {uuid_of('group')} has .* wanted at most 200000"):
         server_group_of(spec(MAX_MEMBERS + 1))
+
+
+def test_a_request_of_a_large_group_is_taken_from_nova():
+    """As the conductor sends it: the names of the group do not count for the size of the request."""
+    members = [uuid_of(name) for name in names(100_000)]
+    asked = request_spec(uuid_of("vm"), disk_gb=0)
+    asked.instance_group = InstanceGroup(
+        uuid=uuid_of("group"), policy="anti-affinity", rules={}, members=members, hosts=["a"]
+    )
+    with World(report("a"), report("b")) as world:
+        (selections,) = world.selected(asked)
+    assert selections[0].service_host in ("a", "b")

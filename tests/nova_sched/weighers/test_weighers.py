@@ -256,8 +256,6 @@ def test_a_metric_per_numa_node_has_no_value_for_the_host():
     assert cloud.decide(request()).candidates[0].host == "b"
     cloud.cell.say(report("b", numa_metrics=BY_NODE[:1]))
     assert not cloud.decide(request()).candidates
-    cloud.cell.say(events.HostRemoved("b", "gone"))
-    assert cloud.table.numa_metrics["cpu"] == {}
 
 
 def guest(name, **image):
