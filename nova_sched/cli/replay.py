@@ -24,6 +24,7 @@ recorded decision is made again from the logs alone. A decision with another
 result is shown with the first cause:
   policy    the policy is in none of the logs, or a class of it is not loaded
   position  a log does not have the records that the decision knew
+  level     its scheduler did not know the level of the log
   plugin    a class of the deployment raised an error
   members   the evidence may lack members of a server group with very many of
             them that the logs do not know as members
@@ -153,11 +154,11 @@ def _taker(spool, policies):
     if spool is None:
         return None
 
-    def take(cell, position, event):
+    def take(cell, position, event, level):
         if event.name == "PolicyAdopted":
             policies.adopt(event.data, cell, position)
         elif event.name in ("DecisionMade", "ClaimProposed"):
-            spool.note(cell, position, event)
+            spool.note(cell, position, event, level)
 
     return take
 

@@ -19,8 +19,8 @@ CANDIDATES_NAMED = 10
 
 
 class Recorded(NamedTuple):
-    """A DecisionMade in the logs: its cell and position, its producer and time, its data, and its
-    Evidence (None if that cannot be read, for the reason in ``fault``)."""
+    """A DecisionMade in the logs: its cell and position, its producer and time, its data, its Evidence (None if that
+    cannot be read, for the reason in ``fault``), and the level of its record."""
 
     cell: str
     position: int
@@ -31,6 +31,7 @@ class Recorded(NamedTuple):
     decision: object
     evidence: object
     fault: str | None = None
+    level: int = 1
 
     @property
     def key(self):
@@ -67,15 +68,24 @@ def unreachable_in(evidence) -> list[str]:
     )
 
 
-def recorded_of(cell: str, position: int, event: Event) -> Recorded:
-    """The Recorded of a DecisionMade event."""
+def recorded_of(cell: str, position: int, event: Event, level: int = 1) -> Recorded:
+    """The Recorded of a DecisionMade event in a record of a level."""
     evidence = fault = None
     try:
         evidence = events.thaw("Evidence", event.data.evidence)
     except errors.InvalidEvent as broken:
         fault = str(broken)
     return Recorded(
-        cell, position, event.producer, event.producer_epoch, event.sequence, event.at_ns, event.data, evidence, fault
+        cell,
+        position,
+        event.producer,
+        event.producer_epoch,
+        event.sequence,
+        event.at_ns,
+        event.data,
+        evidence,
+        fault,
+        level,
     )
 
 

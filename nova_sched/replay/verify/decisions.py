@@ -46,7 +46,7 @@ def spooled(logs, spool: Spool, policies: PolicyBook) -> None:
         for position, record in decoded_records(log):
             for event in record.events:
                 if isinstance(event, Event):
-                    spool.note(cell, position, event)
+                    spool.note(cell, position, event, record.level)
                     if event.name == "PolicyAdopted":
                         policies.adopt(event.data, cell, position)
     spool.sort()
@@ -82,6 +82,11 @@ def again(history, spool: Spool, policies: PolicyBook, wanted=lambda recorded: T
             except errors.LogGap as gap:
                 code = "policy" if digest not in policies.policies else "position"
                 yield Replayed(recorded, None, Difference(code, str(gap)))
+                continue
+            level = walk.world.projections[recorded.cell].level if recorded.cell in recorded.known else 1
+            if recorded.level < level:
+                text = f"{recorded.producer} decided without the level of the log, {level}, which it did not know"
+                yield Replayed(recorded, None, Difference("level", f"{text}; upgrade it"))
                 continue
             yield _made_again(spool, recorded, walk.world, chain, newer)
 

@@ -37,7 +37,8 @@ class Folded(NamedTuple):
 def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None = None, take=None) -> Folded:
     """Fold a cell's log to its end, from its beginning or from the record after a position.
 
-    With an ``audit`` its laws are checked. ``take(cell, position, event)`` gets each readable event. Raise LogGap if
+    With an ``audit`` its laws are checked. ``take(cell, position, event, level)`` gets each readable event, with the
+    level of its record. Raise LogGap if
     the state at the beginning is not known.
     """
     log = history.logs[cell]
@@ -61,7 +62,7 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
         if take is not None:
             for event in record.events:
                 if type(event) is Event:
-                    take(cell, position, event)
+                    take(cell, position, event, record.level)
         for note in noted:
             if note.kind == "sequence-gap" and len(gaps) < KEPT:
                 gaps.append(f"{cell} {note.position}: {note.detail}")

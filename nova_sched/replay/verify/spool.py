@@ -38,8 +38,8 @@ class Spool:
     def __exit__(self, *exc):
         self._database.close()
 
-    def note(self, cell: str, position: int, event) -> None:
-        """Write an event, if it is a decision or a claim."""
+    def note(self, cell: str, position: int, event, level: int = 1) -> None:
+        """Write an event of a record of a level, if it is a decision or a claim."""
         if event.name == "DecisionMade":
             recorded = recorded_of(cell, position, event)
             if recorded.evidence is None:
@@ -58,7 +58,7 @@ class Spool:
                     known,
                     event.data.instance_uuid,
                     event.data.claim_uuid,
-                    _packed(event),
+                    _packed(event, level),
                 ),
             )
         elif event.name == "ClaimProposed":
@@ -71,7 +71,7 @@ class Spool:
                     event.sequence,
                     position,
                     event.data.claim_uuid,
-                    _packed(event),
+                    _packed(event, level),
                 ),
             )
 
@@ -112,7 +112,7 @@ class Spool:
     def _each_once(rows):
         last = None
         for cell, position, packed in rows:
-            recorded = recorded_of(cell, position, _unpacked(packed))
+            recorded = recorded_of(cell, position, *_unpacked(packed))
             if recorded.key != last:
                 yield recorded
             last = recorded.key
@@ -135,7 +135,7 @@ class Spool:
             (cell, recorded.producer, epoch, first, last),
         ):
             found.setdefault(sequence, packed)
-        return [_unpacked(packed).data for packed in found.values()]
+        return [_unpacked(packed)[0].data for packed in found.values()]
 
     def without_claim(self):
         """Yield (cell, position, instance) of the decisions that found a host, and whose claim is in no log."""
@@ -153,9 +153,12 @@ class Spool:
         }
 
 
-def _packed(event):
-    return msgpack.packb((LEVEL, "", (event,)))
+def _packed(event, level):
+    # In the newest form, so that nothing is left out. The level of the record is in the place of the epoch.
+    return msgpack.packb((LEVEL, str(level), (event,)))
 
 
 def _unpacked(packed):
-    return codec.decode_record(packed).events[0]
+    """Return (event, level of its record)."""
+    record = codec.decode_record(packed)
+    return record.events[0], int(record.epoch)

@@ -151,3 +151,21 @@ def test_decisions_of_older_schedulers_are_made_again_as_they_were_made():
         refused.append((engine.counts["conflicts"], len(made), sum(each.now is not None for each in made)))
     # Today the first four decisions of the older scheduler would not choose a host that the log refuses.
     assert refused == [(4, 6, 4), (0, 2, 0)]
+
+
+def test_a_scheduler_that_did_not_know_the_level_cannot_be_followed():
+    """It cannot read what the others wrote after the pin: its decisions are listed as not made again."""
+    cloud = TinyCloud()
+    cloud.host("a", vcpus=8)
+    engine = deciding(cloud)
+    cloud.ask(engine, "before")
+    cloud.pin(2)
+    cloud.settle()
+    cloud.levels = dict.fromkeys(cloud.levels, 1)
+    cloud.ask(engine, "older")
+    cloud.levels = dict.fromkeys(cloud.levels, 2)
+    cloud.settle()
+    with Logs(cloud) as logs, logs.source() as source:
+        codes = [each.difference and each.difference.code for each in replay(source.logs)]
+    # The refused claim is decided again, by then with the level.
+    assert codes == [None, "level", None]
