@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from nova_sched.projection import provider_tree
 from nova_sched.projection.devices import Capacity, HostDevices, guest_of
 from nova_sched.projection.ledger import CLAIMED, RUNNING
 from nova_sched.projection.table import AMOUNTS, FACTS, TREE_SUMS
@@ -20,7 +21,7 @@ def check(projection) -> None:
     consumers, members, providers = defaultdict(set), defaultdict(set), {}
     for name, host in projection.hosts.items():
         assert host.name == name
-        tree = _open_tree(events.thaw("HostInventory", host.inventory), projection.rules)
+        tree = _open_tree(provider_tree.read(host.inventory).inventory, projection.rules)
         _check_rows(table, projection, host, tree)
         _check_amounts(table, host, tree, projection.rules)
         _check_status(table, host)

@@ -9,6 +9,7 @@ from nova_sched.replay.health.log_check import LogCheck, lags, silent
 from nova_sched.replay.state.hosts import counted
 from rpc_api import errors
 from rpc_api.clock import spelled
+from rpc_api.levels import LEVEL
 
 EPILOG = """\
 state: ok; note (not a fault, or one without effect: a duplicate event, positions that a stream leaves out); ended
@@ -49,7 +50,7 @@ class Check(ReplayCommand):
         intervals = intervals_of(self, arguments)
         cells = [source.one(cell, "--cell")[0] for cell in arguments.cell or sorted(source.logs)]
         with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
-            checks = {cell: LogCheck(cell, source.logs[cell], intervals).run(update) for cell in cells}
+            checks = {cell: LogCheck(cell, source.logs[cell], intervals, source.folded).run(update) for cell in cells}
         rows = output.Rows(self.out, arguments.output, COLUMNS, ("count",), self.paint)
         states = set()
         found = [row for check in checks.values() for row in _of_log(check)] + list(_of_readers(checks, intervals))
@@ -94,6 +95,12 @@ def _of_log(check):
         if bounds.first == 0
         else f"records before {bounds.first} were removed"
         + (", and the log was rebased" if check.whole else "; only a snapshot has the state before them"),
+    )
+    yield row(
+        "level",
+        WRONG if check.too_new else OK,
+        check.level,
+        str(check.too_new or f"{check.level}, this version knows 1 to {LEVEL}"),
     )
     for gap in check.damage:
         yield row("readable", GAP, None, str(gap))

@@ -76,6 +76,8 @@ class ReplayCommand(Command):
     EPILOG = ""
     #: What the command does if some logs cannot be opened: SAID, SHOWN or REFUSED.
     when_down = SAID
+    #: The same for a log that is pinned to a level that this process does not know: SAID or SHOWN.
+    when_too_new = SAID
 
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
@@ -100,16 +102,34 @@ class ReplayCommand(Command):
         self.out, self.err = self.app.stdout, self.app.stderr
         self.paint = output.Paint(self.option(arguments, "color") or "auto", self.out)
         self.now_ns = SYSTEM.now_ns()
+        self._too_new_said = set()
         with Source(self._names(arguments), self.when_down != REFUSED) as source:
             if self.when_down == SAID and source.down and not source.logs:
                 raise next(iter(source.down.values()))
-            code = self.run_on(source, arguments)
+            try:
+                code = self.run_on(source, arguments)
+            except errors.NovaSchedError as fault:
+                # What is not found may be in the part of a log that is not known.
+                if not self.say_too_new(source):
+                    raise
+                self.say(f"{self.app.NAME} {self.cmd_name}: {fault}")
+                return errors.EXIT_SCHEMA
             if self.when_down == SAID:
                 code = self._say_down(source, arguments) or code
             # Of a damaged exported file the command has shown what can be read; the damage is reported last.
             for fault in source.faults:
                 self.say(f"{self.app.NAME} {self.cmd_name}: {fault}")
-            return errors.EXIT_GAP if source.faults else code
+            return self.say_too_new(source) or (errors.EXIT_GAP if source.faults else code)
+
+    def say_too_new(self, source):
+        """Report the logs of which this process knows only the first part, each once: what is shown is not the answer
+        of the log. Return the exit code, None if there is no such log."""
+        if self.when_too_new != SAID or not source.too_new:
+            return None
+        for cell in sorted(source.too_new.keys() - self._too_new_said):
+            self._too_new_said.add(cell)
+            self.say(f"{self.app.NAME} {self.cmd_name}: {source.too_new[cell]}")
+        return errors.EXIT_SCHEMA
 
     def _say_down(self, source, arguments):
         """Report which cells are missing in the output. Return the exit code, None if no cell is missing."""
@@ -155,6 +175,7 @@ class ReplayCommand(Command):
                 None if self.option(arguments, "no_cache") else SnapshotCache.of_user(),
                 open_store(store) if store else None,
                 update,
+                source.folded,
             )
 
     def say(self, text: str) -> None:

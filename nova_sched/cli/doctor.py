@@ -28,6 +28,7 @@ class Doctor(ReplayCommand):
 
     EPILOG = EPILOG
     when_down = SHOWN
+    when_too_new = SHOWN
 
     def add_arguments(self, parser):
         add_intervals(parser)

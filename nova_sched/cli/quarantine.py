@@ -63,7 +63,7 @@ class Quarantine(ReplayCommand):
         for cell in [source.one(cell, "--cell")[0] for cell in arguments.cell or sorted(source.logs)]:
             try:
                 end_ns = end_of(source.logs[cell], source.logs[cell].bounds().last)
-                for event in set_aside(cell, source.logs[cell]):
+                for event in set_aside(cell, source.logs[cell], source.folded):
                     if not arguments.code or event.code in arguments.code:
                         over = None not in (event.at_ns, end_ns) and end_ns - event.at_ns > silent_ns
                         (counts if over else lasting)[event.code] += 1
@@ -84,6 +84,6 @@ class Quarantine(ReplayCommand):
             over = f"{counts[code]} {'more ' if lasting[code] else ''}that are over"
             last = f"{lasting[code]} {code}" if lasting[code] else ""
             self.say((f"{last}, and {over}" if counts[code] else last) if last else f"{code}: {over}")
-        if not counts and not lasting:
+        if not counts and not lasting and not source.too_new:
             self.say("no event is set aside")
         return gap.exit_code if gap else errors.EXIT_NEGATIVE if lasting else errors.EXIT_OK

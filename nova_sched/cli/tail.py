@@ -125,7 +125,7 @@ class Tail(ReplayCommand):
         self._epochs = {cell: epoch_of(source.logs[cell]) for cell in found} if self._cursor else {}
         skips = {cell: self._start(cell, source.logs[cell], found) for cell in found}
         self._learn(source, match, arguments)
-        pickers = {cell: Picker(cell, match, since_ns, until_ns, skips[cell]) for cell in found}
+        pickers = {cell: Picker(cell, match, since_ns, until_ns, skips[cell], source.too_new) for cell in found}
         count = arguments.count
         if (
             arguments.follow
@@ -160,6 +160,7 @@ class Tail(ReplayCommand):
                     source.logs,
                     None if self.option(arguments, "no_cache") else SnapshotCache.of_user(),
                     open_store(store) if store else None,
+                    folded=source.folded,
                 )
             )
         return None
@@ -271,6 +272,7 @@ class Tail(ReplayCommand):
                     self.say(f"nova-sched-replay tail: {records}; trying again")
                 else:
                     self._show_batch(cell, source.logs[cell], records, pickers[cell], writer)
+                    self.say_too_new(source)
 
     def _show_batch(self, cell, log, records, picker, writer):
         if self._outcomes is not None:

@@ -50,7 +50,7 @@ class Top(ReplayCommand):
             raise errors.UsageError(
                 f"--replay is {arguments.replay:g}, wanted a speed above 0 and up to 1000000; fix it"
             )
-        live = Live([*source.logs, *source.down], window_s)
+        live = Live([*source.logs, *source.down], window_s, source.folded)
         for cell, fault in source.down.items():
             live.down(cell, str(fault))
         if arguments.once:

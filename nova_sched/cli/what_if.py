@@ -94,7 +94,10 @@ class WhatIf(ReplayCommand):
             tallies = [as_recorded(source.logs, traffic, update)]
             changes = _with_hosts(changes, tallies[0].hosts)
             for label, changed in (("re-run", Changes()), ("what-if", changes)):
-                tallies.append(Run(source.logs, policies, spool, traffic, changed, label, update).run())
+                run = Run(source.logs, policies, spool, traffic, changed, label, update)
+                tallies.append(run.run())
+                for projection in run.truth.projections.values():
+                    source.folded(projection)
         facts = _facts(tallies)
         if arguments.output == "json":
             self.out.write(json.dumps(facts, indent=2) + "\n")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from nova_sched.projection import inventory as inventories
+from nova_sched.projection import provider_tree
 from nova_sched.projection.claim_checks import claim_refusal
 from nova_sched.projection.claim_refusals import ClaimRefused
 from nova_sched.projection.devices import checked_guest
@@ -83,7 +84,7 @@ def host_reported(
 
 
 def _write_inventory(
-    projection: State, host: Host, tree: events.HostInventory, position: int, noted: list[Noted]
+    projection: State, host: Host, tree: provider_tree.ProviderTree, position: int, noted: list[Noted]
 ) -> None:
     """Write an inventory, and note which providers are closed by a fault."""
     for fault in inventories.write(projection, host, tree):
@@ -319,7 +320,7 @@ def level_pinned(
         projection.use_level(level, position)
         noted.append(Noted(position, "pinned", None, f"{event.producer} pinned the log to level {level}"))
         for host in projection.hosts.values():
-            _write_inventory(projection, host, events.thaw("HostInventory", host.inventory), position, noted)
+            _write_inventory(projection, host, provider_tree.read(host.inventory), position, noted)
             projection.table.touched.touch(host.root)
     return None
 

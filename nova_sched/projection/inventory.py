@@ -1,13 +1,12 @@
 """Write the reported inventory of a host into the rows and columns of its tree."""
 
-import re
-
 import numpy as np
 
 from nova_sched.projection.devices import HostDevices, fault_of
 from nova_sched.projection.holding import count_all_use
 from nova_sched.projection.ledger import Host
 from nova_sched.projection.provider_columns import clear_provider, set_inventory, set_traits, sum_tree
+from nova_sched.projection.provider_tree import NAME, ProviderTree, closed_inventories, read
 from nova_sched.projection.rules import Rules
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable, Profile
@@ -21,21 +20,22 @@ MAX_CLASSES = 128
 MAX_TRAITS = 2048
 #: The largest ratio that Placement takes.
 MAX_RATIO = 3.40282e38
-_RESOURCE_CLASS = re.compile(r"[A-Z0-9_]{1,255}")
-_TRAIT = re.compile(r"[A-Z0-9_]{1,255}")
 
 
-def checked(projection: State, host_name: str, packed: bytes) -> HostInventory:
+def checked(projection: State, host_name: str, packed: bytes) -> ProviderTree:
     """Unpack a HostInventory and check it beyond the schema; InvalidEvent names the first fault."""
-    tree = events.thaw("HostInventory", packed)
-    fault = _fault(projection, host_name, tree)
+    if projection.rules.fault_closes_provider:
+        tree = read(packed)
+    else:
+        tree = ProviderTree(events.thaw("HostInventory", packed), {})
+    fault = _fault(projection, host_name, tree.inventory)
     if fault:
         raise errors.InvalidEvent(f"the inventory of {host_name} is refused: {fault}; fix its agent")
     return tree
 
 
-def _fault(projection: State, host_name: str, tree: HostInventory) -> str | None:
-    providers = tree.providers
+def _fault(projection: State, host_name: str, inventory: HostInventory) -> str | None:
+    providers = inventory.providers
     if not providers or providers[0].parent != -1 or len(providers) > MAX_PROVIDERS:
         return f"{len(providers)} providers, wanted 1 to {MAX_PROVIDERS} of which the first is the root (parent -1)"
     if len({provider.uuid for provider in providers}) != len(providers):
@@ -48,24 +48,24 @@ def _fault(projection: State, host_name: str, tree: HostInventory) -> str | None
             return f"provider {provider.uuid} belongs to host {owner}"
         if not projection.rules.fault_closes_provider and (fault := provider_fault(provider, projection.rules)):
             return fault
-    classes = {inventory.resource_class for provider in providers for inventory in provider.inventories}
+    classes = {of.resource_class for provider in providers for of in provider.inventories}
     traits = set().union(*(provider.traits for provider in providers))
     if len(classes) > MAX_CLASSES or len(traits) > MAX_TRAITS:
         return (
             f"{len(classes)} resource classes and {len(traits)} traits, wanted at most {MAX_CLASSES} and {MAX_TRAITS}"
         )
-    return fault_of(tree)
+    return fault_of(inventory)
 
 
 def provider_fault(provider: Provider, rules: Rules) -> str | None:
     """The first fault of a provider's traits and inventories, or None."""
-    if not all(map(_TRAIT.fullmatch, provider.traits)):
+    if not all(map(NAME.fullmatch, provider.traits)):
         return f"provider {provider.name} has a trait that is not of capitals, digits and underscores"
     classes = [inventory.resource_class for inventory in provider.inventories]
     if len(set(classes)) != len(classes):
         return f"provider {provider.name} has two inventories of one resource class"
     for inventory in provider.inventories:
-        if not _RESOURCE_CLASS.fullmatch(inventory.resource_class):
+        if not NAME.fullmatch(inventory.resource_class):
             return f"provider {provider.name} has a resource class that is not of capitals, digits and underscores"
         if inventory.step_size < 1 or inventory.min_unit < 1:
             return f"{inventory.resource_class} of {provider.name} has a min_unit or step_size below 1"
@@ -103,24 +103,31 @@ def closed_providers(projection: State, host: Host) -> list[str]:
     # A closed provider offers nothing, so most hosts need no look at their report.
     if not rules.fault_closes_provider or np.all((table.max_unit[:, rows] > 0).any(axis=0)):
         return []
-    tree = events.thaw("HostInventory", host.inventory)
-    return [fault for provider in tree.providers if (fault := provider_fault(provider, rules))]
+    tree = read(host.inventory)
+    return [fault for index in range(len(tree.inventory.providers)) if (fault := _closing_fault(tree, index, rules))]
 
 
-def write(projection: State, host: Host, tree: HostInventory) -> list[str]:
+def _closing_fault(tree: ProviderTree, index: int, rules: Rules) -> str | None:
+    """Why a provider of a tree is closed, or None."""
+    if not rules.fault_closes_provider:
+        return None
+    return tree.faults.get(index) or provider_fault(tree.inventory.providers[index], rules)
+
+
+def write(projection: State, host: Host, tree: ProviderTree) -> list[str]:
     """Write a checked inventory into the table, and count the use of the host again. Returns why providers are closed,
     a sentence for each."""
-    table = projection.table
-    uuids = {provider.uuid for provider in tree.providers}
+    table, providers = projection.table, tree.inventory.providers
+    uuids = {provider.uuid for provider in providers}
     if host.root >= 0:
-        if table.uuids[host.root] != tree.providers[0].uuid:
+        if table.uuids[host.root] != providers[0].uuid:
             erase(projection, host)
         else:
             for uuid in [uuid for uuid in host.rows if uuid not in uuids]:
                 table.drop_row(host.rows.pop(uuid))
                 del projection.provider_hosts[uuid]
     if host.root < 0:
-        root = tree.providers[0]
+        root = providers[0]
         host.root = host.rows[root.uuid] = table.add_row(root.uuid, root.name, None, -1)
         projection.provider_hosts[root.uuid] = host.name
         table.host_names[host.root] = host.name
@@ -129,21 +136,21 @@ def write(projection: State, host: Host, tree: HostInventory) -> list[str]:
         table.num_instances[host.root] = len(host.entries)
     rows: list[int] = []
     faults: list[str] = []
-    for provider in tree.providers:
+    for index, provider in enumerate(providers):
         row = host.rows.get(provider.uuid)
         parent = rows[provider.parent] if provider.parent >= 0 else -1
         if row is None:
             row = host.rows[provider.uuid] = table.add_row(provider.uuid, provider.name, host.root, parent)
             projection.provider_hosts[provider.uuid] = host.name
         rows.append(row)
-        fault = provider_fault(provider, projection.rules) if projection.rules.fault_closes_provider else None
+        fault = _closing_fault(tree, index, projection.rules)
         if fault:
             faults.append(fault)
             provider = _closed(provider)
         _write_provider(table, row, provider, parent)
     table.trees[host.root] = tuple(rows)
     table.children[host.root] = len(rows) - 1
-    _write_host(projection, host.root, tree)
+    _write_host(projection, host.root, tree.inventory)
     count_all_use(projection, host)
     sum_tree(table, host.root)
     return faults
@@ -153,10 +160,7 @@ def _closed(provider: Provider) -> Provider:
     """A provider with a fault: it keeps its classes, so that its use stays counted, and offers nothing of them."""
     classes = {inventory.resource_class for inventory in provider.inventories}
     return provider._replace(
-        inventories=tuple(
-            Inventory(name, 0, 0, 1, 0, 1, 1.0) for name in sorted(classes) if _RESOURCE_CLASS.fullmatch(name)
-        ),
-        traits=tuple(filter(_TRAIT.fullmatch, provider.traits)),
+        inventories=closed_inventories(classes), traits=tuple(filter(NAME.fullmatch, provider.traits))
     )
 
 

@@ -71,7 +71,7 @@ def _requires(event: Event) -> bool:
     )
 
 
-def _shows_level(record: DecodedRecord) -> bool:
+def shows_level(record: DecodedRecord) -> bool:
     """Whether a record shows the level of a log whose pin was removed in front: one of schedulers or conductors, which
     know the level. Of a level that this process does not know, only the account says whose record it is."""
     if record.level > LEVEL:
@@ -80,6 +80,13 @@ def _shows_level(record: DecodedRecord) -> bool:
     return any(
         not producer.startswith(AGENT) and (record.account is None or speaks_for(record.account, producer))
         for producer in producers
+    )
+
+
+def unknown_level(cell: str, level: int) -> errors.UnknownSchema:
+    """The error for a log that is pinned to a level above ``LEVEL``."""
+    return errors.UnknownSchema(
+        f"the log of {cell} is pinned to level {level}, this version knows 1 to {LEVEL}; upgrade nova_sched here"
     )
 
 
@@ -160,10 +167,7 @@ class Projection(State):
 
     def unknown_level(self) -> errors.UnknownSchema:
         """The error for a log that :attr:`is_too_new`."""
-        return errors.UnknownSchema(
-            f"the log of {self.cell} is pinned to level {self.level}, this version knows 1 to {LEVEL}; "
-            "upgrade nova_sched here"
-        )
+        return unknown_level(self.cell, self.level)
 
     def instances(self, uuid: str) -> tuple[Entry | Tracked, ...]:
         """Where an instance holds resources, or nova-compute reports it: records with a ``host``."""
@@ -233,7 +237,7 @@ class Projection(State):
                     b"",
                 )
                 return
-        if record.level > self.level and not self.whole and _shows_level(record):
+        if record.level > self.level and not self.whole and shows_level(record):
             self.use_level(record.level, position)
         for index, event in enumerate(record.events):
             if type(event) is not SetAside and event.name == "LogRebased":

@@ -101,11 +101,11 @@ def is_frozen(value: object) -> TypeGuard[FrozenRecord]:
     return isinstance(value, tuple) and hasattr(value, "schema")
 
 
-#: Returns the frozen form of a value of a field, or raises _Refused.
+#: Returns the frozen form of a value of a field, or raises Refused.
 Check = Callable[[Any], Any]
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """A value is wrong for its field; the text says what is wanted."""
 
 
@@ -195,49 +195,49 @@ def _may_hold_maps(field: ovo_fields.Field[Any]) -> bool:
 
 def _string(value: object) -> str:
     if type(value) is not str or len(value) > MAX_STRING:
-        raise _Refused(f"a string of at most {MAX_STRING} characters")
+        raise Refused(f"a string of at most {MAX_STRING} characters")
     return value
 
 
 def _uuid(value: object) -> str:
     if type(value) is not str or not _is_uuid(value):
-        raise _Refused("a lower-case UUID with dashes")
+        raise Refused("a lower-case UUID with dashes")
     return value
 
 
 def _integer(value: object) -> int:
     if type(value) is not int or not -MAX_INTEGER <= value <= MAX_INTEGER:
-        raise _Refused("an integer within 2**53")
+        raise Refused("an integer within 2**53")
     return value
 
 
 def _natural(value: object) -> int:
     if type(value) is not int or not 0 <= value <= MAX_INTEGER:
-        raise _Refused("an integer of 0 or more, within 2**53")
+        raise Refused("an integer of 0 or more, within 2**53")
     return value
 
 
 def _amount(value: object) -> int:
     if type(value) is not int or not 0 <= value <= MAX_AMOUNT:
-        raise _Refused("an amount of 0 or more, below 2**31")
+        raise Refused("an amount of 0 or more, below 2**31")
     return value
 
 
 def _float(value: Any) -> float:
     if type(value) not in (float, int) or not math.isfinite(value):
-        raise _Refused("a finite number")
+        raise Refused("a finite number")
     return float(value) + 0.0  # (-0.0 becomes 0.0: equal numbers have equal bytes)
 
 
 def _boolean(value: object) -> bool:
     if type(value) is not bool:
-        raise _Refused("a boolean")
+        raise Refused("a boolean")
     return value
 
 
 def _bytes(value: object) -> bytes:
     if type(value) is not bytes:
-        raise _Refused("bytes")
+        raise Refused("bytes")
     return value
 
 
@@ -291,7 +291,7 @@ def _nullable(check: Check) -> Check:
 def _list_check(check: Check) -> Check:
     def check_list(value: Any) -> tuple[Any, ...]:
         if type(value) is not tuple and type(value) is not list:
-            raise _Refused("a list")
+            raise Refused("a list")
         return tuple([check(item) for item in value])
 
     return check_list
@@ -300,7 +300,7 @@ def _list_check(check: Check) -> Check:
 def _dict_check(check: Check) -> Check:
     def check_dict(value: Any) -> dict[str, Any]:
         if type(value) is not dict:
-            raise _Refused("a map")
+            raise Refused("a map")
         return {_string(key): check(item) for key, item in value.items()}
 
     return check_dict
@@ -324,14 +324,14 @@ def _object_check(cls: type[SchemaObject], level: int) -> Check:
 
     def check_object(value: Any) -> Any:
         if not isinstance(value, (tuple, list)) or not least <= len(value) <= count:
-            raise _Refused(f"an array of the {count} fields of {cls.__name__}")
+            raise Refused(f"an array of the {count} fields of {cls.__name__}")
         if len(value) < count:
             value = (*value, *defaults[len(value) - least : count - least])
         try:
             return read(value)
-        except _Refused as refused:
+        except Refused as refused:
             name = next(name for name, check, item in zip(names, checks, value, strict=True) if _breaks(check, item))
-            raise _Refused(f"{cls.__name__}.{name}: {refused}") from None
+            raise Refused(f"{cls.__name__}.{name}: {refused}") from None
 
     return check_object
 
@@ -361,7 +361,7 @@ def _reader(cls: type[SchemaObject], checks: list[Check]) -> Check:
 def _breaks(check: Check, value: object) -> bool:
     try:
         check(value)
-    except _Refused:
+    except Refused:
         return True
     return False
 
@@ -384,7 +384,7 @@ def thaw_fields(
         _check_version(cls, version, newest)
     try:
         return (check or cls.thaw)(values)
-    except _Refused as refused:
+    except Refused as refused:
         raise errors.InvalidEvent(f"{cls.__name__} cannot be read: wanted {refused}; fix its producer") from None
 
 

@@ -3,6 +3,7 @@
 import contextlib
 from collections import Counter
 
+from nova_sched.projection import provider_tree
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.ledger import CLAIMED, RUNNING, SPREAD, TOGETHER
 from nova_sched.projection.projection import Projection
@@ -134,7 +135,7 @@ class Checks:
         for entry in host.entries.values():
             for provider_uuid, resource_class, amount in entry.allocations:
                 held[provider_uuid, resource_class] += amount
-        for provider in events.thaw("HostInventory", host.inventory).providers:
+        for provider in provider_tree.read(host.inventory).inventory.providers:
             for inventory in provider.inventories:
                 if (provider.uuid, inventory.resource_class) in wanted:
                     capacity = int((inventory.total - inventory.reserved) * inventory.allocation_ratio)
@@ -148,7 +149,7 @@ class Checks:
         """Check that the CPUs, pages and devices of this claim exist, and that no other claim has them."""
         self.counts["claims with devices"] += 1
         host = oracle.hosts[claim.host]
-        there = events.thaw("HostInventory", host.inventory)
+        there = provider_tree.read(host.inventory).inventory
         guests = {uuid: events.thaw("Guest", entry.guest) for uuid, entry in host.entries.items() if entry.guest}
         own = guests[claim.consumer_uuid]
         cpus = {cpu for cell in there.numa_cells for cpu in cell.dedicated_cpus}

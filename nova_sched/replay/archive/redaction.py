@@ -8,6 +8,7 @@ import json
 import re
 from hashlib import blake2b
 
+from nova_sched.projection import provider_tree
 from nova_sched.replay.archive.pseudonyms import UUID, Pseudonyms
 from nova_sched.selection.decide import summarize
 from rpc_api import digest, errors, events
@@ -170,8 +171,7 @@ class Redactor:
         return data if hide is None else hide(self, data)
 
     def _reported(self, data):
-        inventory = _thawed("HostInventory", data.inventory)
-        hidden = b"\xc1" if inventory is None else pack(inventory._replace(host_ip=self.of.address(inventory.host_ip)))
+        hidden = self._inventory(data.inventory)
         status = data.status._replace(disabled_reason=self.of.text(data.status.disabled_reason))
         consumers = _thawed("HostConsumers", data.consumers)
         if consumers is None:
@@ -185,6 +185,14 @@ class Redactor:
             consumers=pack(consumers._replace(consumers=of)),
             consumers_digest=(data.consumers_digest + change) & digest.MASK,
         )
+
+    def _inventory(self, packed):
+        try:
+            tree = provider_tree.read(packed)
+        except errors.InvalidEvent:
+            return b"\xc1"
+        address = self.of.address(tree.inventory.host_ip)
+        return provider_tree.packed(tree._replace(inventory=tree.inventory._replace(host_ip=address)))
 
     def _decided(self, data):
         evidence = _thawed("Evidence", data.evidence)

@@ -67,6 +67,7 @@ class Outcomes:
         for record in records:
             position, content = decoded(record)
             self._note(cell, position, projection.fold([(position, content)])[0])
+        self._history.folded(projection)
 
     def _fold(self, cell, position):
         world = self._worlds.get(cell)

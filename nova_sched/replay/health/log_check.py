@@ -11,6 +11,7 @@ from nova_sched.projection.inventory import closed_providers
 from nova_sched.projection.projection import AGENT, Projection
 from nova_sched.projection.use import strays_text
 from nova_sched.replay.health.intervals import Intervals
+from nova_sched.replay.health.quarantine import judge
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.moments import SECOND_NS, next_time
 from nova_sched.replay.logs.reading import readable_records
@@ -97,7 +98,7 @@ class LogCheck:
     ``damage`` are the LogGap errors of parts that cannot be read. ``incidents`` is kind -> subject (a producer, a host,
     or the code of a set-aside event) -> :class:`Incident`."""
 
-    def __init__(self, cell, log, intervals=Intervals()):
+    def __init__(self, cell, log, intervals=Intervals(), folded=lambda projection: None):
         self.cell = cell
         self.log = log
         self.bounds = log.bounds()
@@ -123,6 +124,9 @@ class LogCheck:
         #: Last DecisionMade of each scheduler: producer -> (time, evidence).
         self.decisions = {}
         self.damage = []
+        #: At the end of the log: its level, and the error if this process does not know that level.
+        self.level, self.too_new = 1, None
+        self._folded = folded
 
     def run(self, progress=lambda label, done, total: None) -> "LogCheck":
         """Read the log."""
@@ -167,12 +171,15 @@ class LogCheck:
             decoded = codec.decode_record(record.payload, record.account)
             for event in decoded.events:
                 self._see(record.position, decoded.epoch, event)
-            _, noted = projection.fold([(record.position, decoded)])
+            _, noted = judge(projection, record.position, decoded, self.bounds.first > 0)
             self._take(decoded.events, noted, projection)
             projection.quarantine.clear()
             projection.noted.clear()
             if not self.records % 1000:
                 progress(self.cell, self.records, self.bounds.count)
+        self._folded(projection)
+        self.level = projection.level
+        self.too_new = projection.unknown_level() if projection.is_too_new else None
         hosts = projection.hosts.values()
         self.host_counts, self.hosts = counts_of(hosts), frozenset(projection.hosts)
         self.lost = frozenset(host.name for host in hosts if host.lost)

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import msgpack
 
-from nova_sched.projection.projection import Projection
+from nova_sched.projection.projection import Projection, shows_level
 from nova_sched.replay.logs.reading import decoded_records
 from rpc_api import errors
-from rpc_api.codec import Event
+from rpc_api.codec import DecodedRecord, Event
 
 #: The codes of set-aside events: those of the codec, and those of the fold.
 CODES = frozenset(
@@ -45,8 +45,17 @@ class SetAsideEvent(NamedTuple):
     at_ns: int | None = None
 
 
-def set_aside(cell: str, log):
-    """Fold a log and yield a :class:`SetAsideEvent` for each event that does not count.
+def judge(projection: Projection, position: int, record: DecodedRecord, is_cut: bool):
+    """Fold a record as :meth:`Projection.fold` does. The records of a cut log are judged without what was before them:
+    until a LogRebased, its level is the one that they show."""
+    if is_cut and not projection.counts["LogRebased"] and record.level > projection.level and shows_level(record):
+        projection.use_level(record.level, position)
+    return projection.fold([(position, record)])
+
+
+def set_aside(cell: str, log, folded=lambda projection: None):
+    """Fold a log and yield a :class:`SetAsideEvent` for each event that does not count. At its end
+    ``folded(projection)`` is called.
 
     Raise LogGap at the end if first records were removed: events that depend on them were judged without them.
     """
@@ -55,7 +64,7 @@ def set_aside(cell: str, log):
     for position, record in decoded_records(log):
         events = [event for event in record.events if isinstance(event, Event)]
         first = first or next((event.name for event in events), None)
-        projection.fold([(position, record)])
+        judge(projection, position, record, bounds.first > 0)
         aside = {aside_event.index for aside_event in projection.quarantine}
         at_ns = next(
             (
@@ -69,6 +78,7 @@ def set_aside(cell: str, log):
             yield _told(aside_event, record.events[aside_event.index] if record.events else None)._replace(at_ns=at_ns)
         projection.quarantine.clear()
         projection.noted.clear()
+    folded(projection)
     if bounds.first > 0 and first != "LogRebased":
         raise errors.LogGap(
             f"the log of {cell} begins at position {bounds.first}, and the records before it are "

@@ -16,7 +16,8 @@ _SQLITE = b"SQLite format 3\0"
 
 class Source:
     """Logs that are read and never written: ``logs`` is cell -> EventLog, ``down`` is cell -> the NovaSchedError of a
-    log that cannot be opened. A context manager.
+    log that cannot be opened, ``too_new`` is cell -> the UnknownSchema of a log of which this process knows only the
+    first part. A context manager.
 
     Each name is one of: ``CELL=URL``; ``URL`` (the log contains the name of its cell); a file of ``export``, or an
     SQLite log; the output directory of a play. With ``tolerant`` a log that cannot be opened is ``down`` and not an
@@ -26,6 +27,7 @@ class Source:
     def __init__(self, names, tolerant: bool = False):
         self.logs = {}
         self.down = {}
+        self.too_new = {}
         #: Cell -> URL (without its password) of each log that is ``down``.
         self.urls = {}
         self._stack = ExitStack()
@@ -64,6 +66,11 @@ class Source:
     def faults(self) -> list[errors.LogGap]:
         """The faults of exported files as a whole, each once."""
         return list({str(fault): fault for log in self.logs.values() for fault in getattr(log, "faults", ())}.values())
+
+    def folded(self, projection) -> None:
+        """Note whether the state that a command folded is that of the log: who folds a log calls this at its end."""
+        if projection.is_too_new:
+            self.too_new[projection.cell] = projection.unknown_level()
 
     def close(self) -> None:
         """Close all logs."""

@@ -5,10 +5,14 @@ import threading
 from queue import SimpleQueue
 from typing import NamedTuple
 
+from nova_sched.projection.projection import unknown_level
 from nova_sched.replay.logs.moments import time_of
 from nova_sched.replay.logs.reading import readable_records
 from rpc_api import codec, errors
+from rpc_api.levels import LEVEL
 
+#: The first bytes of a record (an array of three, and its level) of the newest level that is known.
+_KNOWN = bytes([0x93, LEVEL])
 FIRST_BLOCK = 1000
 READ_SECONDS = 0.5
 #: Greatest number of batches that a log may be ahead of the output.
@@ -31,17 +35,21 @@ class Picker:
 
     ``since_ns`` and ``until_ns`` limit the times of events; an unreadable event has the time of its record, or of the
     events before it. ``skip`` is (position of the first record, number of its events that were shown already).
+    ``too_new`` gets cell -> UnknownSchema if the log goes on in forms that this process does not know.
     """
 
-    def __init__(self, cell, match, since_ns=None, until_ns=None, skip=(-1, 0)):
+    def __init__(self, cell, match, since_ns=None, until_ns=None, skip=(-1, 0), too_new=None):
         self.cell = cell
         self._match = match
         self._since, self._until = since_ns, until_ns
         self._skip = skip
+        self._too_new = {} if too_new is None else too_new
         self._at_ns = 0
 
     def pick(self, record) -> Hit | None:
         """Return the :class:`Hit` of a record; None if no event of it is wanted."""
+        if self.cell not in self._too_new and (fault := newer_than_known(self.cell, record.payload)):
+            self._too_new[self.cell] = fault
         found = self._match.events_of(record.payload, self.cell, record.position)
         if record.position == self._skip[0]:
             found = [hit for hit in found if hit[0] >= self._skip[1]]
@@ -59,6 +67,20 @@ class Picker:
             else time_of(codec.decode_record(record.payload).events) or self._at_ns
         )
         return (self._since is None or at_ns >= self._since) and (self._until is None or at_ns <= self._until)
+
+
+def newer_than_known(cell, payload) -> errors.UnknownSchema | None:
+    """The error for a record that pins a log to a level that this process does not know, or has such a level; else
+    None."""
+    if payload[:2] <= _KNOWN and b"LevelPinned" not in payload:
+        return None
+    record = codec.decode_record(payload)
+    for event in record.events:
+        if isinstance(event, codec.Event) and event.name == "LevelPinned" and event.data.level > LEVEL:
+            return unknown_level(cell, event.data.level)
+        if record.level > LEVEL:
+            return errors.UnknownSchema(f"{cell} has {event.reason}")
+    return None
 
 
 def hits(log, span, picker, on_gap):

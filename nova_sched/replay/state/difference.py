@@ -6,8 +6,9 @@ and the last few events about each host, instance and aggregate are kept.
 
 from typing import NamedTuple
 
+from nova_sched.projection import provider_tree
 from nova_sched.replay.state.hosts import Sums, amounts_of, status_of, wanted
-from rpc_api import errors, events
+from rpc_api import errors
 from rpc_api.codec import Event
 
 #: Number of last events to keep about one host or instance.
@@ -286,13 +287,14 @@ def _held(facts):
 
 def _inventory_changes(old, other):
     """Give (what, before, after) for each field that differs between two packed HostInventory records."""
-    was, now = (_fields(events.thaw("HostInventory", packed)) for packed in (old, other))
+    was, now = (_fields(provider_tree.read(packed)) for packed in (old, other))
     for name in sorted(was.keys() | now.keys()):
         if was.get(name) != now.get(name):
             yield name, was.get(name), now.get(name)
 
 
-def _fields(inventory):
+def _fields(tree):
+    inventory = tree.inventory
     fields = {
         name: str(getattr(inventory, name))
         for name in (
@@ -306,6 +308,7 @@ def _fields(inventory):
         )
     }
     fields |= {f"stats {name}": value for name, value in inventory.stats.items()}
+    fields |= {f"{inventory.providers[index].name} fault": fault for index, fault in tree.faults.items()}
     for provider in inventory.providers:
         for inventory_ in provider.inventories:
             fields |= {

@@ -108,14 +108,17 @@ class History:
 
     ``logs`` is cell -> EventLog, ``cache`` a :class:`SnapshotCache` or None, ``store`` where schedulers keep their
     snapshots (a :class:`nova_sched.process.snapshot_store.SnapshotStore`) or None. ``progress(cell, done, total)`` is
-    called with the number of records that are folded.
+    called with the number of records that are folded, and ``folded(projection)`` with each state that was folded.
     """
 
-    def __init__(self, logs, cache=None, store=None, progress=lambda cell, done, total: None):
+    def __init__(
+        self, logs, cache=None, store=None, progress=lambda cell, done, total: None, folded=lambda projection: None
+    ):
         self.logs = logs
         self.cache = cache
         self.store = store
         self.progress = progress
+        self.folded = folded
         self._openings = {}
 
     def opening(self, cell):
@@ -190,6 +193,7 @@ class History:
             projection.fold([(at, record)])
             if projection.whole:
                 return projection
+        self.folded(projection)
         return None
 
     def _from_snapshot(self, cell, position, table, first=False):
@@ -241,14 +245,13 @@ class History:
     def remember(self, world: World) -> None:
         """Keep the states of a world for the time when a cell's log cannot be read."""
         for cell, projection in world.projections.items():
-            if (
-                self.cache is not None
-                and projection.whole
-                and projection.epoch
-                and projection.position
-                not in [kept_snapshot.position for kept_snapshot in self.cache.kept(cell, self.logs[cell].url)]
-            ):
+            if self._may_keep(projection) and projection.position not in [
+                kept_snapshot.position for kept_snapshot in self.cache.kept(cell, self.logs[cell].url)
+            ]:
                 self._keep(projection)
+
+    def _may_keep(self, projection):
+        return self.cache is not None and projection.whole and projection.epoch and not projection.is_too_new
 
     def _keep(self, projection):
         log = self.logs[projection.cell]
@@ -269,16 +272,12 @@ class History:
             if watch is not None:
                 watch(at, record, outcomes, noted)
             holders = len(projection.hosts) + len(projection.consumers)
-            if (
-                self.cache is not None
-                and projection.whole
-                and projection.epoch
-                and events - kept_at >= EVERY + EVERY_A_HOLDER * holders
-            ):
+            if events - kept_at >= EVERY + EVERY_A_HOLDER * holders and self._may_keep(projection):
                 kept_at = events
                 self._keep(projection)
             if not done % 1000 or done == total:
                 self.progress(cell, done, total)
+        self.folded(projection)
 
 
 def _has_proof(packed):

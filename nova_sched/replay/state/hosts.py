@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nova_sched.projection import provider_tree
 from nova_sched.projection.devices import guest_of
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.inventory import closed_providers
 from nova_sched.projection.topology import zone_names
-from rpc_api import errors, events
+from rpc_api import errors
 
 UP, DISABLED, DOWN = "up", "disabled", "down"
 #: The statuses by which hosts are counted. A host counts for the first one that is true.
@@ -168,7 +169,7 @@ def aggregates_by_host(table) -> dict[str, list[str]]:
 def details_of(world, cell: str, host, times) -> dict:
     """Return all facts of one host as plain values; ``times`` is position -> time of its instances' records."""
     table, projection = world.table, world.projections[cell]
-    inventory = events.thaw("HostInventory", host.inventory)
+    inventory = provider_tree.read(host.inventory).inventory
     row = next(rows_of(world, [(cell, host)]))
     return {
         "cell": cell,

@@ -86,10 +86,12 @@ class _Second:
 
 
 class Live:
-    """Counts events for a live view. ``cells`` are the names of the followed cells."""
+    """Counts events for a live view. ``cells`` are the names of the followed cells; ``folded(projection)`` is called
+    with the state of each after a record."""
 
-    def __init__(self, cells, window_s: int = WINDOW_S):
+    def __init__(self, cells, window_s: int = WINDOW_S, folded=lambda projection: None):
         self.window_s = window_s
+        self._folded = folded
         self._seconds = {cell: {} for cell in cells}
         self._positions = dict.fromkeys(cells)
         self._ends = dict.fromkeys(cells)
@@ -105,6 +107,7 @@ class Live:
         """Set the state of a cell before the first record: its Projection (which is folded from here on), and the times
         of the last events of its services."""
         self._states[cell] = projection
+        self._see_level(cell, projection)
         self._heard[cell].update(heard)
 
     def feed(self, cell: str, position: int, record, now_ns: int) -> None:
@@ -131,6 +134,12 @@ class Live:
             projection.fold([(position, record)])
         except errors.NovaSchedError:
             self._states[cell] = None
+        self._see_level(cell, projection)
+
+    def _see_level(self, cell, projection):
+        self._folded(projection)
+        if projection.is_too_new:
+            self._down[cell] = str(projection.unknown_level())
 
     def _counts(self, cell):
         projection = self._states[cell]

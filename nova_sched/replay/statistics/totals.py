@@ -232,6 +232,7 @@ def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, st
             done = record.position - first[cell] + 1
             if not done % BATCH or done == total:
                 history.progress(cell, done, total)
+        history.folded(projection)
         hosts += [(cell, name) for name, host in projection.hosts.items() if not host.lost]
         stats.host_counts.update(counts_of(projection.hosts.values()))
     return hosts

@@ -7,6 +7,7 @@ dictionaries, so that a fault of the fold is found.
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
+from nova_sched.projection import provider_tree
 from nova_sched.projection.ledger import RUNNING
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
@@ -122,7 +123,7 @@ class CellAudit:
         if host is None:
             host = self.hosts[name] = _Host()
         if host.inventory != packed:
-            inventory = events.thaw("HostInventory", packed)
+            inventory = provider_tree.read(packed).inventory
             self._forget_capacity(host)
             host.inventory = packed
             host.providers = [provider.uuid for provider in inventory.providers]

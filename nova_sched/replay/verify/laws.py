@@ -55,7 +55,7 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
         if other is not None:
             other.fold([(position, record)])
             other.quarantine.clear()
-        elif audit is not None and position >= middle and projection.epoch and projection.whole:
+        elif audit is not None and position >= middle and _may_keep(projection):
             other = snapshot.load(snapshot.dump(projection), HostTable())
         if audit is not None and projection.whole:
             audit.record(cell, position, record, outcomes, aside)
@@ -71,6 +71,7 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
         events_seen += len(record.events)
         if not records % 1000 or position == bounds.last:
             history.progress(cell, position - first + 1, bounds.last - first + 1)
+    history.folded(projection)
     digest, breaches = state_digest(projection), []
     if other is not None and state_digest(other) != digest:
         breaches.append(
@@ -82,6 +83,11 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
             f"{cell} {breach}" for breach in (*audit.cells[cell].over_commitments, *audit.cells[cell].group_breaches)
         ]
     return Folded(cell, first, records, events_seen, projection, digest, projection.counts, breaches, gaps)
+
+
+def _may_keep(projection):
+    """Whether there is a snapshot of a state."""
+    return projection.epoch and projection.whole and not projection.is_too_new
 
 
 def _beginning(history, cell, begin):

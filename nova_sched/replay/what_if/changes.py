@@ -5,6 +5,7 @@ import math
 import uuid
 from typing import NamedTuple
 
+from nova_sched.projection import provider_tree
 from nova_sched.projection.inventory import MAX_RATIO
 from nova_sched.selection.policy import Policy
 from rpc_api import codec, errors, events
@@ -131,7 +132,9 @@ class HostEvents:
             if len(self._inventories) >= KEPT:
                 self._inventories.clear()
             try:
-                self._inventories[key] = pack(self._changed(events.thaw("HostInventory", packed), host, number))
+                tree = provider_tree.read(packed)
+                changed = self._changed(tree.inventory, host, number)
+                self._inventories[key] = provider_tree.packed(tree._replace(inventory=changed))
             except errors.InvalidEvent:
                 self._inventories[key] = packed
         return self._inventories[key]

@@ -1,10 +1,10 @@
 """What another policy, other ratios or other hosts would have made of recorded traffic.
 
-From the real logs others are made, record for record at the same positions. What hosts and aggregates report passes,
-with the changes that are asked about. The first decision for each instance of a request is made again, by a scheduler
-that knows these logs to the very positions to which the recorded one knew the real ones: so knowledge is as stale,
-and claims of several schedulers collide. A claim lives as those of the scheduler do (see claim_life.py there): one that
-is refused is decided again when its scheduler reads that.
+From the real logs others are made, record for record at the same positions and levels. What hosts and aggregates
+report passes, with the changes that are asked about. The first decision for each instance of a request is made again,
+by a scheduler that knows these logs to the very positions to which the recorded one knew the real ones: so knowledge is
+as stale, and claims of several schedulers collide. A claim lives as those of the scheduler do (see claim_life.py
+there): one that is refused is decided again when its scheduler reads that.
 
 A claim in another cell than the recorded one is in the next record of that cell. Builds succeed. An instance whose
 build failed for good, whose claim expired or that was deleted gives its place back when it did so in the real logs. One
@@ -30,6 +30,8 @@ from rpc_api.codec import DecodedRecord, Event
 
 AS_A_WHOLE = "its request was refused as a whole"
 _HOST_EVENTS = frozenset({"HostReported", "HostLost", "HostSeen", "HostRemoved"})
+#: Events that change nothing that a what-if changes.
+_PASSED = frozenset({"LogOpened", "LevelPinned", "ClaimsWatched", "AggregateDeleted"})
 
 
 class Run:
@@ -58,7 +60,6 @@ class Run:
         whole = whole_of(logs)
         #: What is true in this world; each scheduler knows a part of it.
         self.truth = World.empty(whole)
-        self._whole = whole
         self._epochs = {}
         self._feeds = {cell: Feed(log) for cell, log in logs.items()}
         self._busy = set()
@@ -76,6 +77,8 @@ class Run:
         self._tapes = {cell: Tape() for cell in logs}
         self._frontier = dict.fromkeys(logs, -1)
         self._waiting = {cell: [] for cell in logs}
+        #: Cell -> the level that the schedulers know, of the claims in its next record.
+        self._claim_levels = {}
         self._current = None
         self._batch = []
         self._sequences = Counter()
@@ -124,25 +127,31 @@ class Run:
         self._done += 1
         self._at_ns = max(self._at_ns, at_ns)
         self._current, self._batch = cell, []
+        counts = self._counts(cell, record)
         try:
-            if self._is_of_log(cell, record):
+            if counts:
                 decided = iter(decisions)
                 for event in record.events:
                     if isinstance(event, Event):
                         self._translate(cell, event, next(decided) if event.name == "DecisionMade" else None)
         finally:
             self._current = None
-        self._publish(cell, position, record.account, at_ns)
+        self._publish(cell, position, record.account, at_ns, record.level if counts else 1)
         self._busy.discard(cell)
 
-    def _is_of_log(self, cell, record):
-        """Whether a record is for the log that it is in, and not for another that was there before."""
+    def _counts(self, cell, record):
+        """Whether a record is for the log that it is in, and not for another that was there before, and in forms that
+        this log has."""
+        projection = self.truth.projections[cell]
+        if projection.whole and record.level > projection.level:
+            return False
         return record.epoch is not None and record.epoch == self._epochs.setdefault(cell, record.epoch)
 
-    def _publish(self, cell, position, account, at_ns):
-        """Append a record to the log of this world: what waits for it, and what the real one became."""
+    def _publish(self, cell, position, account, at_ns, level=1):
+        """Append a record to the log of this world: what waits for it, and what the real one became. It has the level
+        of the real one, or that of the claims in it if that is higher."""
         batch, self._waiting[cell], self._batch = [*self._waiting[cell], *self._batch], [], []
-        record = DecodedRecord(None, batch, account)
+        record = DecodedRecord(None, batch, account, level=max(level, self._claim_levels.pop(cell, 1)))
         outcomes, _ = self.truth.projections[cell].fold([(position, record)])
         claims = {event.data.claim_uuid: event.data for event in batch if event.name == "ClaimProposed"}
         for outcome in outcomes:
@@ -188,11 +197,10 @@ class Run:
                 self.emit(cell, changed)
         elif name == "AggregateUpdated":
             self.emit(cell, self._host_events.aggregate(event))
-        elif name in ("LogOpened", "AggregateDeleted") or (name == "LogRebased" and not self._whole[cell]):
-            self._whole[cell] = True
-            self.emit(
-                cell, event._replace(data=data._replace(accounts_required=False)) if name == "LogRebased" else event
-            )
+        elif name in _PASSED:
+            self.emit(cell, event)
+        elif name == "LogRebased" and not self.truth.projections[cell].whole:
+            self.emit(cell, event._replace(data=data._replace(accounts_required=False)))
         elif name == "DecisionMade":
             self._decision(recorded)
         elif name == "GroupAnchored":
@@ -292,6 +300,8 @@ class Run:
             request,
             chosen,
         )
+        known = scheduler.world.projections[cell].level
+        self._claim_levels[cell] = max(known, self._claim_levels.get(cell, 1))
         # Under another name: the numbers of the real producer are those of other events.
         mark = self._append(cell, f"{scheduler.producer}+what-if"[-codec.MAX_NAME :], claim)
         instance.claims = scheduler.claims

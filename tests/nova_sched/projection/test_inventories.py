@@ -1,14 +1,17 @@
 """Faults of one provider, and ratios that close a class: the whole report is set aside below level 2, one provider is
 closed from there on."""
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nova_sched.projection import snapshot
+from nova_sched.projection import provider_tree, snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.inventory import closed_providers
 from rpc_api import events
+from rpc_api.packing import pack, unpack
 from tests.builders import Cell, claim, consumer, inventory_of, of, provider, report, tree, uuid_of
 from tests.nova_sched.projection import unchanged_by
 
@@ -44,6 +47,44 @@ FAULTS = {
     ),
     "a ratio below 0": (changed(allocation_ratio=-1.0), "-1.0"),
     "a ratio that is too large": (changed(allocation_ratio=1e39), "the allocation_ratio 1e+39, wanted"),
+    # Values that the schema does not accept.
+    "no number": (
+        changed(allocation_ratio=math.nan),
+        "CUSTOM_X of child cannot be read, wanted Inventory.allocation_ra",
+    ),
+    "no end": (changed(allocation_ratio=math.inf), "Inventory.allocation_ratio: a finite number"),
+    "no beginning": (changed(allocation_ratio=-math.inf), "Inventory.allocation_ratio: a finite number"),
+    "a text as ratio": (changed(allocation_ratio="16"), "Inventory.allocation_ratio: a finite number"),
+    "a total below 0": (changed(total=-4), "Inventory.total: an amount of 0 or more, below 2**31"),
+    "a total that is too large": (changed(total=2**31), "Inventory.total: an amount of 0 or more, below 2**31"),
+    "a total with a point": (changed(total=4.0), "Inventory.total: an amount of 0 or more, below 2**31"),
+    "a boolean": (changed(total=True), "Inventory.total: an amount of 0 or more, below 2**31"),
+    "no total": (changed(total=None), "Inventory.total: an amount of 0 or more, below 2**31"),
+    "reserved below 0": (changed(reserved=-1), "Inventory.reserved: an amount of 0 or more, below 2**31"),
+    "a unit below 0": (changed(min_unit=-1), "Inventory.min_unit: an amount of 0 or more, below 2**31"),
+    "a greatest unit that is too large": (changed(max_unit=2**31), "Inventory.max_unit: an amount of 0 or more"),
+    "a step below 0": (changed(step_size=-1), "Inventory.step_size: an amount of 0 or more, below 2**31"),
+    "a class that is a number": (
+        changed(resource_class=7),
+        "an inventory of child cannot be read, wanted Inventory.res",
+    ),
+    "an inventory that is a number": (child(7, OPEN), "an inventory of child cannot be read, wanted an array of the 7"),
+    "an inventory without a field": (
+        child(tuple(OPEN)[:-1], OPEN),
+        "MEMORY_MB of child cannot be read, wanted an array",
+    ),
+    "a trait that is a number": (
+        child(inventory_of("CUSTOM_X", 8), OPEN, traits=["HW_GOOD", 7]),
+        "provider child cannot be read, wanted Provider.traits: a string",
+    ),
+}
+#: Of a provider: parts without which nothing of the report can be counted.
+NEEDED = {
+    "a uuid that is none": {"uuid": "child"},
+    "a name that is a number": {"name": 7},
+    "a parent with a point": {"parent": 0.0},
+    "a parent that comes later": {"parent": 2},
+    "an aggregate that is none": {"aggregates": ["here"]},
 }
 
 
@@ -69,6 +110,43 @@ def test_a_fault_on_both_sides_of_a_pin(name):
     cell.say(good)
     assert (cell.used("child", "CUSTOM_X"), cell.free("child", "CUSTOM_X")) == (2, 6)
     assert closed_providers(cell.projection, cell.projection.hosts["a"]) == []
+
+
+@pytest.mark.parametrize("faulty", [changed(), changed(total=-4), changed(min_unit=0)])
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_fault_of_the_tree_sets_the_report_aside(name, faulty):
+    for cell in (Cell(report("a")), Cell(PIN, report("a"))):
+        with unchanged_by(cell):
+            assert cell.say(with_child(faulty._replace(**NEEDED[name]))) == "invalid"
+
+
+@pytest.mark.parametrize(
+    "part", ["not msgpack", "a number", "too few fields", "no list of providers", "a short provider"]
+)
+def test_a_report_that_cannot_be_read(part):
+    values = unpack(with_child(changed(total=-4)).inventory)
+    providers = (values[8][0], values[8][1][:-1], values[8][2])
+    packed = {
+        "not msgpack": b"\xc1",
+        "a number": pack(7),
+        "too few fields": pack(values[:8]),
+        "no list of providers": pack((*values[:8], 7, *values[9:])),
+        "a short provider": pack((*values[:8], providers, *values[9:])),
+    }[part]
+    for cell in (Cell(report("a")), Cell(PIN, report("a"))):
+        with unchanged_by(cell):
+            assert cell.say(report("a")._replace(inventory=packed)) == "invalid"
+
+
+def test_what_cannot_be_read_stays_so_in_a_changed_tree():
+    """Also below level 2: the changed report is set aside where the real one is."""
+    for faulty, _ in FAULTS.values():
+        said = with_child(faulty)
+        again = said._replace(inventory=provider_tree.packed(provider_tree.read(said.inventory)))
+        assert Cell(report("a")).say(again) == "invalid"
+        cells = [Cell(PIN, report("a"), claim("vm", "a", of("a", 2)), one) for one in (said, again)]
+        assert len({str(cell.projection.table.trees) for cell in cells}) == 1
+        assert [cell.free("child", "MEMORY_MB") for cell in cells] == [0, 0]
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -127,13 +205,14 @@ def test_what_runs_on_a_closed_class_stays_counted():
     assert (cell.used("a"), cell.free("a")) == (4, 4)
 
 
-RATIOS = st.sampled_from((0.0, 0.5, 1.0, 2.0, -1.0, 1e39))
+RATIOS = st.sampled_from((0.0, 0.5, 1.0, 2.0, -1.0, 1e39, math.nan, math.inf))
+AMOUNTS = st.integers(-1, 9) | st.sampled_from((2**31, 4.0))
 INVENTORIES = st.builds(
     inventory_of,
     st.sampled_from(("VCPU", "MEMORY_MB", "vcpu")),
-    st.integers(0, 9),
-    st.integers(0, 9),
-    st.integers(0, 2),
+    AMOUNTS,
+    st.integers(-1, 9),
+    st.integers(-1, 2),
     step_size=st.integers(0, 2),
     ratio=RATIOS,
 )

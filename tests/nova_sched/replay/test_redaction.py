@@ -30,7 +30,9 @@ from tests.builders import (
     confirmation,
     consumer,
     decision,
+    inventory_of,
     of,
+    provider,
     record_of,
     released,
     report,
@@ -348,6 +350,22 @@ def test_the_fold_of_what_is_left_is_the_same_but_for_texts(tmp_path):
         assert reported.consumers_digest == 99 or host.running_digest == digest.consumers_digest(
             events.thaw("HostConsumers", reported.consumers).consumers
         )
+
+
+@pytest.mark.parametrize("level, kinds", [(1, []), (2, ["pinned", "closed-provider"])])
+def test_a_provider_that_cannot_be_read_stays_so(tmp_path, level, kinds):
+    """The report has the same effect as the real one, and of what cannot be read nothing is left."""
+    kid = provider("kid", inventory_of("CUSTOM_X", SECRET), parent=0)
+    said = report("a", inventory=tree("a", kid)._replace(host_ip="10.1.2.77"))
+    pin = record_of(Voice("operator/o").say(events.LevelPinned(2)))
+    records = [*[pin] * (level - 1), record_of(Voice("compute_agent/a").say(said), level=level)]
+    before, archive = exported(tmp_path, records)
+    left = b"".join(record.payload for record in records_between(archive))
+    assert SECRET.encode() not in left and b"10.1.2.77" not in left
+    for true in (folded(before)[0], folded(list(decoded_records(archive)))[0]):
+        assert [note.kind for note in true.noted] == kinds and len(true.quarantine) == 2 - level
+        rows = [true.table.uuids[row] for row in range(true.table.count)]
+        assert rows == [uuid_of("a"), uuid_of("kid")] * (level - 1)
 
 
 def test_why_an_event_was_taken_out_is_told(tmp_path):
