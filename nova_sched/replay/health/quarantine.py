@@ -24,6 +24,7 @@ CODES = frozenset(
         "not-its-host",
         "wrong-log",
         "lower-level",
+        "older-level",
         "newer-level",
     }
 )

@@ -105,6 +105,16 @@ def test_a_host_in_cell0s_log(url, capsys):
     assert (code, row["code"], row["producer"]) == (1, "wrong-log", "compute_agent/a")
 
 
+def test_the_end_of_a_claim_by_a_service_that_does_not_know_the_level(url, capsys):
+    scheduler, held = Voice("scheduler/two"), claim("vm", "a")
+    with open_log(url) as log:
+        log.append([record_of(Voice("operator/o").say(events.LevelPinned(2)))])
+        log.append([record_of(scheduler.say(held), level=2)])
+        log.append([record_of(scheduler.say(events.ClaimReleased(held.consumer_uuid, held.claim_uuid, "x")), level=1)])
+    code, (row,), _ = shown(capsys, "--log", f"cell1={url}")
+    assert (code, row["position"], row["code"], row["producer"]) == (1, 4, "older-level", "scheduler/two")
+
+
 def test_the_codes_are_those_of_the_sources():
     sources = [
         ROOT / "rpc_api/codec.py",
@@ -113,7 +123,7 @@ def test_the_codes_are_those_of_the_sources():
     ]
     calls = re.compile(r'(?:SetAside|_aside_record|_set_aside)\(\s*(?:position,\s+\w+,\s+)?"([a-z-]+)"')
     assert {code for path in sources for code in calls.findall(path.read_text())} == quarantine.CODES
-    assert {told[1] for _, told in ROWS} | {"wrong-log"} == quarantine.CODES
+    assert {told[1] for _, told in ROWS} | {"wrong-log", "older-level"} == quarantine.CODES
 
 
 def test_nothing_is_set_aside(url, capsys):
