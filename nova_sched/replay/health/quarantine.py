@@ -25,6 +25,7 @@ CODES = frozenset(
         "wrong-log",
         "lower-level",
         "newer-level",
+        "older-level",
     }
 )
 

@@ -113,7 +113,18 @@ def test_the_codes_are_those_of_the_sources():
     ]
     calls = re.compile(r'(?:SetAside|_aside_record|_set_aside)\(\s*(?:position,\s+\w+,\s+)?"([a-z-]+)"')
     assert {code for path in sources for code in calls.findall(path.read_text())} == quarantine.CODES
-    assert {told[1] for _, told in ROWS} | {"wrong-log"} == quarantine.CODES
+    assert {told[1] for _, told in ROWS} | {"wrong-log", "older-level"} == quarantine.CODES
+
+
+def test_an_end_of_a_claim_by_who_does_not_know_the_pin(url, capsys):
+    with open_log(url) as log:
+        made = claim("vm", "a")
+        log.append([record_of(Voice("operator/o").say(events.LevelPinned(2)))])
+        log.append([record_of(Voice("scheduler/s").say(made), level=2)])
+        released = events.ClaimReleased(made.consumer_uuid, made.claim_uuid, "left")
+        log.append([record_of(Voice("conductor/old").say(released), level=1)])
+    code, (row,), _ = shown(capsys, "--log", f"cell1={url}", "--code", "older-level")
+    assert (code, row["position"], row["producer"]) == (1, 4, "conductor/old")
 
 
 def test_nothing_is_set_aside(url, capsys):
