@@ -222,7 +222,7 @@ def filters_text() -> str:
         "A claim is read from the log by every service, and has no effect if it does not hold at its position. The "
         "scheduler then decides again. It asks the same of a host before it publishes a claim, and hosts that the log "
         "would refuse count under `ClaimRules` in the evidence: a claim is refused only if another one came first. "
-        "Hosts of closed cells count there too (`cell unreachable`), unless a filter refused them: also if a request "
+        "Hosts of closed cells count there too (`cell unreachable`) unless a filter refused them: also if a request "
         "names them by force, or the ComputeFilter is not enabled.",
         "",
         *reasons_table({code.value: code.meaning for code in ClaimRefused}),

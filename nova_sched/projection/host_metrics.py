@@ -14,11 +14,11 @@ COLUMNS_KEPT = 64
 
 
 class MetricColumn(NamedTuple):
-    """One metric of all rows: its ``values`` for whole hosts (float64, NaN where there is none), and which hosts report
-    it ``by_node``, for their NUMA nodes (bool)."""
+    """One metric of all rows: its ``values`` for whole hosts (float64, NaN where there is none), and which rows are
+    ``lacking`` it: there it is reported neither for the whole host nor for its NUMA nodes (bool)."""
 
     values: npt.NDArray[np.float64]
-    by_node: npt.NDArray[np.bool_]
+    lacking: npt.NDArray[np.bool_]
 
 
 class HostMetrics:
@@ -49,15 +49,15 @@ class HostMetrics:
         if self._columns:
             by_node = {metric.name for metric in status.numa_metrics}
             for name, column in self._columns.items():
-                column.values[root] = _value(status, name)
-                column.by_node[root] = name in by_node
+                column.values[root] = value = _value(status, name)
+                column.lacking[root] = math.isnan(value) and name not in by_node
 
     def drop(self, row: int) -> None:
         """A row is not used any more."""
         if self._status.pop(row, None) is not None:
             for column in self._columns.values():
                 column.values[row] = np.nan
-                column.by_node[row] = False
+                column.lacking[row] = True
 
     def column(self, name: str) -> MetricColumn:
         """The column of a metric, to read before the table changes again."""
@@ -65,10 +65,10 @@ class HostMetrics:
         if column is not None:
             self._columns.move_to_end(name)
             return column
-        column = self._columns[name] = MetricColumn(np.full(self._rows, np.nan), np.zeros(self._rows, bool))
+        column = self._columns[name] = MetricColumn(np.full(self._rows, np.nan), np.ones(self._rows, bool))
         for root, status in self._status.items():
-            column.values[root] = _value(status, name)
-            column.by_node[root] = any(metric.name == name for metric in status.numa_metrics)
+            column.values[root] = value = _value(status, name)
+            column.lacking[root] = math.isnan(value) and all(metric.name != name for metric in status.numa_metrics)
         if len(self._columns) > COLUMNS_KEPT:
             self._columns.popitem(last=False)
         return column

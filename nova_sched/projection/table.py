@@ -329,9 +329,7 @@ class HostTable(Columns):
 
     def lacks_metric(self, name: str) -> Flags:
         """Which rows report a metric neither for the host nor for its NUMA nodes (bool, shape [rows])."""
-        column = self.metrics.column(name)
-        lacking: Flags = np.isnan(column.values[: self.count]) & ~column.by_node[: self.count]
-        return lacking
+        return self.metrics.column(name).lacking[: self.count]
 
     def capacity_of(
         self, cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...], card_is_one_device: bool

@@ -96,10 +96,10 @@ def test_names_that_nobody_asks_for_cost_no_column():
 def test_metrics_of_a_host_go_with_it(end):
     cell = Cell(report("a", metrics={"x": 1.0}))
     table = cell.projection.table
-    assert table.metric("x").tolist() == [1.0]
+    assert table.metric("x").tolist() == [1.0] and not table.lacks_metric("x").any()
     cell.say(end)
     assert not table.metrics._status
-    assert np.isnan(table.metric("x")).all()
+    assert np.isnan(table.metric("x")).all() and table.lacks_metric("x").all()
 
 
 def test_only_the_columns_that_were_asked_for_last_are_kept():
