@@ -22,6 +22,7 @@ ENVIRONMENT = "NOVA_SCHED_LOG"
 #: What happens if a log cannot be opened: the command leaves its cell out and reports that (SAID), the command shows
 #: the cell as down (SHOWN), or the command fails (REFUSED).
 SAID, SHOWN, REFUSED = "said", "shown", "refused"
+TOO_NEW = "exit code 5: a log is pinned to a level that this version does not know; what is shown is not its answer\n"
 _MINUS_TIME = re.compile(r"-\d.*")
 
 
@@ -82,7 +83,7 @@ class ReplayCommand(Command):
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.epilog = self.EPILOG
+        parser.epilog = self.EPILOG + (TOO_NEW if self.when_too_new == SAID else "")
         parser.allow_abbrev = False
         # A time may begin with a minus (-15m); no option begins with a digit.
         parser._negative_number_matcher = _MINUS_TIME

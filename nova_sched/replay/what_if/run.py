@@ -77,8 +77,8 @@ class Run:
         self._tapes = {cell: Tape() for cell in logs}
         self._frontier = dict.fromkeys(logs, -1)
         self._waiting = {cell: [] for cell in logs}
-        #: Cell -> the level that the schedulers know, of the claims in its next record.
-        self._claim_levels = {}
+        #: Cell -> the highest level that the producers of this world's own events in its next record know.
+        self._levels = {}
         self._current = None
         self._batch = []
         self._sequences = Counter()
@@ -148,10 +148,9 @@ class Run:
         return record.epoch is not None and record.epoch == self._epochs.setdefault(cell, record.epoch)
 
     def _publish(self, cell, position, account, at_ns, level=1):
-        """Append a record to the log of this world: what waits for it, and what the real one became. It has the level
-        of the real one, or that of the claims in it if that is higher."""
+        """Append a record: what waits for it, and what the real one became. It has the level of its newest part."""
         batch, self._waiting[cell], self._batch = [*self._waiting[cell], *self._batch], [], []
-        record = DecodedRecord(None, batch, account, level=max(level, self._claim_levels.pop(cell, 1)))
+        record = DecodedRecord(None, batch, account, level=max(level, self._levels.pop(cell, 1)))
         outcomes, _ = self.truth.projections[cell].fold([(position, record)])
         claims = {event.data.claim_uuid: event.data for event in batch if event.name == "ClaimProposed"}
         for outcome in outcomes:
@@ -184,8 +183,9 @@ class Run:
         """Append an event to a cell's log: in the record that is being made, or in its next one."""
         (self._batch if cell == self._current else self._waiting[cell]).append(event)
 
-    def _append(self, cell, producer, data):
-        """Append an event of a producer; returns its mark."""
+    def _append(self, cell, producer, data, known):
+        """Append an event of a producer who knows a world; returns its mark."""
+        self._levels[cell] = max(known.projections[cell].level, self._levels.get(cell, 1))
         sequence = self._sequences[cell, producer] = self._sequences[cell, producer] + 1
         self.emit(cell, codec.make_event(data, producer, 1, sequence, self._at_ns))
         return 1, sequence
@@ -222,7 +222,8 @@ class Run:
         if claim is not None:
             # The cell's conductor releases it at once, whether its scheduler has read it back or not.
             instance.claims.event(claim, Happened.REQUEST_FAILED)
-            self._append(claim.cell, "conductor/what-if", events.ClaimReleased(instance.uuid, claim.uuid, "left"))
+            released = events.ClaimReleased(instance.uuid, claim.uuid, "left")
+            self._append(claim.cell, "conductor/what-if", released, self.truth)
         group = self._groups.get(instance.group)
         if group is not None:
             group.members.pop(instance.uuid, None)
@@ -300,10 +301,9 @@ class Run:
             request,
             chosen,
         )
-        known = scheduler.world.projections[cell].level
-        self._claim_levels[cell] = max(known, self._claim_levels.get(cell, 1))
         # Under another name: the numbers of the real producer are those of other events.
-        mark = self._append(cell, f"{scheduler.producer}+what-if"[-codec.MAX_NAME :], claim)
+        producer = f"{scheduler.producer}+what-if"[-codec.MAX_NAME :]
+        mark = self._append(cell, producer, claim, scheduler.world)
         instance.claims = scheduler.claims
         scheduler.claims.propose(cell, claim, mark, instance)
 

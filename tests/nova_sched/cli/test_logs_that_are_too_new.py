@@ -134,7 +134,8 @@ def test_a_state_that_is_not_that_of_the_log_is_not_kept(capsys, monkeypatch, tm
         named = [word for name in logs.names for word in ("--log", name)]
         for command in (["state"], ["instances"], ["state"]):
             assert replay([*named, *command]) == errors.EXIT_SCHEMA
-    assert SENTENCE.format("cell1") in capsys.readouterr().err
+            shown = capsys.readouterr()
+            assert "a-cell1" in shown.out and shown.err.count(SENTENCE.format("cell1")) == 1
 
 
 def test_a_record_of_an_unknown_level_alone_pins_nothing(capsys):

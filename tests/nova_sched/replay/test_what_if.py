@@ -249,6 +249,18 @@ def test_claims_of_another_cell_wait_at_the_level_of_their_own():
     assert set(tally.placed.values()) == {"b"} and len(tally.placed) == 3 and not tally.conflicts
 
 
+def test_a_place_is_given_back_by_an_agent_that_does_not_know_the_pin():
+    cloud = pinned_cloud()
+    asked(cloud, deciding(cloud), 0, 1)
+    real = cloud.events("cell1", "ClaimProposed")[0].host
+    cloud.append("cell1", f"compute_agent/{real}", started("vm-0", real))
+    cloud.levels["cell1"] = 1
+    cloud.append("cell1", f"compute_agent/{real}", events.InstanceDeleted(real, uuid_of("vm-0")))
+    with Logs(cloud) as logs, logs.source() as source:
+        run, tally = run_of(source, Changes(dropped=frozenset({real})))
+    assert len(tally.placed) == 1 and run.truth.projections["cell1"].consumers == {}
+
+
 def test_a_log_of_an_unknown_level_ends_there():
     """What is claimed after the pin counts in neither world."""
     cloud = TinyCloud()
