@@ -147,6 +147,7 @@ class Agent:
             "server": self.server,
             "log": self._log.url,
             "epoch": self.epoch,
+            "level": f"{max((voice.producer.level for voice in self.hosts.values()), default=1)} (this agent knows 1 to {LEVEL})",
             "fault": self._appender.fault or "none",
             "conductors": "answer" if self._watch.silent_since is None else "do not answer",
             "hosts": {

@@ -180,7 +180,7 @@ class Serving:
                 STOP_SECONDS if deadline is None else min(STOP_SECONDS, max(0.0, deadline - time.monotonic()))
             )
             if stopping.is_alive() and not answered:
-                LOG.warning("calls of the topic %s are not answered within %s s", self._server._target.topic, timeout)
+                LOG.warning("calls of the topic %s are not answered within %.1f s", self._server._target.topic, timeout)
                 return False
             if stopping.is_alive() and self._server.pool.wait(0):
                 # The broker is unreachable: it delivers unacknowledged calls to other servers without our help.
