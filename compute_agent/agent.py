@@ -143,11 +143,12 @@ class Agent:
 
     def facts(self) -> dict:
         """Facts for the report of the process."""
+        level = max((voice.producer.level for voice in self.hosts.values()), default=1)
         return {
             "server": self.server,
             "log": self._log.url,
             "epoch": self.epoch,
-            "level": f"{max((voice.producer.level for voice in self.hosts.values()), default=1)} (this agent knows 1 to {LEVEL})",
+            "level": f"{level} (this agent knows 1 to {LEVEL})",
             "fault": self._appender.fault or "none",
             "conductors": "answer" if self._watch.silent_since is None else "do not answer",
             "hosts": {
