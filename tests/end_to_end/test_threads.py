@@ -17,6 +17,7 @@ from rpc_api import concurrency, errors
 from rpc_api.bus import MessagingBus
 from rpc_api.feed.follower import Batch
 from tests.end_to_end.test_main import ALL, NAMES, started
+from tests.servers import wait_until
 
 PATIENCE = 30.0
 CONTEXT = {"request_id": "req-1", "project_id": "p", "user_id": "u"}
@@ -70,6 +71,8 @@ def test_each_call_is_answered_where_a_server_gets_no_more_threads(bus, monkeypa
     refuse_threads(monkeypatch, ("answer ",))
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(client.call, CONTEXT, "answer", timeout=PATIENCE, number=number) for number in range(8)]
+        # Not before: one thread could answer calls that come one after the other.
+        wait_until(concurrency.death, PATIENCE, "no thread was refused")
         endpoint.gate.set()
         assert sorted(one.result(PATIENCE) for one in asked) == list(range(8))
     assert "cannot start a thread" in concurrency.death()
