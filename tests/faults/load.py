@@ -49,6 +49,8 @@ RESPONSE_TIMEOUT = 20
 HANG_SECONDS = 120.0
 #: The load gives up a call to an API conductor after this: no heartbeat shows whether the conductor was killed.
 BUILD_TIMEOUT = 15
+#: How often a service of an older release is started again.
+RESTARTS = 3
 SELECTED, NO_VALID_HOST, NOT_BUILT = "selected", "no valid host", "not built"
 
 
@@ -137,9 +139,24 @@ class Cloud:
             )
 
     def wait_ready(self) -> None:
-        """Wait until all that run are ready."""
-        for process in self.running.values():
-            process.wait_ready()
+        """Wait until all that run are ready.
+
+        A service of an older release may end with 3 where the broker is slow to answer; as its operator would, the
+        test starts it again.
+        """
+        for name in list(self.running):
+            restarts = RESTARTS if self.releases.get(name, PRESENT) is not PRESENT else 0
+            while True:
+                process = self.running[name]
+                try:
+                    process.wait_ready()
+                    break
+                except AssertionError:
+                    if not restarts or process.process.poll() != errors.EXIT_UNREACHABLE:
+                        raise
+                    restarts -= 1
+                    process.__exit__()
+                    self.begin(name)
 
     @property
     def names(self) -> list[str]:
