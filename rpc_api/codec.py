@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, final
 import msgpack
 
 from rpc_api import errors, events, levels
-from rpc_api.events.schema import FrozenRecord, thaw_fields
+from rpc_api.events.schema import FrozenRecord, Refused, check_version, thaw_fields
 from rpc_api.log.port import MAX_RECORD_BYTES
 from rpc_api.packing import unpack
 
@@ -273,15 +273,20 @@ def _decode_event(raw: Any, level: int) -> Event | SetAside:
         return SetAside(
             "unknown-type", f"an event of the type {name[:80]!r}, which this process does not know", _raw(raw)
         )
-    if schema.LEVEL > level:
+    form = levels.FORMS.get((schema, level))
+    if form is None and schema.LEVEL > level:
         return SetAside(
             "newer-level",
             f"a {name} event of {producer[:80]}, which needs level {schema.LEVEL}, in a record of level {level}",
             _raw(raw),
         )
     try:
-        newest, _, check = levels.form_of(schema, level)
-        data = thaw_fields(schema, values, None if version == newest else version, newest, check)
+        newest, _, check = form or levels.form_of(schema, level)
+        if version != newest:
+            check_version(schema, version, newest)
+        data = check(values)
+    except Refused as refused:
+        return SetAside("invalid", f"{name} cannot be read: wanted {refused}; fix its producer", _raw(raw))
     except errors.UnknownSchema as newer:
         return SetAside("newer-version", str(newer), _raw(raw))
     except errors.InvalidEvent as broken:

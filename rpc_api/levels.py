@@ -37,14 +37,15 @@ class Form(NamedTuple):
     check: Check
 
 
-_forms: dict[tuple[type[SchemaObject], int], Form] = {}
+#: (Class, level) -> its Form, of those that were asked for.
+FORMS: dict[tuple[type[SchemaObject], int], Form] = {}
 
 
 def form_of(schema: type[SchemaObject], level: int) -> Form:
     """The form of a class at a level. Raises InvalidEvent if the level does not have the class, or is not known."""
-    form = _forms.get((schema, level))
+    form = FORMS.get((schema, level))
     if form is None:
-        form = _forms[schema, level] = _form_of(schema, level)
+        form = FORMS[schema, level] = _form_of(schema, level)
     return form
 
 

@@ -78,7 +78,8 @@ def host_reported(
         inventories.write_status(projection.table, host)
     if consumers is not None:
         reconcile(projection, host, consumers, position, noted)
-    note_strays(host, position, noted)
+    if host.strays or host.stray_devices:
+        note_strays(host, position, noted)
     projection.table.touched.touch(host.root)
     return None
 

@@ -119,8 +119,8 @@ def start(projection: State, host: Host, consumer: Consumer, position: int, note
             projection, host, position, noted, "unclaimed-start", f"{consumer.instance_uuid} started without a claim"
         )
         _add_running(projection, host, consumer, position, noted)
-    if any(allocation[:2] in host.strays for allocation in consumer.allocations) or (
-        consumer.guest is not None and host.stray_devices
+    if (host.strays and any(allocation[:2] in host.strays for allocation in consumer.allocations)) or (
+        host.stray_devices and consumer.guest is not None
     ):
         note_strays(host, position, noted)
 

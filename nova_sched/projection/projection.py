@@ -90,6 +90,15 @@ def unknown_level(cell: str, level: int) -> errors.UnknownSchema:
     )
 
 
+def _is_newer_claim(projection: State, event: Event) -> bool:
+    """Whether a claim that an event ends was accepted after the pin."""
+    data: Any = event.data
+    return any(
+        entry.claim_uuid == data.claim_uuid and entry.position > projection.pinned_at
+        for entry in projection.consumers.get(data.consumer_uuid, ())
+    )
+
+
 class Projection(State):
     """State of one log.
 
@@ -239,27 +248,42 @@ class Projection(State):
                 return
         if record.level > self.level and not self.whole and shows_level(record):
             self.use_level(record.level, position)
+        level, account = record.level, record.account
         for index, event in enumerate(record.events):
-            if type(event) is not SetAside and event.name == "LogRebased":
-                # Also if it is a duplicate: it is new for a reader that starts after the first one.
-                if self._may_speak(position, index, event, record.account):
-                    # A reader that starts here, and so does not know the pin, must get the same level.
-                    self.use_level(record.level, position if record.level > 1 else -1)
-                    self._fold_event(position, index, event, False, outcomes, noted)
-            elif self.is_too_new:
-                self.counts[TOO_NEW] += 1
-            elif type(event) is SetAside:
-                if self.whole:
-                    self._set_aside(position, index, *event)
-            elif self.whole and record.level > self.level:
-                if self._may_speak(position, index, event, record.account):
-                    self._set_newer_aside(position, index, event, record.level)
+            # A pin may be among the events. Most records have none, and the level of the log.
+            if type(event) is SetAside or event.name == "LogRebased" or not level <= self.level <= LEVEL:
+                self._fold_other(position, index, event, level, account, outcomes, noted)
             elif (
                 self.whole
-                and self._may_speak(position, index, event, record.account)
+                and self._may_speak(position, index, event, account)
                 and self._is_next(position, event, noted)
             ):
-                self._fold_event(position, index, event, record.level < self.level, outcomes, noted)
+                self._fold_event(position, index, event, level < self.level, outcomes, noted)
+
+    def _fold_other(
+        self,
+        position: int,
+        index: int,
+        event: Event | SetAside,
+        level: int,
+        account: str | None,
+        outcomes: list[Outcome],
+        noted: list[Noted],
+    ) -> None:
+        """Fold what is not an event of the state that the log has: one that cannot be read, a LogRebased, and an event
+        of a level that the log or this process does not have."""
+        if type(event) is not SetAside and event.name == "LogRebased":
+            # Also if it is a duplicate: it is new for a reader that starts after the first one.
+            if self._may_speak(position, index, event, account):
+                # A reader that starts here, and so does not know the pin, must get the same level.
+                self.use_level(level, position if level > 1 else -1)
+                self._fold_event(position, index, event, False, outcomes, noted)
+        elif self.is_too_new:
+            self.counts[TOO_NEW] += 1
+        elif self.whole and type(event) is SetAside:
+            self._set_aside(position, index, *event)
+        elif self.whole and type(event) is not SetAside and self._may_speak(position, index, event, account):
+            self._set_newer_aside(position, index, event, level)
 
     def _set_newer_aside(self, position: int, index: int, event: Event, level: int) -> None:
         self._set_aside(
@@ -342,17 +366,8 @@ class Projection(State):
         self, position: int, index: int, event: Event, is_older: bool, outcomes: list[Outcome], noted: list[Noted]
     ) -> None:
         self.counts[event.name] += 1
-        if is_older and event.name == "ClaimProposed":
-            # Its scheduler folds by the rules before the pin, or decided before it: both sides must agree on a claim.
-            answer: Reason | SetAside | None = OLDER_LEVEL
-        elif is_older and event.name in ENDS_OF_CLAIMS and self._is_newer_claim(event):
-            answer = SetAside(
-                "older-level",
-                f"a {event.name} of {event.producer}, which does not know the level of the log, for a claim from after "
-                "the pin",
-                b"",
-            )
-        else:
+        answer: Reason | SetAside | None = self._answer_to_older(event) if is_older else None
+        if answer is None:
             answer = HANDLERS[event.name](self, position, event, noted)
         if type(answer) is SetAside:
             self._set_aside(position, index, *answer)
@@ -363,13 +378,19 @@ class Projection(State):
             claim: Any = event.data
             outcomes.append(Outcome(position, event.producer, claim.claim_uuid, claim.consumer_uuid, answer))
 
-    def _is_newer_claim(self, event: Event) -> bool:
-        """Whether a claim that an event ends was accepted after the pin."""
-        data: Any = event.data
-        return any(
-            entry.claim_uuid == data.claim_uuid and entry.position > self.pinned_at
-            for entry in self.consumers.get(data.consumer_uuid, ())
-        )
+    def _answer_to_older(self, event: Event) -> Reason | SetAside | None:
+        """Why an event of a service that does not know the level of the log has no effect; None if it has one."""
+        if event.name == "ClaimProposed":
+            # Its scheduler folds by the rules before the pin, or decided before it: both sides must agree on a claim.
+            return OLDER_LEVEL
+        if event.name in ENDS_OF_CLAIMS and _is_newer_claim(self, event):
+            return SetAside(
+                "older-level",
+                f"a {event.name} of {event.producer}, which does not know the level of the log, for a claim from after "
+                "the pin",
+                b"",
+            )
+        return None
 
     def _set_aside(self, position: int, index: int, code: str, reason: str, raw: bytes) -> None:
         self.counts[SET_ASIDE] += 1

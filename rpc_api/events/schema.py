@@ -381,14 +381,15 @@ def thaw_fields(
     """
     newest = newest or cls.VERSION
     if version is not None and version != newest:
-        _check_version(cls, version, newest)
+        check_version(cls, version, newest)
     try:
         return (check or cls.thaw)(values)
     except Refused as refused:
         raise errors.InvalidEvent(f"{cls.__name__} cannot be read: wanted {refused}; fix its producer") from None
 
 
-def _check_version(cls: type[SchemaObject], version: str, newest: str) -> None:
+def check_version(cls: type[SchemaObject], version: str, newest: str) -> None:
+    """Raise UnknownSchema for a version that is newer than ``newest``, InvalidEvent for a text that is none."""
     written = _VERSION.fullmatch(version)
     if not written:
         raise errors.InvalidEvent(f"{cls.__name__} has version {version[:40]!r}, wanted MAJOR.MINOR; fix its producer")
