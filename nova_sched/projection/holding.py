@@ -77,7 +77,8 @@ def count_devices(table: HostTable, host: Host) -> None:
         return
     devices = table.row_devices[host.root]
     guests = [guest_of(entry.guest) for entry in host.entries.values() if entry.guest is not None]
-    find_stray_devices(host, None if devices is None else devices.capacity, guests)
+    if guests or host.stray_devices:
+        find_stray_devices(host, None if devices is None else devices.capacity, guests)
     if devices is not None:
         table.set_devices(host.root, HostDevices(devices.capacity).with_guests(guests))
 
