@@ -12,7 +12,7 @@ from nova_sched.projection import fold, snapshot
 from nova_sched.scheduler.claim_driver import ClaimDriver
 from nova_sched.scheduler.engine import Engine
 from rpc_api import codec
-from rpc_api.events import primitive, schema
+from rpc_api.events import primitive
 from tests.fuzz import harness
 from tests.fuzz.engines import Engines, Tools
 from tests.fuzz.harness import Found, run
@@ -122,7 +122,7 @@ def plant_a_check_that_is_forgotten(patch):
 
 
 def plant_an_error_of_another_kind(patch):
-    patch.setattr(schema, "_check_version", lambda cls, version, newest: float(version))
+    patch.setattr(codec, "check_version", lambda cls, version, newest: float(version))
 
 
 def plant_damage_that_is_not_seen(patch):

@@ -68,7 +68,7 @@ def test_reasons_of_the_fold_are_those_that_it_gives():
     text = "".join(
         path.read_text() for path in PROJECTION.glob("*.py") if path.name not in ("claim_refusals.py", "reason.py")
     )
-    constants = re.findall(r"(HOLDS_ALREADY) if", text) + re.findall(r"= (OLDER_LEVEL)$", text, re.MULTILINE)
+    constants = re.findall(r"(HOLDS_ALREADY) if", text) + re.findall(r"return (OLDER_LEVEL)$", text, re.MULTILINE)
     given = {*re.findall(r"ClaimRefused\.([A-Z_]+)", text), *constants}
     assert given == {*ClaimRefused.__members__}
     assert not re.findall(r"Reason\(f?[\"']", text), "a reason of the fold has its code in ClaimRefused"
