@@ -60,7 +60,8 @@ def _halves(report, epoch_ns):
 
     event = codec.make_event(report, f"compute_agent/{AGENT}", epoch_ns, 1, epoch_ns)
     (packed,) = codec.encode_events([event])
-    *head, _, at_ns, fields = event
+    # The packed form is that of level 1, which may have another version and fewer fields.
+    *head, _, at_ns, fields = msgpack.unpackb(packed)
     head = packed[:1] + b"".join(map(msgpack.packb, head))
     tail = msgpack.packb(at_ns) + msgpack.packb(fields, use_bin_type=True)
     assert packed == head + msgpack.packb(1) + tail

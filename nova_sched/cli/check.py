@@ -71,14 +71,34 @@ class Check(ReplayCommand):
         return errors.EXIT_GAP if GAP in states else errors.EXIT_NEGATIVE if WRONG in states else errors.EXIT_OK
 
 
+#: Kinds of incidents that have a row of their own.
+OF_THEIR_OWN = (
+    checking.SET_ASIDE,
+    checking.GAPS,
+    checking.STALE,
+    checking.CLOCKS,
+    checking.LOST,
+    checking.STRAYS,
+    checking.CLOSED,
+)
+
+
 def _of_log(check):
     """(cell, check, state, count, found) of one log."""
+    yield from _of_records(check)
+    yield from _of_producers(check)
+    yield from _of_divergences(check)
+    strays = {host: f"{host} has {text}, which it does not report" for host, text in check.strays.items()}
+    yield _of_state(check, checking.STRAYS, strays)
+    yield _of_state(check, checking.CLOSED, {host: f"{host}: {fault}" for host, fault in check.closed.items()})
+    yield _of_hosts(check)
 
-    def row(name, state, count, found):
-        return check.cell, name, state, count, found
 
-    bounds, producers = check.bounds, check.producers
-    yield row(
+def _of_records(check):
+    """Whether all records of the log are there and can be read."""
+    bounds = check.bounds
+    yield (
+        check.cell,
         "log",
         OK if check.records else NOTE,
         check.events,
@@ -87,7 +107,8 @@ def _of_log(check):
         if check.opening
         else "the log is empty",
     )
-    yield row(
+    yield (
+        check.cell,
         "whole",
         OK if check.whole else GAP,
         bounds.first,
@@ -96,14 +117,20 @@ def _of_log(check):
         else f"records before {bounds.first} were removed"
         + (", and the log was rebased" if check.whole else "; only a snapshot has the state before them"),
     )
-    yield row(
+    yield (
+        check.cell,
         "level",
         WRONG if check.too_new else OK,
         check.level,
         str(check.too_new or f"{check.level}, this version knows 1 to {LEVEL}"),
     )
     for gap in check.damage:
-        yield row("readable", GAP, None, str(gap))
+        yield check.cell, "readable", GAP, None, str(gap)
+
+
+def _of_producers(check):
+    """Whether each event counts, and each producer published all of its events once and in order."""
+    producers = check.producers
     yield _incidents(
         check,
         checking.SET_ASIDE,
@@ -116,7 +143,8 @@ def _of_log(check):
         lambda name, incident: f"{name}: {producers[name].missing} missing in {producers[name].gaps} places",
     )
     twice = {name: producer.duplicates for name, producer in producers.items() if producer.duplicates}
-    yield row(
+    yield (
+        check.cell,
         "duplicates",
         NOTE if twice else OK,
         sum(twice.values()),
@@ -133,24 +161,21 @@ def _of_log(check):
         lambda name, incident: f"{name} went back by {producers[name].backwards_ns / 1e9:.1f} s",
         none="no clock went backwards",
     )
-    yield row(
+    yield (
+        check.cell,
         "holes",
         NOTE if check.holes else OK,
         check.holes,
         "positions that the stream left out between its segments" if check.holes else "none",
     )
     if check.rebased:
-        yield row("rebased", NOTE, check.rebased, "the log starts again from here: earlier records do not count")
-    told = (
-        checking.SET_ASIDE,
-        checking.GAPS,
-        checking.STALE,
-        checking.CLOCKS,
-        checking.LOST,
-        checking.STRAYS,
-        checking.CLOSED,
-    )
-    for kind in sorted(kind for kind in check.incidents if kind not in told):
+        found = "the log starts again from here: earlier records do not count"
+        yield check.cell, "rebased", NOTE, check.rebased, found
+
+
+def _of_divergences(check):
+    """What hosts reported that the log did not have."""
+    for kind in sorted(check.incidents.keys() - set(OF_THEIR_OWN)):
         yield _incidents(
             check,
             kind,
@@ -158,16 +183,13 @@ def _of_log(check):
             ": the host reported another state than the log had",
         )
     if check.contradictions:
-        yield row(
+        yield (
+            check.cell,
             "contradictions",
             WRONG,
             check.contradictions,
             "instances that several hosts report: see nova-sched-replay instances",
         )
-    strays = {host: f"{host} has {text}, which it does not report" for host, text in check.strays.items()}
-    yield _of_state(check, checking.STRAYS, strays)
-    yield _of_state(check, checking.CLOSED, {host: f"{host}: {fault}" for host, fault in check.closed.items()})
-    yield _of_hosts(check)
 
 
 def _incidents(check, kind, text, more="", none="none"):

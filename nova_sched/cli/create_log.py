@@ -11,7 +11,7 @@ from rpc_api import codec, errors, events
 from rpc_api.accounts import speaks_for
 from rpc_api.clock import SYSTEM
 from rpc_api.codec import MAX_NAME
-from rpc_api.feed.epoch import open_at_level, opening_of
+from rpc_api.feed.epoch import open_at_level
 from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from rpc_api.waiting import until_it_passes
@@ -50,12 +50,11 @@ def _made(arguments, producer):
     """Return the open log, its epoch, and whether it is new."""
     log = open_log(arguments.log)
     try:
-        is_new = opening_of(log) is None
+        opening, is_new = open_at_level(log, arguments.cell, producer, arguments.level or LEVEL)
         if not is_new and arguments.level is not None:
             raise errors.UsageError(
                 f"{log.url} exists already, and --level is for a new log; leave it out, or use nova-sched pin"
             )
-        opening = open_at_level(log, arguments.cell, producer, LEVEL if arguments.level is None else arguments.level)
         return log, opening.epoch, is_new
     except BaseException:
         log.close()

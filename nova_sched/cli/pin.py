@@ -12,9 +12,9 @@ from nova_sched.projection.fold import CELL0
 from nova_sched.replay.health import known_levels
 from nova_sched.replay.logs.reading import decoded_records
 from nova_sched.replay.state.history import History
-from rpc_api import codec, errors, events
-from rpc_api.clock import SYSTEM
+from rpc_api import errors
 from rpc_api.config import cell0_log, cells_of, check_account
+from rpc_api.feed.epoch import append_pin
 from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 
@@ -111,7 +111,7 @@ class Pin(Command):
             elif arguments.dry_run:
                 self._say(f"{cell} is at level {due[cell]}, and can be pinned to level {arguments.level}")
             else:
-                position = _append_pin(projections[cell], logs[cell], f"operator/{arguments.name}", arguments.level)
+                position = _pinned_at(projections[cell], logs[cell], f"operator/{arguments.name}", arguments.level)
                 self._say(f"{cell} is pinned to level {arguments.level} at position {position}")
         return errors.EXIT_OK
 
@@ -161,11 +161,9 @@ def _due(projections, logs, level):
     return {cell: projections[cell].level for cell in logs if projections[cell].level < level}
 
 
-def _append_pin(projection, log, producer, level):
+def _pinned_at(projection, log, producer, level):
     """Append the pin and read it back; return its position. NovaSchedError if it does not count."""
-    now = SYSTEM.now_ns()
-    event = codec.make_event(events.LevelPinned(level), producer, now, 1, now)
-    log.append([codec.encode_record(projection.epoch, [event], projection.level)])
+    event = append_pin(log, projection.epoch, producer, level, projection.level)
     for position, record in decoded_records(log, projection.position + 1):
         set_aside = len(projection.quarantine)
         projection.fold([(position, record)])

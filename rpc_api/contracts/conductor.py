@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 
 from rpc_api import messages  # noqa: F401  (registers the classes of the answers)
+from rpc_api.contracts.answering import AnsweringAPI
 
 if TYPE_CHECKING:
     # The bus brings oslo.messaging, which may only be imported once the concurrency mode is chosen.
@@ -46,11 +47,11 @@ def cell_topic(cell: str, topic: str = TOPIC) -> str:
     return f"{topic}.cell.{cell}"
 
 
-class ConductorAPI:
+class ConductorAPI(AnsweringAPI):
     """The API level's conductor; ``timeout`` is that of a build, in seconds."""
 
     def __init__(self, bus: Bus, topic: str = TOPIC, timeout: float = LONG_TIMEOUT) -> None:
-        self._client = bus.client(topic, VERSION)
+        super().__init__(bus, topic, VERSION)
         self._timeout = timeout
 
     def schedule_and_build_instances(
@@ -65,24 +66,16 @@ class ConductorAPI:
             instance_uuids=list(instance_uuids),
         )
 
-    def ping(self, timeout: float) -> None:
-        """Return when a conductor of the API level answers; NoAnswer or NoSuchServer when none does in time."""
-        self._client.ping(timeout)
-
-    def known_level(self, timeout: float) -> int:
-        """The newest level (:mod:`rpc_api.levels`) that one of them knows; raises as :meth:`ping`."""
-        return self._client.known_level(None, timeout)
-
     def delete_instance(self, context: object, cell: str, host: str, instance_uuid: str) -> Future[None]:
         """Delete an instance where it runs; returns a Future of None."""
         return self._client.call_async(context, "delete_instance", cell=cell, host=host, instance_uuid=instance_uuid)
 
 
-class CellConductorAPI:
+class CellConductorAPI(AnsweringAPI):
     """The conductors of one cell."""
 
     def __init__(self, bus: Bus, cell: str, topic: str = TOPIC) -> None:
-        self._client = bus.client(cell_topic(cell, topic), VERSION)
+        super().__init__(bus, cell_topic(cell, topic), VERSION)
 
     def build_instance(self, context: object, build: BuildRequest) -> Future[BuildOutcome]:
         """Build one instance on its claimed host or an alternate (a BuildRequest). Returns a Future of a BuildOutcome,
@@ -92,14 +85,6 @@ class CellConductorAPI:
     def delete_instance(self, context: object, host: str, instance_uuid: str) -> Future[None]:
         """Delete an instance; returns a Future of None."""
         return self._client.call_async(context, "delete_instance", host=host, instance_uuid=instance_uuid)
-
-    def ping(self, timeout: float) -> None:
-        """Return when a conductor of the cell answers; NoAnswer or NoSuchServer when none does in time."""
-        self._client.ping(timeout)
-
-    def known_level(self, timeout: float) -> int:
-        """The newest level (:mod:`rpc_api.levels`) that one of them knows; raises as :meth:`ping`."""
-        return self._client.known_level(None, timeout)
 
     def beat(self, context: object, agent: str, hosts: Iterable[str], epoch: str | None) -> None:
         """Report to every conductor of the cell that hosts are alive. ``agent`` is the RPC server of their agent,

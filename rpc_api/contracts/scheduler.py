@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
+from rpc_api.contracts.answering import AnsweringAPI
+
 if TYPE_CHECKING:
     # The bus brings oslo.messaging, which may only be imported once the concurrency mode is chosen.
     from rpc_api.bus.port import Bus
@@ -62,11 +64,11 @@ def wants_terms(filter_properties: object) -> bool:
     return isinstance(filter_properties, dict) and bool(filter_properties.get("nova_sched_terms"))
 
 
-class SchedulerAPI:
+class SchedulerAPI(AnsweringAPI):
     """Client side, like that of nova-conductor; it also asks for the terms of claims."""
 
     def __init__(self, bus: Bus, topic: str = TOPIC) -> None:
-        self._client = bus.client(topic, VERSION)
+        super().__init__(bus, topic, VERSION)
 
     def select_destinations(
         self, context: object, spec_obj: RequestSpec, instance_uuids: Iterable[str], return_alternates: bool = True
@@ -85,14 +87,6 @@ class SchedulerAPI:
             return_alternates=return_alternates,
             filter_properties=WITH_TERMS,
         )
-
-    def ping(self, timeout: float) -> None:
-        """Return when a scheduler answers; NoAnswer or NoSuchServer when none does in time."""
-        self._client.ping(timeout)
-
-    def known_level(self, timeout: float) -> int:
-        """The newest level (:mod:`rpc_api.levels`) that one of them knows; raises as :meth:`ping`."""
-        return self._client.known_level(None, timeout)
 
     def update_aggregates(self, context: object, aggregates: Iterable[Aggregate]) -> None:
         """Send host aggregates (Aggregate objects) to all schedulers."""

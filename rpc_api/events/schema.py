@@ -366,24 +366,17 @@ def _breaks(check: Check, value: object) -> bool:
     return False
 
 
-def thaw_fields(
-    cls: type[SchemaObject],
-    values: object,
-    version: str | None = None,
-    newest: str | None = None,
-    check: Check | None = None,
-) -> Any:
+def thaw_fields(cls: type[SchemaObject], values: object, version: str | None = None) -> Any:
     """Check an array of field values of ``cls`` and return its frozen form.
 
-    ``version`` is the version in which the values were written, ``newest`` the newest one that is read (by default
-    ``cls.VERSION``), with its ``check``. Raises :class:`~rpc_api.errors.UnknownSchema` for another or a newer one and
-    :class:`~rpc_api.errors.InvalidEvent` for values that do not fit the schema.
+    ``version`` is the version in which the values were written. Raises :class:`~rpc_api.errors.UnknownSchema` for
+    another or a newer one than ``cls.VERSION``, and :class:`~rpc_api.errors.InvalidEvent` for values that do not fit
+    the schema.
     """
-    newest = newest or cls.VERSION
-    if version is not None and version != newest:
-        check_version(cls, version, newest)
+    if version is not None and version != cls.VERSION:
+        check_version(cls, version, cls.VERSION)
     try:
-        return (check or cls.thaw)(values)
+        return cls.thaw(values)
     except Refused as refused:
         raise errors.InvalidEvent(f"{cls.__name__} cannot be read: wanted {refused}; fix its producer") from None
 

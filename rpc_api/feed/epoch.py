@@ -84,15 +84,24 @@ def ensure_open(
     return opening
 
 
-def open_at_level(log: EventLog, cell: str, producer: str, level: int = levels.LEVEL, clock: Clock = SYSTEM) -> Opening:
-    """How a log begins; an empty log gets its first record, and a pin to a level (see :mod:`rpc_api.levels`). The
-    producer is an operator: no service may decide for the others that all of them know the level."""
-    opening = opening_of(log)
-    if opening is not None:
-        return ensure_open(log, cell, producer, clock)
+def open_at_level(
+    log: EventLog, cell: str, producer: str, level: int = levels.LEVEL, clock: Clock = SYSTEM
+) -> tuple[Opening, bool]:
+    """How a log begins, and whether it is new: an empty log gets its first record, and a pin to a level (see
+    :mod:`rpc_api.levels`). The producer is an operator: no service may decide for the others that all of them know the
+    level."""
+    is_new = opening_of(log) is None
     opening = ensure_open(log, cell, producer, clock)
-    if level > 1:
-        now_ns = clock.now_ns()
-        pinned = codec.make_event(events.LevelPinned(level), producer, now_ns, 1, now_ns)
-        log.append([codec.encode_record(opening.epoch, [pinned])])
-    return opening
+    if is_new and level > 1:
+        append_pin(log, opening.epoch, producer, level, clock=clock)
+    return opening, is_new
+
+
+def append_pin(
+    log: EventLog, epoch: str, producer: str, level: int, level_before: int = 1, clock: Clock = SYSTEM
+) -> codec.Event:
+    """Append the pin of an operator to a log that is at ``level_before``; returns the event."""
+    now_ns = clock.now_ns()
+    pinned = codec.make_event(events.LevelPinned(level), producer, now_ns, 1, now_ns)
+    log.append([codec.encode_record(epoch, [pinned], level_before)])
+    return pinned

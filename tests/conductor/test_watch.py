@@ -88,6 +88,14 @@ def log():
     return Log()
 
 
+def check_age_begins_now(log):
+    """No time before this counts for the claim ``x``."""
+    began = log.now - 1000
+    log.read("one")
+    log.wait(TTL + LAST_STEP)
+    assert log.expired()[uuid_of("x")] - began >= TTL
+
+
 def test_the_time_between_two_events_grows_to_a_minute(log):
     log.claim("x")
     log.start("one", ttl=1e9)
@@ -280,10 +288,8 @@ def test_time_before_a_rebase_to_level_1_does_not_count_after_the_next_pin(log, 
     ):
         log.append(producer, data)
         read(log)
-    log.level, pinned = 2, log.now - 1000
-    log.read("one")
-    log.wait(TTL + LAST_STEP)
-    assert log.expired()[uuid_of("x")] - pinned >= TTL
+    log.level = 2
+    check_age_begins_now(log)
 
 
 def test_time_at_level_1_does_not_count_after_a_pin(log):
@@ -297,10 +303,8 @@ def test_time_at_level_1_does_not_count_after_a_pin(log):
     log.wait(TTL - 10)
     log.append("scheduler/s", claim("x", "a", of("a", 1)))
     log.append("operator/one", PIN)
-    log.level, pinned = 2, log.now - 1000
-    log.read("one")
-    log.wait(TTL + LAST_STEP)
-    assert log.expired()[uuid_of("x")] - pinned >= TTL
+    log.level = 2
+    check_age_begins_now(log)
 
 
 def test_time_before_another_log_began_does_not_count(log):
@@ -315,10 +319,7 @@ def test_time_before_another_log_began_does_not_count(log):
     engine.publish, engine.watch.claim_ttl = lambda *data: other.append("conductor/one", *data), TTL
     engine.on_begin(Beginning(None, 0, len(other.records) - 1, True, True))
     other.now += 60
-    began = other.now - 1000
-    other.read("one")
-    other.wait(TTL + LAST_STEP)
-    assert other.expired()[uuid_of("x")] - began >= TTL
+    check_age_begins_now(other)
 
 
 def test_a_conductor_that_stops_publishes_the_rest(log):

@@ -58,9 +58,9 @@ class AgentNode(Node):
     def _open_again(self):
         log = self.cloud.logs[self.cell]
         epoch = self._open(log)
-        anew = epoch != self.appender.epoch
-        self.appender.use(log.log, epoch, self._begin_anew if anew else lambda: None)
-        if anew:
+        is_another = epoch != self.appender.epoch
+        self.appender.use(log.log, epoch, self._begin_anew if is_another else lambda: None)
+        if is_another:
             for voice in self.voices.values():
                 voice.report()
 

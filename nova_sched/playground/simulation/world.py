@@ -304,11 +304,11 @@ class SimCellLog:
         if self.appender is None:
             self.appender = SimAppender(self._world, self._guard, self._sim_log, epoch, self._name.replace("/", "."))
             self.producer = Producer(self.appender, self._name, self._clock)
-            anew = False
+            is_another = False
         else:
-            anew = epoch != self.appender.epoch
-            self.appender.use(self._sim_log.log, epoch, self.producer.begin_anew if anew else lambda: None)
-        self._on_begin(beginning._replace(begun_anew=anew))
+            is_another = epoch != self.appender.epoch
+            self.appender.use(self._sim_log.log, epoch, self.producer.begin_anew if is_another else lambda: None)
+        self._on_begin(beginning._replace(begun_anew=is_another))
 
     def speak_after(self, known):
         if known is not None and self.producer.epoch < known[0]:

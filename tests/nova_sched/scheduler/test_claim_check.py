@@ -594,13 +594,18 @@ def test_four_schedulers_and_two_cells_decide_few_times(level, steps):
     assert life.counts["conflicts"] == 0
 
 
+def cloud_of_sizes(multiplier, level=1):
+    """Hosts with 20, 8 and 4 VCPU, and an engine that weighs by those that are free."""
+    tiny = cloud(vcpus={"a": 20, "b": 8, "c": 4}, policy=Policy(weighers=(("CPUWeigher", multiplier),)))
+    if level > 1:
+        tiny.pin(level)
+    return tiny, tiny.engine("s")
+
+
 @pytest.mark.parametrize("level", [1, 2])
 def test_a_claim_in_flight_that_the_log_will_refuse_is_no_member(level):
     """Another scheduler placed the group on b first, which we have read; our own claim on a is under way and lost."""
-    tiny = cloud(vcpus={"a": 20, "b": 8, "c": 4}, policy=Policy(weighers=(("CPUWeigher", 1.0),)))
-    if level > 1:
-        tiny.pin(level)
-    ours = tiny.engine("s")
+    tiny, ours = cloud_of_sizes(1.0, level)
     first = rule("group", "together", "b", uuid_of("first"), 0)
     tiny.append("cell1", "scheduler/other", claim("first", "b", of("b", 1), rule=first))
     lost = tiny.ask(ours, "lost", group=affinity("first", "lost"), vcpus=1)
@@ -613,8 +618,7 @@ def test_a_claim_in_flight_that_the_log_will_refuse_is_no_member(level):
 
 def test_claims_in_flight_count_as_members():
     """Two requests of a new affinity group, before the first claim is read back."""
-    tiny = cloud(vcpus={"a": 20, "b": 8, "c": 4}, policy=Policy(weighers=(("CPUWeigher", -1.0),)))
-    ours = tiny.engine("s")
+    tiny, ours = cloud_of_sizes(-1.0)
     asks = [tiny.ask(ours, name, group=affinity("one", "two"), vcpus=1) for name in ("one", "two")]
     tiny.settle()
     assert hosts_of(asks[0]) == hosts_of(asks[1]) and ours.counts["conflicts"] == 0
