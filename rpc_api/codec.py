@@ -9,6 +9,7 @@ Reading never fails: for any bytes, the result is a list in which each event is 
 """
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple, final
@@ -25,6 +26,8 @@ MAX_EVENTS_A_RECORD = 10_000
 MAX_NAME = 255
 #: Bytes that are kept of an event that is set aside; the whole event is in the log at its position.
 MAX_RAW_BYTES = 16 * 1024
+#: Level of a record -> name of an event -> the form in which it is read there, of those that were read.
+EVENT_FORMS: defaultdict[int, dict[str, levels.Form]] = defaultdict(dict)
 
 
 @final
@@ -148,7 +151,8 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
     if isinstance(opened, DecodedRecord):
         return opened._replace(account=account)
     level, epoch, batch = opened
-    decoded = [_decode_event(raw, level) for raw in batch]
+    forms = EVENT_FORMS[level]
+    decoded = [_decode_event(raw, level, forms) for raw in batch]
     if len(payload) > MAX_EVENT_BYTES:
         for index, size in enumerate(event_sizes(payload)):
             if size > MAX_EVENT_BYTES:
@@ -168,10 +172,12 @@ def decode_holding(payload: bytes, groups: Sequence[Collection[bytes]]) -> list[
     if isinstance(opened, DecodedRecord):
         return list(enumerate(opened.events))
     sizes = list(event_sizes(payload))
+    level, _, batch = opened
     found = []
     for index in _holding(payload, sizes, groups):
-        raw, size = opened[2][index], sizes[index]
-        found.append((index, _decode_event(raw, opened[0]) if size <= MAX_EVENT_BYTES else _too_large(size, raw)))
+        raw, size = batch[index], sizes[index]
+        event = _decode_event(raw, level, EVENT_FORMS[level]) if size <= MAX_EVENT_BYTES else _too_large(size, raw)
+        found.append((index, event))
     return found
 
 
@@ -248,7 +254,7 @@ def _aside_record(code: str, reason: str, payload: bytes) -> DecodedRecord:
     return DecodedRecord(None, [SetAside(code, reason, payload[:MAX_RAW_BYTES])], None, payload)
 
 
-def _decode_event(raw: Any, level: int) -> Event | SetAside:
+def _decode_event(raw: Any, level: int, forms: dict[str, levels.Form]) -> Event | SetAside:
     try:
         name, version, producer, producer_epoch, sequence, at_ns, values = raw
         if (
@@ -268,22 +274,16 @@ def _decode_event(raw: Any, level: int) -> Event | SetAside:
         return SetAside(
             "undecodable", "an event that is not [name, version, producer, epoch, sequence, time, fields]", _raw(raw)
         )
-    schema = events.EVENTS.get(name)
-    if schema is None:
-        return SetAside(
-            "unknown-type", f"an event of the type {name[:80]!r}, which this process does not know", _raw(raw)
-        )
-    form = levels.FORMS.get((schema, level))
-    if form is None and schema.LEVEL > level:
-        return SetAside(
-            "newer-level",
-            f"a {name} event of {producer[:80]}, which needs level {schema.LEVEL}, in a record of level {level}",
-            _raw(raw),
-        )
+    form = forms.get(name)
+    if form is None:
+        try:
+            form = forms[name] = _form_of(name, level, producer)
+        except _Unreadable as unreadable:
+            return SetAside(unreadable.code, unreadable.reason, _raw(raw))
     try:
-        newest, _, check = form or levels.form_of(schema, level)
+        newest, _, check = form
         if version != newest:
-            check_version(schema, version, newest)
+            check_version(events.EVENTS[name], version, newest)
         data = check(values)
     except Refused as refused:
         return SetAside("invalid", f"{name} cannot be read: wanted {refused}; fix its producer", _raw(raw))
@@ -292,6 +292,26 @@ def _decode_event(raw: Any, level: int) -> Event | SetAside:
     except errors.InvalidEvent as broken:
         return SetAside("invalid", str(broken), _raw(raw))
     return Event(name, version, producer, producer_epoch, sequence, at_ns, data)
+
+
+class _Unreadable(Exception):
+    """No event of this name can be read in records of this level."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+
+
+def _form_of(name: str, level: int, producer: str) -> levels.Form:
+    schema = events.EVENTS.get(name)
+    if schema is None:
+        raise _Unreadable("unknown-type", f"an event of the type {name[:80]!r}, which this process does not know")
+    if schema.LEVEL > level:
+        raise _Unreadable(
+            "newer-level",
+            f"a {name} event of {producer[:80]}, which needs level {schema.LEVEL}, in a record of level {level}",
+        )
+    return levels.form_of(schema, level)
 
 
 def _raw(raw: object) -> bytes:

@@ -46,6 +46,7 @@ def inventory_digest(packed: bytes) -> int:
 
 def host_digest(inventory: int, status: HostStatus, consumers: int) -> int:
     """Digest of a host's whole report from the digest of its inventory, its status and the digest of its consumers."""
-    # After the transport all metrics are floats, so they must be floats here.
-    metrics = {name: value + 0.0 for name, value in status.metrics.items()}
-    return _number(pack((inventory, oldest_form(status._replace(metrics=metrics)), consumers)))
+    if status.metrics:
+        # After the transport all metrics are floats, so they must be floats here.
+        status = status._replace(metrics={name: value + 0.0 for name, value in status.metrics.items()})
+    return _number(pack((inventory, oldest_form(status), consumers)))

@@ -39,6 +39,8 @@ class Form(NamedTuple):
 
 #: (Class, level) -> its Form, of those that were asked for.
 FORMS: dict[tuple[type[SchemaObject], int], Form] = {}
+#: Class -> the defaults of its newer fields, the last field first, of those that were asked for.
+_NEWER_DEFAULTS: dict[type[SchemaObject], list[Any]] = {}
 
 
 def form_of(schema: type[SchemaObject], level: int) -> Form:
@@ -79,12 +81,16 @@ def oldest_form(record: Record) -> Record | tuple[Any, ...]:
     """A record without the newer fields at its end that have their defaults. Digests are over this form: then services
     of all levels compute the same one as long as newer fields are not used."""
     schema = record.schema
-    values: tuple[Any, ...] = tuple(record)
-    for name in reversed(schema.NEWER):
-        if values[-1] != schema.fields[name].default:
+    defaults = _NEWER_DEFAULTS.get(schema)
+    if defaults is None:
+        defaults = _NEWER_DEFAULTS[schema] = [schema.fields[name].default for name in reversed(schema.NEWER)]
+    values: Any = record
+    kept = len(values)
+    for default in defaults:
+        if values[kept - 1] != default:
             break
-        values = values[:-1]
-    return record if len(values) == len(schema.fields) else values
+        kept -= 1
+    return record if kept == len(values) else values[:kept]
 
 
 def least_level(record: FrozenRecord) -> int:

@@ -2,6 +2,7 @@
 
 import random
 import tracemalloc
+from collections import defaultdict
 
 import msgpack
 import pytest
@@ -205,6 +206,7 @@ def two_versions(monkeypatch):
         if version == "1.1":
             its_fields["since"] = fields.StringField(default="unknown")
         cls = type("HostSeen", (schema.SchemaObject,), {"VERSION": version, "fields": its_fields})
+        monkeypatch.setattr(codec, "EVENT_FORMS", defaultdict(dict))
         monkeypatch.setitem(schema.TABLE, "HostSeen", cls)
         monkeypatch.setitem(events.EVENTS, "HostSeen", schema.register(cls))
         return cls.Frozen

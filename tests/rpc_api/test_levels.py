@@ -1,5 +1,7 @@
 """The forms of the event language by level: what a level has is written, and what it does not have is never read."""
 
+from collections import defaultdict
+
 import msgpack
 import pytest
 from oslo_versionedobjects import fields
@@ -19,6 +21,7 @@ def language(monkeypatch):
     monkeypatch.setattr(levels, "TABLE", schema.TABLE)
     monkeypatch.setattr(levels, "LEVEL", 3)
     monkeypatch.setattr(events, "EVENTS", dict(events.EVENTS))
+    monkeypatch.setattr(codec, "EVENT_FORMS", defaultdict(dict))
     text = fields.StringField
     made(
         "Inner",
