@@ -2,7 +2,7 @@
 
 import uuid
 
-from rpc_api import codec, digest, events
+from rpc_api import codec, digest, events, levels
 from rpc_api.packing import pack
 
 EPOCH = "00000000-0000-4000-8000-000000000000"
@@ -43,7 +43,7 @@ def reported(name: str, status=UP, consumers=(), **how):
     return events.HostReported(
         name,
         "agents",
-        pack(inventory(name, **how)),
+        levels.pack_oldest(inventory(name, **how)),
         status,
         pack(events.HostConsumers(tuple(consumers))),
         digest.consumers_digest(consumers),

@@ -24,7 +24,7 @@ from nova_sched.selection.decide import Candidate, candidate_of, decide
 from nova_sched.selection.draw import draw, seed_of
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.scope import Scope
-from rpc_api import codec, events
+from rpc_api import codec, events, levels
 from rpc_api.packing import pack
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "huawei-topology"
@@ -35,7 +35,7 @@ def world_of(workload):
     projection = Projection("cell1")
     said = [
         codec.make_event(
-            events.HostReported(name, "agents", pack(inventory), UP, pack(events.HostConsumers(())), 0),
+            events.HostReported(name, "agents", levels.pack_oldest(inventory), UP, pack(events.HostConsumers(())), 0),
             f"compute_agent/{name}",
             1,
             1,

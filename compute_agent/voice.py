@@ -44,10 +44,16 @@ class HostVoice:
     # --- reports on the whole host -----------------------------------------------------------------------------
 
     def _state(self):
-        inventory = self.driver.inventory()
-        if self._inventory is None or self._inventory[0] != inventory:
-            packed = pack(inventory)
-            self._inventory = (inventory, packed, digest.inventory_digest(packed))
+        """What would be reported: the packed inventory, the packed providers if the log's level has them by themselves
+        (else empty), and the status."""
+        inventory, is_split = self.driver.inventory(), self.producer.level >= events.EVENTS["ProvidersReported"].LEVEL
+        if self._inventory is None or self._inventory[0] != (inventory, is_split):
+            providers = b""
+            facts = inventory
+            if is_split:
+                providers = pack(events.ReportedProviders(inventory.providers))
+                facts = inventory._replace(providers=(), root_uuid=inventory.providers[0].uuid)
+            self._inventory = ((inventory, is_split), levels.pack_oldest(facts), providers)
         # In the form in which the log gets it: the digest that is confirmed is over this form.
         status = events.HostStatus(*levels.at(self.driver.status(), self.producer.level))
         return self._inventory[1], self._inventory[2], status
@@ -55,9 +61,12 @@ class HostVoice:
     def _report(self):
         # First of all: what is asked for from now on is not in this report.
         self._asked = False
-        packed, _, status = self._state()
+        packed, providers, status = self._state()
         consumers = self.driver.running()
         try:
+            if providers:
+                # First, so that the log knows the host's root when it reads the report.
+                self.producer.publish(events.ProvidersReported(self.name, providers))
             ticket = self.producer.publish(
                 events.HostReported(
                     self.name,
@@ -72,7 +81,7 @@ class HostVoice:
             # It could not be queued: the next round makes it.
             self._asked = True
             raise
-        self._said = (packed, status)
+        self._said = (packed, providers, status)
         self._reported = (self.producer.epoch, self._clock.monotonic())
         return ticket
 
@@ -107,8 +116,7 @@ class HostVoice:
         if not self.lock.acquire(blocking=False):
             return False
         try:
-            packed, _, status = self._state()
-            if self._said == (packed, status) and not self._asked:
+            if self._said == self._state() and not self._asked:
                 return False
             epoch, reported_at = self._reported
             if epoch == self.producer.epoch and self._clock.monotonic() - reported_at < REPORT_PAUSE:
@@ -123,11 +131,15 @@ class HostVoice:
         if not self.lock.acquire(blocking=False):
             return False
         try:
-            _, inventory_digest, status = self._state()
+            packed, providers, status = self._state()
             self.producer.publish(
                 events.HostConfirmed(
                     self.name,
-                    digest.host_digest(inventory_digest, status, digest.consumers_digest(self.driver.running())),
+                    digest.host_digest(
+                        digest.inventory_digest(packed, providers),
+                        status,
+                        digest.consumers_digest(self.driver.running()),
+                    ),
                 )
             )
             return True

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple, final
 import msgpack
 
 from rpc_api import errors, events, levels
-from rpc_api.events.schema import FrozenRecord, Refused, check_version, thaw_fields
+from rpc_api.events.schema import FrozenRecord, Refused, SchemaObject, check_version, thaw_fields
 from rpc_api.log.port import MAX_RECORD_BYTES
 from rpc_api.packing import unpack
 
-MAX_EVENT_BYTES = 256 * 1024
+#: Greatest size of an event, unless its class has another.
+MAX_EVENT_BYTES = SchemaObject.MAX_BYTES
 MAX_EVENTS_A_RECORD = 10_000
 MAX_NAME = 255
 #: Bytes that are kept of an event that is set aside; the whole event is in the log at its position.
@@ -76,7 +77,7 @@ def make_event(data: FrozenRecord, producer: str, producer_epoch: int, sequence:
 
 
 def encode_events(batch: Iterable[Event], level: int = 1) -> list[bytes]:
-    """Pack each event in the form of a level; raises TooLarge for one over ``MAX_EVENT_BYTES``.
+    """Pack each event in the form of a level; raises TooLarge for one over the ``MAX_BYTES`` of its class.
 
     Raises InvalidEvent for an event that readers would set aside, and for one that the level does not have.
     """
@@ -94,9 +95,9 @@ def encode_events(batch: Iterable[Event], level: int = 1) -> list[bytes]:
                 f"a {event.name} event cannot be packed ({fault}); fix the text or number in it "
                 "that msgpack does not accept"
             ) from None
-        if len(encoded) > MAX_EVENT_BYTES:
+        if len(encoded) > schema.MAX_BYTES:
             raise errors.TooLarge(
-                f"a {event.name} event has {len(encoded)} bytes, wanted at most {MAX_EVENT_BYTES}; "
+                f"a {event.name} event has {len(encoded)} bytes, wanted at most {schema.MAX_BYTES}; "
                 "split its content, or shorten its texts"
             )
         packed.append(encoded)
@@ -156,7 +157,7 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
     if len(payload) > MAX_EVENT_BYTES:
         for index, size in enumerate(event_sizes(payload)):
             if size > MAX_EVENT_BYTES:
-                decoded[index] = _too_large(size, batch[index])
+                decoded[index] = _checked_size(decoded[index], size, batch[index])
     return DecodedRecord(epoch, decoded, account, payload, level)
 
 
@@ -176,8 +177,7 @@ def decode_holding(payload: bytes, groups: Sequence[Collection[bytes]]) -> list[
     found = []
     for index in _holding(payload, sizes, groups):
         raw, size = batch[index], sizes[index]
-        event = _decode_event(raw, level, EVENT_FORMS[level]) if size <= MAX_EVENT_BYTES else _too_large(size, raw)
-        found.append((index, event))
+        found.append((index, _checked_size(_decode_event(raw, level, EVENT_FORMS[level]), size, raw)))
     return found
 
 
@@ -246,8 +246,12 @@ def event_sizes(payload: bytes) -> Iterator[int]:
         yield unpacker.tell() - before
 
 
-def _too_large(size: int, raw: object) -> SetAside:
-    return SetAside("too-large", f"an event of {size} bytes, wanted at most {MAX_EVENT_BYTES}", _raw(raw))
+def _checked_size(event: Event | SetAside, size: int, raw: object) -> Event | SetAside:
+    """An event that was read, or that it is too large for its class."""
+    most = MAX_EVENT_BYTES if type(event) is SetAside else event.data.schema.MAX_BYTES
+    if size <= most:
+        return event
+    return SetAside("too-large", f"an event of {size} bytes, wanted at most {most}", _raw(raw))
 
 
 def _aside_record(code: str, reason: str, payload: bytes) -> DecodedRecord:

@@ -39,9 +39,9 @@ def pool_key(pool: PCIPool) -> str:
     return blake2b(pack(pool._replace(count=0)), digest_size=8).hexdigest()
 
 
-def inventory_digest(packed: bytes) -> int:
-    """Digest of the packed HostInventory."""
-    return _number(packed)
+def inventory_digest(packed: bytes, providers: bytes = b"") -> int:
+    """Digest of the packed HostInventory, and of the packed ReportedProviders if they are reported by themselves."""
+    return _number(packed + providers)
 
 
 def host_digest(inventory: int, status: HostStatus, consumers: int) -> int:

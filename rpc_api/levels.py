@@ -23,7 +23,7 @@ from rpc_api.events.schema import (
 from rpc_api.packing import pack
 
 #: The newest level that this code knows.
-LEVEL = 2
+LEVEL = 3
 
 Record = TypeVar("Record", bound=FrozenRecord)
 
@@ -93,6 +93,11 @@ def oldest_form(record: Record) -> Record | tuple[Any, ...]:
     return record if kept == len(values) else values[:kept]
 
 
+def pack_oldest(record: FrozenRecord) -> bytes:
+    """The bytes of :func:`oldest_form`: the same in records of all levels, as long as newer fields are not used."""
+    return pack(oldest_form(record))
+
+
 def least_level(record: FrozenRecord) -> int:
     """The lowest level whose form of a record leaves out nothing that is used."""
     schema = record.schema
@@ -121,8 +126,17 @@ def _cut_of(field: Any, level: int) -> Callable[[Any], Any] | None:
     if name is None or cut is None:
         return None
     if isinstance(field, PackedObjectField):
-        return _unless_none(lambda packed: pack(cut(thaw(name, packed))))
+        return _unless_none(lambda packed: _cut_packed(name, cut, packed))
     return _unless_none((lambda items: tuple(map(cut, items))) if is_list else cut)
+
+
+def _cut_packed(name: str, cut: Callable[[Any], Any], packed: bytes) -> bytes:
+    """Bytes that do not fit the class are left for the reader to judge: it may use a part of them."""
+    try:
+        record = thaw(name, packed)
+    except errors.InvalidEvent:
+        return packed
+    return pack(cut(record))
 
 
 def _unless_none(cut: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -92,6 +92,7 @@ def events_text() -> str:
         "from rpc_api.events import decision as decision",
         "from rpc_api.events import device as device",
         "from rpc_api.events import host as host",
+        "from rpc_api.events import provider as provider",
         "from rpc_api.events.schema import TABLE as TABLE",
         "from rpc_api.events.schema import FrozenRecord as FrozenRecord",
         "from rpc_api.events.schema import SchemaObject",

@@ -8,7 +8,7 @@ import itertools
 import uuid
 
 from nova_sched.projection.projection import Projection
-from rpc_api import codec, digest, events, objects
+from rpc_api import codec, digest, events, levels, objects
 from rpc_api.codec import DecodedRecord
 from rpc_api.objects.context import RequestContext
 from rpc_api.packing import pack
@@ -116,7 +116,7 @@ def report(host, *consumers, inventory=None, server=None, consumers_digest=None,
     ``inventory`` is a HostInventory, or bytes; ``consumers_digest`` is by default the correct one.
     """
     if not isinstance(inventory, bytes):
-        inventory = pack(inventory or tree(host))
+        inventory = levels.pack_oldest(inventory or tree(host))
     true_digest = digest.consumers_digest(consumers)
     return events.HostReported(
         host,
@@ -345,6 +345,61 @@ class Voice:
 
 
 AGENT, CONDUCTOR, SCHEDULER, OPERATOR = "compute_agent", "conductor", "scheduler", "operator"
+PLACEMENT = "placement"
+
+
+# --- writes of Placement's API -----------------------------------------------------------------------------------
+
+#: The id of an API request, and the user of its token.
+REQUEST = ("req-22222222-aaaa-4aaa-8aaa-000000000002", "u")
+
+
+def created(name, parent=None):
+    """A provider whose uuid is that of its name, under the provider of another name."""
+    return events.ProviderCreated(uuid_of(name), name, None if parent is None else uuid_of(parent), *REQUEST)
+
+
+def put_inventories(name, *inventories, generation=None, kind="all"):
+    """Inventories of a provider."""
+    return events.InventoriesPut(uuid_of(name), generation, kind, inventories, *REQUEST)
+
+
+def put_traits(name, *traits, generation=None):
+    """The traits of a provider."""
+    return events.TraitsPut(uuid_of(name), generation, traits, *REQUEST)
+
+
+def put_aggregates(name, *aggregates, generation=None):
+    """The aggregates of a provider, by their short names."""
+    return events.AggregatesPut(uuid_of(name), generation, tuple(map(uuid_of, aggregates)), *REQUEST)
+
+
+ANY = "any generation"
+
+
+def consumer_put(name, *allocations, generation=ANY, project="p", user="u", kind=None, terms=None):
+    """What a consumer is to hold; without a ``generation`` whatever its generation is, with None it must be new."""
+    guarded = generation != ANY
+    generation = generation if guarded else None
+    return events.ConsumerPut(uuid_of(name), guarded, generation, project, user, kind, allocations, terms)
+
+
+def put(*consumers):
+    """The allocations of some consumers."""
+    return events.AllocationsPut(consumers, *REQUEST)
+
+
+def providers_reported(host, inventory=None):
+    """The tree of a host, reported by itself."""
+    return events.ProvidersReported(host, pack(events.ReportedProviders((inventory or tree(host)).providers)))
+
+
+def facts_of(host, inventory=None, root=None, authority="agent", **more):
+    """A report of a host without its tree, whose root provider has the host's name."""
+    inventory = inventory or tree(host)
+    return report(
+        host, inventory=inventory._replace(providers=(), root_uuid=uuid_of(root or host), authority=authority), **more
+    )
 
 
 class Cell:
@@ -408,6 +463,8 @@ def result(outcomes, noted, quarantined):
 def speaker_of(data) -> str:
     """A producer that may publish this: the host's agent if it may, else a conductor, else the first role that may."""
     roles = data.schema.ROLES
+    if PLACEMENT in roles:
+        return f"{PLACEMENT}/one"
     host = getattr(data, "host", None)
     if AGENT in roles and host is not None:
         return f"{AGENT}/{host}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from nova_sched.projection import provider_tree
 from nova_sched.projection.devices import Capacity, HostDevices, guest_of
-from nova_sched.projection.ledger import CLAIMED, RUNNING
+from nova_sched.projection.ledger import AGENT, CLAIMED, HELD, NO_HOST, RUNNING, Host, PlainTree
 from nova_sched.projection.table import AMOUNTS, FACTS, TREE_SUMS
 from rpc_api import events
 from rpc_api.digest import MASK, consumer_hash
@@ -21,14 +21,15 @@ def check(projection) -> None:
     consumers, members, providers = defaultdict(set), defaultdict(set), {}
     for name, host in projection.hosts.items():
         assert host.name == name
-        tree = _open_tree(provider_tree.read(host.inventory).inventory, projection.rules)
-        _check_rows(table, projection, host, tree)
-        _check_amounts(table, host, tree, projection.rules)
+        tree = _open_tree(provider_tree.tree_of(host).inventory, projection.rules)
+        if not projection.rules.one_ledger or table.reported[list(host.rows.values())].all():
+            _check_rows(table, projection, host, tree)
+            _check_amounts(table, host, tree, projection.rules)
         _check_status(table, host)
-        providers.update(dict.fromkeys(host.rows, name))
+        providers.update(dict.fromkeys(host.rows, host))
         for uuid, entry in host.entries.items():
             assert (entry.consumer_uuid, entry.host) == (uuid, name)
-            assert entry.state in (CLAIMED, RUNNING)
+            assert entry.state in ((CLAIMED, RUNNING) if host.authority == AGENT else (HELD,))
             consumers[uuid].add(entry)
             if entry.rule is not None:
                 members[entry.rule.group_uuid].add(entry)
@@ -40,7 +41,11 @@ def check(projection) -> None:
             ]
         assert host.running_digest == MASK & sum(entry.hash for entry in running)
         _check_devices(table, host, tree, projection.rules)
-    assert providers == projection.provider_hosts
+    assert providers == {uuid: tree for uuid, tree in projection.trees.items() if type(tree) is Host}
+    for entry in _free_entries(projection):
+        assert entry.state is HELD
+        consumers[entry.consumer_uuid].add(entry)
+    _check_ledger(projection)
     assert dict(consumers) == {uuid: set(entries) for uuid, entries in projection.consumers.items()}
     assert projection.unwatched == {
         entry.consumer_uuid: entry
@@ -50,6 +55,57 @@ def check(projection) -> None:
     }
     assert projection.several == {uuid for uuid, entries in consumers.items() if len(entries) > 1}
     _check_groups(projection.groups, members)
+
+
+def _free_entries(projection):
+    """Entries that are on no host."""
+    return [entry for entries in projection.consumers.values() for entry in entries if entry.host == NO_HOST]
+
+
+def _check_ledger(projection):
+    """Trees, names, generations and use agree, whoever wrote them."""
+    table, used, users = projection.table, Counter(), defaultdict(set)
+    for entries in projection.consumers.values():
+        for entry in entries:
+            host = projection.hosts.get(entry.host)
+            for provider_uuid, resource_class, amount in entry.allocations:
+                tree = projection.trees.get(provider_uuid)
+                if type(tree) is PlainTree:
+                    used[provider_uuid, resource_class] += amount
+                    users[tree].add(((entry.consumer_uuid, entry.host), entry))
+                elif tree is host:
+                    used[provider_uuid, resource_class] += amount
+    trees = set(projection.trees.values())
+    assert sum(len(tree.rows) for tree in trees) == len(projection.trees)
+    for tree in trees:
+        assert set(table.trees[tree.root]) == set(tree.rows.values()) and table.trees[tree.root][0] == tree.root
+        assert table.children[tree.root] == len(tree.rows) - 1
+        assert table.cell[tree.root] == projection.cell_index
+        assert bool(table.is_host[tree.root]) == isinstance(tree, Host)
+        seen = set()
+        for row in table.trees[tree.root]:
+            uuid = table.uuids[row]
+            assert tree.rows[uuid] == row and table.root[row] == tree.root
+            assert (table.parent[row] in seen) if seen else table.parent[row] == -1
+            seen.add(row)
+            if type(tree) is PlainTree or not table.reported[row]:
+                for index, name in enumerate(table.classes.values):
+                    assert table.used[index, row] == used[uuid, name]
+                    assert (
+                        table.free[index, row] == table.capacity[index, row] - used[uuid, name] - table.held[index, row]
+                    )
+        if type(tree) is PlainTree:
+            assert set(tree.users.items()) == users[tree]
+    assert projection.stray_hosts == {host.name for host in projection.hosts.values() if host.strays}
+    if not projection.rules.one_ledger:
+        assert not (projection.holders or projection.provider_names or projection.waiting or projection.holds_writes)
+        return
+    assert projection.holders.keys() == projection.consumers.keys()
+    assert all(holder.generation >= 1 for holder in projection.holders.values())
+    for name, uuid in projection.provider_names.items():
+        assert table.provider_names[projection.trees[uuid].rows[uuid]] == name
+    for uuid, host in projection.waiting.items():
+        assert uuid not in projection.trees and host.root == -1 and host.name not in projection.hosts
 
 
 def _open_tree(tree, rules):
@@ -90,7 +146,7 @@ def _check_rows(table, projection, host, tree):
         assert table.row_aggregates[row] == provider.aggregates
         assert table.root[row] == host.root
         assert table.parent[row] == (rows[provider.parent] if provider.parent >= 0 else -1)
-        assert bool(table.is_root[row]) == (row == host.root)
+        assert bool(table.is_host[row]) == (row == host.root)
         traits = {trait for trait in table.traits.values if table.has_trait(trait)[row]}
         assert traits == set(provider.traits)
     assert (table.host_names[host.root], table.node_names[host.root]) == (host.name, tree.nodename)

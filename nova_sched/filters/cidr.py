@@ -98,7 +98,7 @@ class _Addresses:
         """The same after looking again at hosts that were touched."""
         touched = self.table.touched.since(self._seen)
         self._seen = self.table.touched.version
-        roots = self.table.roots().tolist() if touched is None else [row for row in touched if self.table.is_root[row]]
+        roots = self.table.roots().tolist() if touched is None else [row for row in touched if self.table.is_host[row]]
         self._read([row for row in roots if self.table.host_ips[row] != self.texts[row]])
         return self
 

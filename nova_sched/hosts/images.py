@@ -77,7 +77,7 @@ class ImageCounts:
         column = self._columns.get(item)
         if column is None or len(column) < self.table.count:
             # As long as the table's own columns, which grow seldom.
-            wide = self._columns[item] = np.zeros(len(self.table.is_root), np.int32)
+            wide = self._columns[item] = np.zeros(len(self.table.is_host), np.int32)
             if column is not None:
                 wide[: len(column)] = column
             column = wide

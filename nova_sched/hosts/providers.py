@@ -37,7 +37,7 @@ class Providers:
 
     def roots(self):
         """Which providers are hosts themselves."""
-        return self.table.is_root[self.rows]
+        return self.table.is_host[self.rows]
 
     def room(self, resource_class, amount):
         """Which providers have room for an amount."""

@@ -100,10 +100,11 @@ def room_refusal(
         index = table.classes.get(resource_class)
         if index < 0 or not fits(table, row, index, amount):
             return Reason(ClaimRefused.NO_ROOM, (resource_class,))
-    return None if guest is None else _guest_refusal(table, host, guest)
+    return None if guest is None else guest_refusal(table, host, guest)
 
 
-def _guest_refusal(table: HostTable, host: Host, packed: bytes) -> Reason | None:
+def guest_refusal(table: HostTable, host: Host, packed: bytes) -> Reason | None:
+    """Why the CPUs, pages and devices of a packed Guest are not free on a host; None if they are."""
     try:
         guest = guest_of(packed)
     except errors.InvalidEvent:

@@ -9,11 +9,16 @@ from hashlib import blake2b
 
 import msgpack
 import numpy as np
+import numpy.typing as npt
 
-from nova_sched.projection.ledger import CLAIMED, Host
+from nova_sched.projection.ledger import CLAIMED, NO_HOST, Entry, Host, PlainTree
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
+from rpc_api.digest import inventory_digest
+from rpc_api.levels import oldest_form
 
+#: What a client writes of an inventory, and what is used of it.
+_WRITTEN = ("total", "reserved", "min_unit", "max_unit", "step_size", "used")
 #: Root row -> (provider uuid, resource class, amount) of what is used there.
 Used = dict[int, list[tuple[str, str, int]]]
 
@@ -44,6 +49,64 @@ def _parts(projection: State) -> Iterator[object]:
         (aggregate.uuid, aggregate.name, aggregate.hosts, sorted(aggregate.metadata.items()))
         for _, aggregate in sorted(projection.aggregates.items())
     ]
+    if projection.rules.one_ledger:
+        yield from _ledger(projection)
+
+
+def _ledger(projection: State) -> Iterator[object]:
+    """Providers and consumers, as far as they do not follow from what agents reported."""
+    yield projection.holds_writes, sorted(projection.custom_classes.items()), sorted(projection.custom_traits.items())
+    yield [(uuid, *projection.holders[uuid].facts()) for uuid in sorted(projection.holders)]
+    yield [entry.facts() for _, entry in sorted(free_entries(projection).items())]
+    yield [
+        (name, host.authority, inventory_digest(host.providers) if host.providers else 0)
+        for name, host in sorted(projection.hosts.items())
+    ]
+    yield [
+        (uuid, host.name, host.server, host.inventory_digest, host.authority, oldest_form(host.status), host.lost)
+        for uuid, host in sorted(projection.waiting.items())
+    ]
+    if projection.trees:
+        yield from _providers(projection)
+
+
+def free_entries(projection: State) -> dict[str, Entry]:
+    """The entries without a host, by their consumer."""
+    return {
+        entry.consumer_uuid: entry
+        for uuid, tree in projection.trees.items()
+        if type(tree) is PlainTree
+        for entry in tree.users.values()
+        if entry.host == NO_HOST
+    }
+
+
+def _providers(projection: State) -> Iterator[object]:
+    """All providers in the order of their uuids, column by column; the inventories, traits and use only of those that
+    no agent reports: the others follow from the reports."""
+    table, uuids = projection.table, sorted(projection.trees)
+    rows = np.array([projection.trees[uuid].rows[uuid] for uuid in uuids], np.int64)
+    yield uuids
+    yield [table.provider_names[row] for row in rows]
+    yield [None if parent < 0 else table.uuids[parent] for parent in table.parent[rows].tolist()]
+    yield [table.row_aggregates[row] for row in rows]
+    yield [table.reported[rows].tobytes(), *(_bytes(column[rows]) for column in (table.generation, table.written_ns))]
+    rows = rows[~table.reported[rows]]
+    for name, index in sorted((name, index) for index, name in enumerate(table.classes.values)):
+        if table.step_size[index, rows].any() or table.used[index, rows].any():
+            yield (
+                name,
+                [_bytes(getattr(table, amount)[index, rows]) for amount in _WRITTEN],
+                table.ratio[index, rows].tolist(),
+            )
+    for name in sorted(table.traits.values):
+        having = table.has_trait(name, rows)
+        if having.any():
+            yield name, np.packbits(having).tobytes()
+
+
+def _bytes(column: npt.NDArray[np.int64]) -> bytes:
+    return column.astype("<i8").tobytes()
 
 
 def _used(table: HostTable, hosts: int) -> Used:

@@ -6,19 +6,32 @@ that must not count); in both cases the state is as it was.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from nova_sched.projection import inventory as inventories
-from nova_sched.projection import provider_tree
+from nova_sched.projection import provider_rows, provider_tree
 from nova_sched.projection.claim_checks import claim_refusal
 from nova_sched.projection.claim_refusals import ClaimRefused
 from nova_sched.projection.devices import checked_guest
-from nova_sched.projection.holding import add_entry, devices_counted_once, reconcile, remove_entry, start
-from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
+from nova_sched.projection.holding import add_entry, count_devices, devices_counted_once, reconcile, remove_entry, start
+from nova_sched.projection.host_trees import join_tree, leave_tree, pass_authority, root_found
+from nova_sched.projection.ledger import (
+    AGENT,
+    AUTHORITIES,
+    CLAIMED,
+    HELD,
+    NOVA,
+    RUNNING,
+    Entry,
+    Holder,
+    Host,
+    PlainTree,
+)
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.reason import Reason
-from nova_sched.projection.state import State
+from nova_sched.projection.state import EventOf, State
 from nova_sched.projection.use import note_strays
+from nova_sched.projection.writes import WRITE_HANDLERS, mark_providers
 from rpc_api import errors, events
 from rpc_api.codec import MAX_NAME, Event, SetAside
 from rpc_api.digest import inventory_digest
@@ -27,17 +40,6 @@ from rpc_api.digest import inventory_digest
 CELL0 = "cell0"
 #: Of one ClaimsWatched no more time counts: a conductor watches for 60 s, and then it appends one.
 WATCHED_MAX_MS = 120_000
-
-Data = TypeVar("Data", covariant=True)
-
-
-class EventOf(Protocol[Data]):
-    """An event of one class, as the handler of that class sees it."""
-
-    @property
-    def producer(self) -> str: ...
-    @property
-    def data(self) -> Data: ...
 
 
 # --- hosts -------------------------------------------------------------------------------------------------------
@@ -54,7 +56,7 @@ def host_reported(
             f"host {data.host} is reported in the log of {CELL0}, which has no hosts; fix the cell of its agent",
             b"",
         )
-    host = projection.hosts.get(data.host)
+    host = projection.hosts.get(data.host) or _waiting(projection, data.host)
     if host is None and not 0 < len(data.host) <= MAX_NAME:
         return SetAside(
             "invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; fix its agent", b""
@@ -67,16 +69,28 @@ def host_reported(
             consumers = _consumers(data)
     except errors.InvalidEvent as broken:
         return SetAside("invalid", str(broken), b"")
+    authority = AGENT
+    if host is not None:
+        authority = host.authority
+    elif tree is not None:
+        authority = tree.inventory.authority
+    fault = _authority_fault(event, authority, tree)
+    if fault:
+        return SetAside("not-its-authority", fault, b"")
     if host is None:
-        host = projection.hosts[data.host] = Host(data.host, data.server, projection.cell)
+        host = Host(data.host, data.server, projection.cell)
+        host.authority = authority
     host.server = data.server
     if tree is not None:
-        _write_inventory(projection, host, tree, position, noted)
         host.inventory, host.inventory_digest = data.inventory, inventory_digest(data.inventory)
-    if tree is not None or host.lost or host.status != data.status:
-        host.status, host.lost = data.status, False
+        _place(projection, host, tree, event.at_ns, position, noted)
+    is_again = tree is not None or host.lost or host.status != data.status
+    host.status, host.lost = data.status, False
+    if host.root < 0:
+        return None
+    if is_again:
         inventories.write_status(projection.table, host)
-    if consumers is not None:
+    if consumers is not None and host.authority == AGENT:
         reconcile(projection, host, consumers, position, noted)
     if host.strays or host.stray_devices:
         note_strays(host, position, noted)
@@ -84,13 +98,119 @@ def host_reported(
     return None
 
 
+def _waiting(projection: State, name: str) -> Host | None:
+    """The host of a name that waits for its root provider."""
+    return next((host for host in projection.waiting.values() if host.name == name), None)
+
+
+def _authority_fault(
+    event: EventOf[events.HostReported], authority: str, tree: provider_tree.ProviderTree | None
+) -> str | None:
+    """Why this report is not one of the host's authority; None if it is."""
+    if tree is not None and tree.inventory.authority != authority:
+        return (
+            f"{event.producer} reports the host {event.data.host} under {tree.inventory.authority}, its authority is "
+            f"{authority}; pass the authority first"
+        )
+    if authority == AGENT and not event.producer.startswith("compute_agent/"):
+        return f"{event.producer} reports the host {event.data.host}, whose authority is its agent"
+    return None
+
+
+def _place(
+    projection: State, host: Host, tree: provider_tree.ProviderTree, at_ns: int, position: int, noted: list[Noted]
+) -> None:
+    """Write a new inventory of a host: with its tree, or on the tree that the log has of its root provider."""
+    root_uuid = tree.inventory.root_uuid or tree.inventory.providers[0].uuid
+    for uuid in [uuid for uuid, waiting in projection.waiting.items() if waiting is host]:
+        del projection.waiting[uuid]
+    plain = projection.trees.get(root_uuid)
+    is_other = host.root >= 0 and projection.table.uuids[host.root] != root_uuid
+    if is_other and (tree.inventory.root_uuid is not None or plain is not None):
+        leave_tree(projection, host)
+    if host.root < 0 and type(plain) is PlainTree:
+        join_tree(projection, host, plain)
+    if tree.inventory.root_uuid is None:
+        projection.hosts[host.name] = host
+        host.providers = b""
+        _write_inventory(projection, host, tree, at_ns, position, noted)
+    elif host.root >= 0:
+        projection.hosts[host.name] = host
+        inventories.write_facts(projection, host, tree.inventory)
+        count_devices(projection.table, host)
+    else:
+        projection.waiting[root_uuid] = host
+
+
+def providers_reported(
+    projection: State, position: int, event: EventOf[events.ProvidersReported], noted: list[Noted]
+) -> SetAside | None:
+    """Write the tree of providers that an agent reports, of a host or of one that is not known yet."""
+    data = event.data
+    host = projection.hosts.get(data.host)
+    if projection.cell == CELL0 or (host is not None and host.authority != AGENT):
+        return SetAside(
+            "not-its-authority",
+            f"{event.producer} reports providers of {data.host}, which are not its agent's; stop the agent, or pass "
+            "the authority to it",
+            b"",
+        )
+    if host is not None and host.providers == data.providers:
+        return None
+    try:
+        providers, unread = inventories.checked_providers(projection, data.host, data.providers)
+    except errors.InvalidEvent as broken:
+        return SetAside("invalid", str(broken), b"")
+    plain = projection.trees.get(providers[0].uuid)
+    tree = host or (plain if type(plain) is PlainTree else PlainTree())
+    if host is not None and type(plain) is PlainTree:
+        leave_tree(projection, host)
+        join_tree(projection, host, plain)
+        projection.hosts[host.name] = host
+    tree.providers = data.providers
+    _note_faults(inventories.write_tree(projection, tree, providers, unread, event.at_ns), data.host, position, noted)
+    if host is None:
+        root_found(projection, providers[0].uuid)
+    else:
+        inventories.write_facts(projection, host, provider_tree.read(host.inventory).inventory)
+        host.forget_digest()
+        count_devices(projection.table, host)
+    projection.table.touch_tree(tree.root)
+    return None
+
+
+def authority_passed(
+    projection: State, position: int, event: EventOf[events.AuthorityPassed], noted: list[Noted]
+) -> SetAside | None:
+    """Another one says from here on what the consumers of a host hold. What they hold now stays."""
+    data = event.data
+    host = projection.hosts.get(data.host)
+    if host is None or data.authority not in AUTHORITIES:
+        return SetAside(
+            "invalid",
+            f"{event.producer} passes the authority over {data.host[:MAX_NAME]} to {data.authority[:40]!r}, wanted a "
+            "host that reports here, and agent or nova",
+            b"",
+        )
+    if host.authority != data.authority:
+        pass_authority(projection, host, data.authority)
+        noted.append(
+            Noted(position, "authority-passed", host.name, f"{event.producer} passed it to {data.authority}", True)
+        )
+    return None
+
+
 def _write_inventory(
-    projection: State, host: Host, tree: provider_tree.ProviderTree, position: int, noted: list[Noted]
+    projection: State, host: Host, tree: provider_tree.ProviderTree, at_ns: int, position: int, noted: list[Noted]
 ) -> None:
     """Write an inventory, and note which providers are closed by a fault."""
-    for fault in inventories.write(projection, host, tree):
+    _note_faults(inventories.write(projection, host, tree, at_ns), host.name, position, noted)
+
+
+def _note_faults(faults: list[str], host_name: str, position: int, noted: list[Noted]) -> None:
+    for fault in faults:
         noted.append(
-            Noted(position, "closed-provider", host.name, f"{fault}; the provider is closed until it is fixed")
+            Noted(position, "closed-provider", host_name, f"{fault}; the provider is closed until it is fixed")
         )
 
 
@@ -138,12 +258,16 @@ def host_removed(projection: State, position: int, event: EventOf[events.HostRem
     host = projection.hosts.get(event.data.host)
     if host is None:
         return None
-    with devices_counted_once(projection.table, host):
-        for entry in list(host.entries.values()):
-            remove_entry(projection, host, entry)
-    inventories.erase(projection, host)
+    if host.authority == AGENT:
+        with devices_counted_once(projection.table, host):
+            for entry in list(host.entries.values()):
+                remove_entry(projection, host, entry)
     projection.tracked.drop_host(host.name)
-    del projection.hosts[host.name]
+    if host.authority == NOVA:
+        leave_tree(projection, host)
+    else:
+        provider_rows.erase(projection, host)
+        del projection.hosts[host.name]
     return None
 
 
@@ -190,13 +314,16 @@ def claim_proposed(
             data.allocations,
             data.rule,
             data.claim_uuid,
-            CLAIMED,
+            CLAIMED if host.authority == AGENT else HELD,
             position,
             0,
             data.guest,
-            None if projection.rules.claims_have_an_age else 0,
+            None if projection.rules.claims_have_an_age and host.authority == AGENT else 0,
         ),
     )
+    if projection.rules.one_ledger:
+        projection.holders[data.consumer_uuid].written_ns = event.at_ns
+        mark_providers(projection, {allocation.provider_uuid for allocation in data.allocations}, event.at_ns)
     return None
 
 
@@ -226,7 +353,7 @@ def claims_watched(projection: State, position: int, event: EventOf[events.Claim
 
 def _end_claim(projection: State, consumer_uuid: str, claim_uuid: str) -> None:
     for entry in projection.consumers.get(consumer_uuid, ()):
-        if entry.claim_uuid == claim_uuid and entry.state is CLAIMED:
+        if entry.claim_uuid == claim_uuid and entry.state is not RUNNING:
             remove_entry(projection, projection.hosts[entry.host], entry)
 
 
@@ -318,11 +445,17 @@ def level_pinned(
             b"",
         )
     if level > projection.level:
+        was_ledger = projection.rules.one_ledger
         projection.use_level(level, position)
         noted.append(Noted(position, "pinned", None, f"{event.producer} pinned the log to level {level}"))
         for host in projection.hosts.values():
-            _write_inventory(projection, host, provider_tree.read(host.inventory), position, noted)
+            _write_inventory(projection, host, provider_tree.tree_of(host), event.at_ns, position, noted)
             projection.table.touched.touch(host.root)
+        if projection.rules.one_ledger and not was_ledger:
+            projection.holders = {
+                consumer: Holder(1, entries[0].project_id, None, None, event.at_ns)
+                for consumer, entries in projection.consumers.items()
+            }
     return None
 
 
@@ -370,6 +503,8 @@ HANDLERS: dict[str, Callable[[State, int, Any, list[Noted]], Reason | SetAside |
     "AccountsRequired": accounts_required,
     "LevelPinned": level_pinned,
     "HostReported": host_reported,
+    "ProvidersReported": providers_reported,
+    "AuthorityPassed": authority_passed,
     "HostConfirmed": host_confirmed,
     "HostLost": host_lost,
     "HostSeen": host_seen,
@@ -390,4 +525,5 @@ HANDLERS: dict[str, Callable[[State, int, Any, list[Noted]], Reason | SetAside |
     "AggregateDeleted": aggregate_deleted,
     "GroupAnchored": group_anchored,
     "GroupFenced": group_fenced,
+    **WRITE_HANDLERS,
 }

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from nova_sched.projection.devices import HostDevices, guest_of
-from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
+from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Holder, Host
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
-from nova_sched.projection.use import count_use, find_stray_devices, note_strays
+from nova_sched.projection.use import count_on_host, count_use, find_stray_devices, note_strays
 from rpc_api.digest import MASK, consumer_hash
 from rpc_api.events import Consumer
 
@@ -22,7 +22,7 @@ def add_entry(projection: State, host: Host, entry: Entry) -> None:
     table = projection.table
     host.entries[entry.consumer_uuid] = entry
     index_entry(projection, entry)
-    count_use(projection, host, entry.allocations, +1)
+    count_use(projection, host, entry, +1)
     if entry.guest is not None:
         count_devices(table, host)
     if entry.state is RUNNING:
@@ -44,13 +44,31 @@ def index_entry(projection: State, entry: Entry) -> None:
         projection.unwatched[consumer_uuid] = entry
     if entry.rule is not None:
         projection.groups.add(entry)
+    if projection.rules.one_ledger:
+        holder = projection.holders.get(consumer_uuid)
+        if holder is None:
+            projection.holders[consumer_uuid] = Holder(1, entry.project_id)
+        else:
+            holder.generation += 1
 
 
 def remove_entry(projection: State, host: Host, entry: Entry) -> None:
     """Remove an entry from its host and free its resources."""
     table = projection.table
+    del host.entries[entry.consumer_uuid]
+    unindex_entry(projection, entry)
+    count_use(projection, host, entry, -1)
+    if entry.guest is not None:
+        count_devices(table, host)
+    if entry.state is RUNNING:
+        host.running_digest = (host.running_digest - entry.hash) & MASK
+    table.num_instances[host.root] = len(host.entries)
+    table.touched.touch_use(host.root)
+
+
+def unindex_entry(projection: State, entry: Entry) -> None:
+    """Remove an entry from the indexes of consumers and of server groups."""
     consumer_uuid = entry.consumer_uuid
-    del host.entries[consumer_uuid]
     rest = tuple([other for other in projection.consumers[consumer_uuid] if other is not entry])
     if entry.watched_from_ms is None:
         projection.unwatched.pop(consumer_uuid, None)
@@ -62,13 +80,22 @@ def remove_entry(projection: State, host: Host, entry: Entry) -> None:
         del projection.consumers[consumer_uuid]
     if entry.rule is not None:
         projection.groups.remove(entry)
-    count_use(projection, host, entry.allocations, -1)
-    if entry.guest is not None:
-        count_devices(table, host)
-    if entry.state is RUNNING:
-        host.running_digest = (host.running_digest - entry.hash) & MASK
-    table.num_instances[host.root] = len(host.entries)
-    table.touched.touch_use(host.root)
+    if projection.rules.one_ledger:
+        if rest:
+            projection.holders[consumer_uuid].generation += 1
+        else:
+            del projection.holders[consumer_uuid]
+
+
+def replace_entry(projection: State, host: Host, old: Entry, new: Entry) -> None:
+    """Put an entry in the place of another one of the same consumer, as one change of the consumer."""
+    holder = projection.holders.get(old.consumer_uuid)
+    generation = 0 if holder is None else holder.generation
+    remove_entry(projection, host, old)
+    add_entry(projection, host, new)
+    if holder is not None:
+        projection.holders[old.consumer_uuid] = holder
+        holder.generation = generation + 1
 
 
 def count_devices(table: HostTable, host: Host) -> None:
@@ -93,11 +120,11 @@ def devices_counted_once(table: HostTable, host: Host) -> Iterator[None]:
 
 
 def count_all_use(projection: State, host: Host) -> None:
-    """Count every entry of a host again, after its providers were cleared."""
+    """Count every entry of a host again on the host's providers, after they were cleared."""
     host.strays.clear()
+    projection.stray_hosts.discard(host.name)
     for entry in host.entries.values():
-        count_use(projection, host, entry.allocations, +1)
-    count_devices(projection.table, host)
+        count_on_host(projection, host, entry, +1)
 
 
 def _diverges(projection: State, host: Host, position: int, noted: list[Noted], kind: str, detail: str) -> None:
@@ -192,10 +219,10 @@ def _start_entry(
     _diverges(
         projection, host, position, noted, "differs", f"{consumer.instance_uuid} uses other resources than were claimed"
     )
-    remove_entry(projection, host, entry)
-    add_entry(
+    replace_entry(
         projection,
         host,
+        entry,
         Entry(
             entry.consumer_uuid,
             entry.instance_uuid,

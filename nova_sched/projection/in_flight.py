@@ -59,7 +59,7 @@ class InFlight:
         table = self.table
         for index, row in zip(*(places.tolist() for places in table.held.nonzero()), strict=True):
             table.hold(row, index, -int(table.held[index, row]))
-            table.touched.touch_use(int(table.root[row]))
+            table.touch_tree(int(table.root[row]), use_only=True)
         for (provider_uuid, resource_class), held in self._held.items():
             self._set(provider_uuid, resource_class, held)
         if table.held_guests:
@@ -113,4 +113,4 @@ class InFlight:
             # The row may be another one by now, so the column is set, not added to.
             index = table.class_index(resource_class)
             table.hold(row, index, held - int(table.held[index, row]))
-            table.touched.touch_use(int(table.root[row]))
+            table.touch_tree(int(table.root[row]), use_only=True)

@@ -1,19 +1,25 @@
 """Write the reported inventory of a host into the rows and columns of its tree."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from nova_sched.projection import provider_rows
 from nova_sched.projection.devices import HostDevices, fault_of
-from nova_sched.projection.holding import count_all_use
-from nova_sched.projection.ledger import Host
-from nova_sched.projection.provider_columns import clear_provider, set_inventory, set_traits, sum_tree
-from nova_sched.projection.provider_tree import NAME, ProviderTree, closed_inventories, read
+from nova_sched.projection.holding import count_all_use, count_devices
+from nova_sched.projection.ledger import AUTHORITIES, Host, PlainTree
+from nova_sched.projection.provider_columns import clear_provider, clear_use, set_inventory, set_traits, sum_tree
+from nova_sched.projection.provider_tree import NAME, ProviderTree, closed_inventories, read, read_providers, tree_of
 from nova_sched.projection.rules import Rules
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable, Profile
 from nova_sched.projection.topology import service_version
+from nova_sched.projection.use import count_elsewhere
 from rpc_api import errors, events
 from rpc_api.events import HostInventory, Inventory, Provider
 
+#: Begins the names of resource classes and traits that are not OpenStack's but the cloud's own.
+CUSTOM = "CUSTOM_"
 MAX_PROVIDERS = 4096
 #: Each distinct class costs the table a row of all its columns, so no host may bring more.
 MAX_CLASSES = 128
@@ -28,14 +34,46 @@ def checked(projection: State, host_name: str, packed: bytes) -> ProviderTree:
         tree = read(packed)
     else:
         tree = ProviderTree(events.thaw("HostInventory", packed), {})
-    fault = _fault(projection, host_name, tree.inventory)
+    inventory = tree.inventory
+    if inventory.root_uuid is None:
+        fault = _tree_fault(projection, host_name, inventory.providers)
+    elif inventory.providers:
+        fault = "it has a root_uuid and providers, wanted one of the two"
+    else:
+        fault = _authority_fault(inventory.authority) or _owner_fault(projection, host_name, inventory.root_uuid)
+    fault = fault or fault_of(inventory)
     if fault:
         raise errors.InvalidEvent(f"the inventory of {host_name} is refused: {fault}; fix its agent")
     return tree
 
 
-def _fault(projection: State, host_name: str, inventory: HostInventory) -> str | None:
-    providers = inventory.providers
+def checked_providers(projection: State, host_name: str, packed: bytes) -> tuple[tuple[Provider, ...], dict[int, str]]:
+    """Unpack ReportedProviders and check them beyond the schema: the providers, and the faults of those that cannot be
+    read; InvalidEvent names the first fault of the whole tree."""
+    providers, unread = read_providers(packed)
+    fault = _tree_fault(projection, host_name, providers)
+    if fault:
+        raise errors.InvalidEvent(f"the providers of {host_name} are refused: {fault}; fix its agent")
+    return providers, unread
+
+
+def _authority_fault(authority: str) -> str | None:
+    return None if authority in AUTHORITIES else f"the authority {authority[:40]!r}, wanted agent or nova"
+
+
+def _owner_fault(projection: State, host_name: str, provider_uuid: str) -> str | None:
+    tree = projection.trees.get(provider_uuid)
+    if type(tree) is Host and tree.name != host_name:
+        return f"provider {provider_uuid} belongs to host {tree.name}"
+    if tree is not None and tree.rows[provider_uuid] != tree.root:
+        return f"provider {provider_uuid} is the root of no tree"
+    waiting = projection.waiting.get(provider_uuid)
+    if waiting is not None and waiting.name != host_name:
+        return f"provider {provider_uuid} is the one that host {waiting.name} waits for"
+    return None
+
+
+def _tree_fault(projection: State, host_name: str, providers: Sequence[Provider]) -> str | None:
     if not providers or providers[0].parent != -1 or len(providers) > MAX_PROVIDERS:
         return f"{len(providers)} providers, wanted 1 to {MAX_PROVIDERS} of which the first is the root (parent -1)"
     if len({provider.uuid for provider in providers}) != len(providers):
@@ -43,9 +81,11 @@ def _fault(projection: State, host_name: str, inventory: HostInventory) -> str |
     for index, provider in enumerate(providers):
         if index and not 0 <= provider.parent < index:
             return f"provider {provider.name} has parent {provider.parent}, wanted the index of an earlier provider"
-        owner = projection.provider_hosts.get(provider.uuid, host_name)
-        if owner != host_name:
-            return f"provider {provider.uuid} belongs to host {owner}"
+        tree = projection.trees.get(provider.uuid)
+        if type(tree) is Host and tree.name != host_name:
+            return f"provider {provider.uuid} belongs to host {tree.name}"
+        if type(tree) is PlainTree and projection.table.uuids[tree.root] != providers[0].uuid:
+            return f"provider {provider.uuid} belongs to no host: Placement's API made it"
         if not projection.rules.fault_closes_provider and (fault := provider_fault(provider, projection.rules)):
             return fault
     classes = {of.resource_class for provider in providers for of in provider.inventories}
@@ -54,7 +94,7 @@ def _fault(projection: State, host_name: str, inventory: HostInventory) -> str |
         return (
             f"{len(classes)} resource classes and {len(traits)} traits, wanted at most {MAX_CLASSES} and {MAX_TRAITS}"
         )
-    return fault_of(inventory)
+    return None
 
 
 def provider_fault(provider: Provider, rules: Rules) -> str | None:
@@ -103,57 +143,105 @@ def closed_providers(projection: State, host: Host) -> list[str]:
     # A closed provider offers nothing, so most hosts need no look at their report.
     if not rules.fault_closes_provider or np.all((table.max_unit[:, rows] > 0).any(axis=0)):
         return []
-    tree = read(host.inventory)
-    return [fault for index in range(len(tree.inventory.providers)) if (fault := _closing_fault(tree, index, rules))]
+    tree = tree_of(host)
+    return [
+        fault
+        for index, provider in enumerate(tree.inventory.providers)
+        if (fault := _closing_fault(tree.faults, provider, index, rules))
+    ]
 
 
-def _closing_fault(tree: ProviderTree, index: int, rules: Rules) -> str | None:
+def _closing_fault(unread: dict[int, str], provider: Provider, index: int, rules: Rules) -> str | None:
     """Why a provider of a tree is closed, or None."""
     if not rules.fault_closes_provider:
         return None
-    return tree.faults.get(index) or provider_fault(tree.inventory.providers[index], rules)
+    return unread.get(index) or provider_fault(provider, rules)
 
 
-def write(projection: State, host: Host, tree: ProviderTree) -> list[str]:
-    """Write a checked inventory into the table, and count the use of the host again. Returns why providers are closed,
-    a sentence for each."""
-    table, providers = projection.table, tree.inventory.providers
-    uuids = {provider.uuid for provider in providers}
-    if host.root >= 0:
-        if table.uuids[host.root] != providers[0].uuid:
-            erase(projection, host)
-        else:
-            for uuid in [uuid for uuid in host.rows if uuid not in uuids]:
-                table.drop_row(host.rows.pop(uuid))
-                del projection.provider_hosts[uuid]
-    if host.root < 0:
+def write(projection: State, host: Host, tree: ProviderTree, at_ns: int) -> list[str]:
+    """Write a checked inventory with its tree into the table, and count the use of the host again. Returns why
+    providers are closed, a sentence for each."""
+    faults = write_tree(projection, host, tree.inventory.providers, tree.faults, at_ns)
+    write_facts(projection, host, tree.inventory)
+    count_devices(projection.table, host)
+    return faults
+
+
+def write_tree(
+    projection: State, tree: Host | PlainTree, providers: Sequence[Provider], unread: dict[int, str], at_ns: int
+) -> list[str]:
+    """Write the providers that an agent reports, and count their use again. ``unread`` are the faults of
+    providers that could not be read. Returns why providers are closed. Providers that are not in the report stay if
+    Placement's API made them."""
+    table = projection.table
+    if tree.root >= 0 and table.uuids[tree.root] != providers[0].uuid:
+        provider_rows.erase(projection, tree)
+    if tree.root < 0:
         root = providers[0]
-        host.root = host.rows[root.uuid] = table.add_row(root.uuid, root.name, None, -1)
-        projection.provider_hosts[root.uuid] = host.name
-        table.host_names[host.root] = host.name
-        table.row_of_host[host.name] = host.root
-        table.cell[host.root] = projection.cell_index
-        table.num_instances[host.root] = len(host.entries)
+        tree.root = tree.rows[root.uuid] = table.add_row(root.uuid, root.name, None, -1)
+        projection.trees[root.uuid] = tree
+        table.cell[tree.root] = projection.cell_index
+        if type(tree) is Host:
+            show_host(projection, tree)
     rows: list[int] = []
     faults: list[str] = []
     for index, provider in enumerate(providers):
-        row = host.rows.get(provider.uuid)
+        row = tree.rows.get(provider.uuid)
         parent = rows[provider.parent] if provider.parent >= 0 else -1
         if row is None:
-            row = host.rows[provider.uuid] = table.add_row(provider.uuid, provider.name, host.root, parent)
-            projection.provider_hosts[provider.uuid] = host.name
+            row = tree.rows[provider.uuid] = table.add_row(provider.uuid, provider.name, tree.root, parent)
+            projection.trees[provider.uuid] = tree
         rows.append(row)
-        fault = _closing_fault(tree, index, projection.rules)
+        fault = _closing_fault(unread, provider, index, projection.rules)
         if fault:
             faults.append(fault)
             provider = _closed(provider)
-        _write_provider(table, row, provider, parent)
-    table.trees[host.root] = tuple(rows)
-    table.children[host.root] = len(rows) - 1
-    _write_host(projection, host.root, tree.inventory)
-    count_all_use(projection, host)
-    sum_tree(table, host.root)
+        _write_provider(projection, row, provider, parent, at_ns)
+    rows += _unreported(projection, tree, set(rows))
+    table.trees[tree.root] = tuple(rows)
+    table.children[tree.root] = len(rows) - 1
+    if isinstance(tree, Host):
+        count_all_use(projection, tree)
+    else:
+        for entry in dict.fromkeys(tree.users.values()):
+            count_elsewhere(projection, entry, +1)
+    sum_tree(table, tree.root)
     return faults
+
+
+def show_host(projection: State, host: Host) -> None:
+    """The root row of a host is that of a host from now on."""
+    table = projection.table
+    table.is_host[host.root] = True
+    table.host_names[host.root] = host.name
+    table.row_of_host[host.name] = host.root
+    table.num_instances[host.root] = len(host.entries)
+    table.topology_version += 1
+
+
+def _unreported(projection: State, tree: Host | PlainTree, reported: set[int]) -> list[int]:
+    """The other rows of a tree that stay, in their order: of providers that Placement's API made, and of those above
+    them, which offer nothing any more. The rest is dropped."""
+    table = projection.table
+    others = [row for row in tree.rows.values() if row not in reported]
+    if not others:
+        return []
+    stay: set[int] = set()
+    for row in others:
+        if projection.rules.one_ledger and not table.reported[row]:
+            while row not in reported and row not in stay:
+                stay.add(row)
+                row = table.parent.item(row)
+    for row in others:
+        uuid = table.uuids[row]
+        if row not in stay:
+            del tree.rows[uuid], projection.trees[uuid]
+            table.drop_row(row)
+        elif table.reported[row]:
+            clear_provider(table, row)
+        else:
+            clear_use(table, row)
+    return [row for row in table.trees[tree.root] if row in stay]
 
 
 def _closed(provider: Provider) -> Provider:
@@ -164,10 +252,16 @@ def _closed(provider: Provider) -> Provider:
     )
 
 
-def _write_provider(table: HostTable, row: int, provider: Provider, parent: int) -> None:
+def _write_provider(projection: State, row: int, provider: Provider, parent: int, at_ns: int) -> None:
+    table = projection.table
     clear_provider(table, row)
     table.provider_names[row] = provider.name
     table.parent[row] = parent
+    if projection.rules.one_ledger:
+        table.reported[row] = True
+        provider_rows.mark_written(table, row, at_ns)
+        projection.provider_names.setdefault(provider.name, provider.uuid)
+        add_names(projection, provider, at_ns)
     if table.row_aggregates[row] != provider.aggregates:
         table.row_aggregates[row] = provider.aggregates
         table.topology_version += 1
@@ -176,8 +270,9 @@ def _write_provider(table: HostTable, row: int, provider: Provider, parent: int)
     set_traits(table, row, provider.traits)
 
 
-def _write_host(projection: State, root: int, tree: HostInventory) -> None:
-    table = projection.table
+def write_facts(projection: State, host: Host, tree: HostInventory) -> None:
+    """Write what a host reports beside its providers."""
+    table, root = projection.table, host.root
     table.node_names[root] = tree.nodename
     table.host_ips[root] = tree.host_ip
     table.set_devices(
@@ -219,14 +314,11 @@ def write_status(table: HostTable, host: Host) -> None:
     table.metrics.write(host.root, status)
 
 
-def erase(projection: State, host: Host) -> None:
-    """Drop all rows of a host."""
-    table = projection.table
-    del table.trees[host.root]
-    if table.row_of_host.get(host.name) == host.root:
-        del table.row_of_host[host.name]
-    for uuid, row in host.rows.items():
-        table.drop_row(row)
-        del projection.provider_hosts[uuid]
-    host.rows = {}
-    host.root = -1
+def add_names(projection: State, provider: Provider, at_ns: int) -> None:
+    """Add the resource classes and traits of the cloud's own that a provider brings."""
+    for inventory in provider.inventories:
+        if inventory.resource_class.startswith(CUSTOM):
+            projection.custom_classes.setdefault(inventory.resource_class, at_ns)
+    for trait in provider.traits:
+        if trait.startswith(CUSTOM):
+            projection.custom_traits.setdefault(trait, at_ns)

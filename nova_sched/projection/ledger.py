@@ -1,9 +1,10 @@
-"""The holders of resources: hosts, the consumers on them, and the members of server groups.
+"""The holders of resources: trees of providers and hosts, the consumers that hold something there, and the members of
+server groups.
 
-An :class:`Entry` is what one consumer holds on one host. It is ``claimed``
-until the host's agent reports that the instance runs, then ``running``. An entry
-is counted in the table's ``used`` in both states, so that its room is never
-given away twice.
+An :class:`Entry` is what one consumer holds on one host, with what it holds beside of providers that are no host's. On
+a host of an agent it is ``claimed`` until the agent reports that the instance runs, then ``running``. What Placement's
+API writes, and what is claimed on a host of Nova, is ``held`` until it is written again. An entry is counted in the
+table's ``used`` in all states, so that its room is never given away twice.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,11 +12,21 @@ from typing import Any
 
 from nova_sched.projection.claim_refusals import ClaimRefused
 from nova_sched.projection.reason import Reason
-from rpc_api.digest import host_digest
+from rpc_api.digest import host_digest, inventory_digest
 from rpc_api.events import Allocation, GroupRule, HostStatus
 
 CLAIMED = "claimed"
 RUNNING = "running"
+HELD = "held"
+STATES = (CLAIMED, RUNNING, HELD)
+
+#: Who says what the consumers of a host hold: its agent, or Nova through Placement's API.
+AGENT = "agent"
+NOVA = "nova"
+AUTHORITIES = frozenset({AGENT, NOVA})
+
+#: The host of an entry that holds only of providers that are no host's.
+NO_HOST = ""
 
 SPREAD = "spread"
 TOGETHER = "together"
@@ -90,20 +101,66 @@ class Entry:
         )
 
 
-class Host:
+class Holder:
+    """What is known of one consumer, beside its entries. Its ``generation`` rises with each change of its entries."""
+
+    __slots__ = ("consumer_type", "generation", "project_id", "user_id", "written_ns")
+
+    def __init__(
+        self,
+        generation: int,
+        project_id: str | None,
+        user_id: str | None = None,
+        consumer_type: str | None = None,
+        written_ns: int = 0,
+    ) -> None:
+        self.generation = generation
+        self.project_id = project_id
+        self.user_id = user_id
+        self.consumer_type = consumer_type
+        #: Time of the event that wrote it last, by the clock of its producer.
+        self.written_ns = written_ns
+
+    def facts(self) -> tuple[Any, ...]:
+        """It as a plain tuple (for digests and snapshots)."""
+        return (self.generation, self.project_id, self.user_id, self.consumer_type, self.written_ns)
+
+
+class Tree:
+    """A tree of providers: the row of its root, and the rows of all its providers by their uuid. ``providers`` are the
+    bytes of the ReportedProviders that an agent reported by themselves; empty if none did."""
+
+    __slots__ = ("providers", "root", "rows")
+
+    def __init__(self) -> None:
+        self.root = -1
+        self.providers = b""
+        self.rows: dict[str, int] = {}
+
+
+class PlainTree(Tree):
+    """A tree that is no host. ``users`` are the entries that hold something of it: (consumer, host) -> Entry."""
+
+    __slots__ = ("users",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.users: dict[tuple[str, str], Entry] = {}
+
+
+class Host(Tree):
     """The state of one host beside its columns."""
 
     __slots__ = (
         "_digest",
         "_digest_of",
+        "authority",
         "cell",
         "entries",
         "inventory",
         "inventory_digest",
         "lost",
         "name",
-        "root",
-        "rows",
         "running_digest",
         "server",
         "status",
@@ -113,16 +170,15 @@ class Host:
     )
 
     def __init__(self, name: str, server: str, cell: str) -> None:
+        super().__init__()
         self.name = name
         self.server = server
         self.cell = cell
-        self.root = -1
+        self.authority = AGENT
         self.inventory = b""
         self.inventory_digest = 0
         self.status: HostStatus = None  # type: ignore[assignment]  # set by the first report, before it is read
         self.lost = False
-        #: Provider uuid -> row of the table.
-        self.rows: dict[str, int] = {}
         #: Consumer uuid -> Entry.
         self.entries: dict[str, Entry] = {}
         #: (Provider uuid, resource class) -> amount of what entries use and the host does not report. It follows from
@@ -149,9 +205,16 @@ class Host:
         """
         parts = (self.inventory_digest, self.running_digest, self.status)
         if self._digest_of != parts:
-            self._digest = host_digest(self.inventory_digest, self.status, self.running_digest)
+            inventory = (
+                self.inventory_digest if not self.providers else inventory_digest(self.inventory, self.providers)
+            )
+            self._digest = host_digest(inventory, self.status, self.running_digest)
             self._digest_of = parts
         return self._digest
+
+    def forget_digest(self) -> None:
+        """The providers of the host have changed."""
+        self._digest_of = None
 
 
 class GroupIndex:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from itertools import filterfalse
 from typing import Any, NamedTuple
 
-from nova_sched.projection import inventory as inventories
+from nova_sched.projection import provider_rows
 from nova_sched.projection.claim_refusals import OLDER_LEVEL
 from nova_sched.projection.fold import HANDLERS
 from nova_sched.projection.ledger import Entry, GroupIndex
@@ -21,6 +21,7 @@ from nova_sched.projection.rules import rules_of
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import Tracked, TrackedInstances
+from nova_sched.projection.writes import WRITE_HANDLERS
 from rpc_api import errors
 from rpc_api.accounts import speaks_for
 from rpc_api.codec import DecodedRecord, Event, SetAside
@@ -51,6 +52,19 @@ class Outcome(NamedTuple):
     claim_uuid: str
     consumer_uuid: str
     reason: Reason | None
+
+
+class Written(NamedTuple):
+    """The outcome of a write of Placement's API at its position: the mark of its event (``producer``,
+    ``producer_epoch``, ``sequence``), the ``reason`` why it was refused (None: it was not), and the ``generation`` that
+    the provider in it has after it (None: it names none, or there is none)."""
+
+    position: int
+    producer: str
+    producer_epoch: int
+    sequence: int
+    reason: Reason | SetAside | None
+    generation: int | None
 
 
 class Quarantined(NamedTuple):
@@ -121,6 +135,8 @@ class Projection(State):
         self.trail = Trail()
         self.use_level(1)
         self._begin()
+        #: The outcomes of API writes, for a process that takes them out; None if none does.
+        self.writes: list[Written] | None = None
         self.noted: deque[Noted] = deque(maxlen=kept)
         self.quarantine: deque[Quarantined] = deque(maxlen=kept)
         self.counts = Counter()
@@ -141,8 +157,15 @@ class Projection(State):
         self.producers = {}
         #: Aggregate uuid -> AggregateUpdated, as this log has it (the table has them of all logs).
         self.aggregates = {}
-        #: Provider uuid -> name of the host that reports it.
-        self.provider_hosts = {}
+        self.holders = {}
+        #: Provider uuid -> the tree that it is in.
+        self.trees = {}
+        self.provider_names = {}
+        self.waiting = {}
+        self.stray_hosts = set()
+        self.custom_classes = {}
+        self.custom_traits = {}
+        self.holds_writes = False
         #: The hosts on which nova-compute reports instances.
         self.tracked = TrackedInstances()
         #: Affinity group -> (cell, host, number): see GroupAnchored.
@@ -154,9 +177,8 @@ class Projection(State):
 
     def forget(self) -> None:
         """Remove all state of this log, also from the table. The level stays."""
-        for host in self.hosts.values():
-            if host.root >= 0:
-                inventories.erase(self, host)
+        for tree in list(dict.fromkeys(self.trees.values())):
+            provider_rows.erase(self, tree)
         for uuid in self.aggregates:
             self.table.aggregates.pop(uuid, None)
         self.table.topology_version += 1
@@ -301,7 +323,8 @@ class Projection(State):
         aside."""
         role, _, name = event.producer.partition("/")
         data: Any = event.data
-        if role not in EVENTS[event.name].ROLES:
+        schema = EVENTS[event.name]
+        if role not in schema.ROLES and schema.LATER_ROLES.get(role, self.level + 1) > self.level:
             self._set_aside(
                 position, index, "not-allowed", f"a {event.name} of {event.producer}, whose role may not", b""
             )
@@ -369,6 +392,8 @@ class Projection(State):
         answer: Reason | SetAside | None = self._answer_to_older(event) if is_older else None
         if answer is None:
             answer = HANDLERS[event.name](self, position, event, noted)
+        if event.name in WRITE_HANDLERS:
+            self._note_written(position, event, answer)
         if type(answer) is SetAside:
             self._set_aside(position, index, *answer)
             return
@@ -377,6 +402,16 @@ class Projection(State):
             self.counts["claim-accepted" if answer is None else "claim-refused"] += 1
             claim: Any = event.data
             outcomes.append(Outcome(position, event.producer, claim.claim_uuid, claim.consumer_uuid, answer))
+
+    def _note_written(self, position: int, event: Event, answer: Reason | SetAside | None) -> None:
+        self.counts["write-accepted" if answer is None else "write-refused"] += 1
+        if self.writes is not None:
+            uuid = getattr(event.data, "provider_uuid", "")
+            tree = self.trees.get(uuid)
+            row = None if tree is None else tree.rows[uuid]
+            generation = None if row is None else self.table.generation.item(row)
+            mark = event.producer, event.producer_epoch, event.sequence
+            self.writes.append(Written(position, *mark, answer, generation))
 
     def _answer_to_older(self, event: Event) -> Reason | SetAside | None:
         """Why an event of a service that does not know the level of the log has no effect; None if it has one."""

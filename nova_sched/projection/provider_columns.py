@@ -21,6 +21,12 @@ def clear_provider(table: HostTable, row: int) -> None:
     table.trait_words[:, row] = 0
 
 
+def clear_use(table: HostTable, row: int) -> None:
+    """Remove only the use of a row."""
+    table.used[:, row] = 0
+    table.free[:, row] = table.capacity[:, row] - table.held[:, row]
+
+
 def set_inventory(table: HostTable, row: int, inventory: Inventory) -> None:
     """Write one Inventory record of a provider; the use of the row stays as it is."""
     index = table.class_index(inventory.resource_class)
@@ -36,6 +42,14 @@ def set_inventory(table: HostTable, row: int, inventory: Inventory) -> None:
     # used + amount <= capacity holds for integers exactly when it holds for the whole part of the capacity.
     table.capacity[index, row] = int(min(max(capacity, 0.0), float(MAX_CAPACITY)))
     table.free[index, row] = table.capacity[index, row] - table.used[index, row] - table.held[index, row]
+
+
+def unset_inventory(table: HostTable, row: int, index: int) -> None:
+    """Remove the inventory of one class of a provider; its use stays as it is."""
+    for name in ("total", "reserved", "min_unit", "max_unit", "step_size", "capacity"):
+        getattr(table, name)[index, row] = 0
+    table.ratio[index, row] = 0
+    table.free[index, row] = -table.used[index, row] - table.held[index, row]
 
 
 def set_traits(table: HostTable, row: int, traits: Iterable[str]) -> None:

@@ -3,10 +3,12 @@
 import re
 from typing import Any, NamedTuple
 
+from nova_sched.projection.ledger import Host
 from rpc_api import errors, events
 from rpc_api.events import HostInventory, Inventory, Provider
 from rpc_api.events.schema import TABLE, Refused, thaw_fields
-from rpc_api.packing import pack, unpack
+from rpc_api.levels import pack_oldest
+from rpc_api.packing import unpack
 
 #: A resource class, or a trait.
 NAME = re.compile(r"[A-Z0-9_]{1,255}")
@@ -30,8 +32,37 @@ def read(content: bytes) -> ProviderTree:
         values = unpack(content)
         if type(values) is not tuple or len(values) <= _PROVIDERS or type(values[_PROVIDERS]) is not tuple:
             raise
+    providers, faults = _opened(values[_PROVIDERS])
+    values = (*values[:_PROVIDERS], providers, *values[_PROVIDERS + 1 :])
+    return ProviderTree(thaw_fields(TABLE["HostInventory"], values), faults)
+
+
+def read_providers(content: bytes) -> tuple[tuple[Provider, ...], dict[int, str]]:
+    """Unpack ReportedProviders: the providers, and the faults of those that cannot be read, as in ProviderTree. Raises
+    InvalidEvent as :func:`read` does."""
+    try:
+        return events.thaw("ReportedProviders", content).providers, {}
+    except errors.InvalidEvent:
+        values = unpack(content)
+        if type(values) is not tuple or len(values) != 1 or type(values[0]) is not tuple:
+            raise
+    providers, faults = _opened(values[0])
+    return thaw_fields(TABLE["ReportedProviders"], (providers,)).providers, faults
+
+
+def tree_of(host: Host) -> ProviderTree:
+    """What a host and its agent reported, also if the tree was reported by itself."""
+    tree = read(host.inventory)
+    if not host.providers:
+        return tree
+    providers, faults = read_providers(host.providers)
+    return ProviderTree(tree.inventory._replace(providers=providers), faults)
+
+
+def _opened(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[int, str]]:
+    """The values of providers, with what can be read of those that do not fit the schema, and the faults of these."""
     providers, faults = [], {}
-    for index, provider in enumerate(values[_PROVIDERS]):
+    for index, provider in enumerate(values):
         wanted = _wanted("Provider", provider)
         if wanted is not None and type(provider) is tuple and len(provider) == len(Provider._fields):
             faults[index] = _fault(provider, wanted)
@@ -40,8 +71,7 @@ def read(content: bytes) -> ProviderTree:
             # A wrong uuid, name, parent or aggregate stays wrong, and is found below.
             provider = (*provider[:3], closed_inventories(names), traits, provider[5])
         providers.append(provider)
-    values = (*values[:_PROVIDERS], tuple(providers), *values[_PROVIDERS + 1 :])
-    return ProviderTree(thaw_fields(TABLE["HostInventory"], values), faults)
+    return tuple(providers), faults
 
 
 def packed(tree: ProviderTree) -> bytes:
@@ -50,7 +80,7 @@ def packed(tree: ProviderTree) -> bytes:
     providers: list[Any] = list(tree.inventory.providers)
     for index in tree.faults:
         providers[index] = providers[index]._replace(traits=(*providers[index].traits, None))
-    return pack(tree.inventory._replace(providers=tuple(providers)))
+    return pack_oldest(tree.inventory._replace(providers=tuple(providers)))
 
 
 def closed_inventories(names: set[str]) -> tuple[Inventory, ...]:

@@ -26,10 +26,13 @@ class Rules(NamedTuple):
     fault_closes_provider: bool
     #: The log has the age of claims that are not started: the time for which conductors watched them.
     claims_have_an_age: bool
+    #: Providers and consumers are a ledger: they have generations, providers need no host, and a consumer may hold
+    #: something on several hosts.
+    one_ledger: bool
 
 
 #: The level that each rule needs.
-SINCE = dict.fromkeys(Rules._fields, 2)
+SINCE = {**dict.fromkeys(Rules._fields, 2), "one_ledger": 3}
 
 
 @functools.cache

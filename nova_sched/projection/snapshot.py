@@ -15,13 +15,24 @@ from typing import Any, NamedTuple
 import msgpack
 
 from nova_sched.projection.devices import Capacity, HostDevices, guest_of
-from nova_sched.projection.digest import state_digest
+from nova_sched.projection.digest import free_entries, state_digest
 from nova_sched.projection.holding import count_devices, index_entry
-from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
+from nova_sched.projection.ledger import (
+    AGENT,
+    AUTHORITIES,
+    NO_HOST,
+    NOVA,
+    RUNNING,
+    STATES,
+    Entry,
+    Holder,
+    Host,
+    PlainTree,
+)
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.table_rows import Rows, taken_out
-from nova_sched.projection.use import find_strays
+from nova_sched.projection.use import find_strays, note_user
 from rpc_api import errors, events, levels
 from rpc_api.digest import MASK, inventory_digest
 from rpc_api.events import HostNUMACell, PCIPool
@@ -71,24 +82,12 @@ def dump(projection: Projection) -> bytes:
             "start from a snapshot that fits it, or wait until it is rebased"
         )
     hosts, is_first = [projection.hosts[name] for name in sorted(projection.hosts)], projection.level == 1
+    is_ledger, plain = projection.rules.one_ledger, _plain_trees(projection)
     state = zlib.compress(
         msgpack.packb(
             (
-                [
-                    (
-                        host.name,
-                        host.server,
-                        host.inventory,
-                        levels.at(host.status, projection.level),
-                        host.lost,
-                        [
-                            (*entry.facts(), entry.position, entry.hash, *([] if is_first else [entry.watched_from_ms]))
-                            for entry in host.entries.values()
-                        ],
-                    )
-                    for host in hosts
-                ],
-                taken_out(projection.table, hosts),
+                [_facts_of(projection, host) for host in hosts],
+                taken_out(projection.table, [*hosts, *plain], is_ledger),
                 _devices_of(projection.table, hosts),
                 list(projection.producers.items()),
                 list(projection.anchors.items()),
@@ -97,6 +96,7 @@ def dump(projection: Projection) -> bytes:
                 projection.accounts_required,
                 projection.tracked.facts(),
                 *([] if is_first else [projection.watched_ms, projection.pinned_at]),
+                *([_ledger_of(projection, hosts, plain)] if is_ledger else []),
             )
         ),
         1,
@@ -105,6 +105,36 @@ def dump(projection: Projection) -> bytes:
     body = state + _packed_proof(projection.trail.proof())
     packed: bytes = msgpack.packb((MAGIC, FORMAT + projection.level - 1, *head[:4], _checksum(head, body)))
     return packed + body
+
+
+def _facts_of(projection: Projection, host: Host) -> tuple[object, ...]:
+    entries = [_entry_facts(projection, entry) for entry in host.entries.values()]
+    return host.name, host.server, host.inventory, levels.at(host.status, projection.level), host.lost, entries
+
+
+def _entry_facts(projection: Projection, entry: Entry) -> tuple[object, ...]:
+    return (*entry.facts(), entry.position, entry.hash, *([] if projection.level == 1 else [entry.watched_from_ms]))
+
+
+def _plain_trees(projection: Projection) -> list[PlainTree]:
+    """The trees that are no host's, in the order of their roots' uuids."""
+    uuids = projection.table.uuids
+    trees = {tree.root: tree for tree in projection.trees.values() if type(tree) is PlainTree}
+    return sorted(trees.values(), key=lambda tree: uuids[tree.root])
+
+
+def _ledger_of(projection: Projection, hosts: list[Host], plain: list[PlainTree]) -> tuple[object, ...]:
+    """What a log has with the rule ``one_ledger``."""
+    return (
+        [(host.authority, host.providers) for host in hosts],
+        [tree.providers for tree in plain],
+        [(uuid, host.authority, _facts_of(projection, host)) for uuid, host in projection.waiting.items()],
+        [(uuid, *holder.facts()) for uuid, holder in projection.holders.items()],
+        [_entry_facts(projection, entry) for entry in free_entries(projection).values()],
+        list(projection.custom_classes.items()),
+        list(projection.custom_traits.items()),
+        projection.holds_writes,
+    )
 
 
 def with_proof(packed: bytes, proof: Proof) -> bytes:
@@ -251,9 +281,13 @@ def _load_state(
     tracked: Any,
     watched_ms: Any = None,
     pinned_at: Any = None,
+    ledger: Any = None,
 ) -> None:
     """Read and check everything first, so that a fault is found before the table is written."""
     hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
+    if (ledger is not None) != projection.rules.one_ledger:
+        raise ValueError("it has a ledger, or lacks one, against the level of its log")
+    read_ledger = _Ledger(projection, hosts, *ledger) if ledger is not None else None
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
         raise ValueError("a host is there twice, or accounts_required is not a boolean")
     if not type(watched_ms) is type(pinned_at) is (type(None) if projection.level == 1 else int):
@@ -274,23 +308,104 @@ def _load_state(
             projection.tracked.put(host, uuid, dict(properties))
     for aggregate in aggregates:
         projection.aggregates[aggregate.uuid] = projection.table.aggregates[aggregate.uuid] = aggregate
-    trees = rows.put_into(projection.table, projection.cell_index, [host.name for host in hosts])
+    plain = [] if read_ledger is None else read_ledger.plain
+    names = [*(host.name for host in hosts), *[None] * len(plain)]
+    placed = rows.put_into(projection.table, projection.cell_index, names)
     uuids = projection.table.uuids
-    for host, tree in zip(hosts, trees, strict=True):
+    trees: list[Host | PlainTree] = [*hosts, *plain]
+    for tree, tree_rows in zip(trees, placed, strict=True):
+        tree.root = tree_rows[0]
+        tree.rows = {uuids[row]: row for row in tree_rows}
+        projection.trees.update(dict.fromkeys(tree.rows, tree))
+    for host in hosts:
         projection.hosts[host.name] = host
-        host.root = tree[0]
-        host.rows = {uuids[row]: row for row in tree}
-        projection.provider_hosts.update(dict.fromkeys(host.rows, host.name))
         projection.table.metrics.write(host.root, host.status)
         for entry in host.entries.values():
             index_entry(projection, entry)
-            find_strays(projection.table, host, entry.allocations)
+            find_strays(projection, host, entry)
+    if read_ledger is not None:
+        read_ledger.put_into(projection)
     for host, (cells, pools) in devices:
         capacity = projection.table.capacity_of(cells, pools, projection.rules.card_is_one_device)
         projection.table.set_devices(host.root, HostDevices(capacity))
     for host in hosts:
         if any(entry.guest is not None for entry in host.entries.values()):
             count_devices(projection.table, host)
+
+
+class _Ledger:
+    """What :func:`_ledger_of` gave, read and checked."""
+
+    def __init__(
+        self,
+        projection: Projection,
+        hosts: list[Host],
+        of_hosts: Any,
+        of_plain: Any,
+        waiting: Any,
+        holders: Any,
+        entries: Any,
+        classes: Any,
+        traits: Any,
+        holds_writes: Any,
+    ) -> None:
+        for host, (authority, providers) in zip(hosts, of_hosts, strict=True):
+            _set_authority(host, authority)
+            host.providers = _checked_bytes(providers)
+        self.plain = []
+        for providers in of_plain:
+            tree = PlainTree()
+            tree.providers = _checked_bytes(providers)
+            self.plain.append(tree)
+        self._waiting = {}
+        for uuid, authority, facts in waiting:
+            self._waiting[uuid] = host = _host(projection.cell, *facts)
+            _set_authority(host, authority)
+        self._holders = {uuid: _holder(*facts) for uuid, *facts in holders}
+        self._entries = [_entry(NO_HOST, *facts) for facts in entries]
+        self._classes, self._traits = (dict(_custom(*pair) for pair in pairs) for pairs in (classes, traits))
+        if type(holds_writes) is not bool:
+            raise ValueError("holds_writes is not a boolean")
+        self._holds_writes = holds_writes
+
+    def put_into(self, projection: Projection) -> None:
+        for entry in self._entries:
+            index_entry(projection, entry)
+            note_user(projection, entry)
+        if self._holders.keys() != projection.consumers.keys():
+            raise ValueError("its consumers are not those of its entries")
+        projection.holders, projection.waiting = self._holders, self._waiting
+        projection.custom_classes, projection.custom_traits = self._classes, self._traits
+        projection.holds_writes = self._holds_writes
+        table = projection.table
+        for uuid, tree in projection.trees.items():
+            projection.provider_names.setdefault(table.provider_names[tree.rows[uuid]], uuid)
+
+
+def _set_authority(host: Host, authority: object) -> None:
+    if authority not in AUTHORITIES:
+        raise ValueError("the authority over a host is not known")
+    host.authority = AGENT if authority == AGENT else NOVA
+
+
+def _checked_bytes(providers: object) -> bytes:
+    if type(providers) is not bytes:
+        raise ValueError("the providers of a tree are not bytes")
+    return providers
+
+
+def _holder(generation: Any, project_id: Any, user_id: Any, consumer_type: Any, written_ns: Any) -> Holder:
+    if not type(generation) is type(written_ns) is int:
+        raise ValueError("the generation or the time of a consumer is no number")
+    if any(type(text) not in (str, type(None)) for text in (project_id, user_id, consumer_type)):
+        raise ValueError("the project, user or type of a consumer is not text")
+    return Holder(generation, project_id, user_id, consumer_type, written_ns)
+
+
+def _custom(name: Any, created_ns: Any) -> tuple[str, int]:
+    if type(name) is not str or type(created_ns) is not int:
+        raise ValueError("a resource class or trait is not a name and a time")
+    return name, created_ns
 
 
 def _devices(hosts: list[Host], capacities: Any, of_hosts: Any) -> list[tuple[Host, Devices]]:
@@ -350,7 +465,7 @@ def _entry(
     if not (
         type(consumer_uuid) is type(instance_uuid) is str
         and type(position) is type(hash_) is int
-        and state in (CLAIMED, RUNNING)
+        and state in STATES
         and type(watched_from_ms) in (int, type(None))
     ):
         raise ValueError(f"an entry on {host} has fields of other types")
@@ -365,7 +480,7 @@ def _entry(
         allocations,
         rule and _thawed("GroupRule", rule),
         claim_uuid,
-        RUNNING if state == RUNNING else CLAIMED,
+        STATES[STATES.index(state)],
         position,
         hash_,
         guest,

@@ -2,13 +2,29 @@
 
 import abc
 from collections import Counter
+from typing import Protocol, TypeVar
 
-from nova_sched.projection.ledger import Entry, GroupIndex, Host
+from nova_sched.projection.ledger import Entry, GroupIndex, Holder, Host, PlainTree
 from nova_sched.projection.rules import Rules
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import TrackedInstances
 from rpc_api.events import AggregateUpdated
 from rpc_api.proof import Trail
+
+Data = TypeVar("Data", covariant=True)
+
+
+class EventOf(Protocol[Data]):
+    """An event of one class, as the handler of that class sees it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def producer(self) -> str: ...
+    @property
+    def at_ns(self) -> int: ...
+    @property
+    def data(self) -> Data: ...
 
 
 class State(abc.ABC):
@@ -30,6 +46,8 @@ class State(abc.ABC):
     consumers: dict[str, tuple[Entry, ...]]
     #: Those of them that have more than one.
     several: set[str]
+    #: Consumer uuid -> what else is known of it; empty without the rule ``one_ledger``.
+    holders: dict[str, Holder]
     groups: GroupIndex
     #: The time for which conductors watched the claims of this log; 0 without the rule ``claims_have_an_age``.
     watched_ms: int
@@ -39,8 +57,19 @@ class State(abc.ABC):
     producers: dict[str, tuple[int, int]]
     #: Aggregate uuid -> AggregateUpdated, as this log has it (the table has those of all logs).
     aggregates: dict[str, AggregateUpdated]
-    #: Provider uuid -> name of the host that reports it.
-    provider_hosts: dict[str, str]
+    #: Provider uuid -> the tree that it is in.
+    trees: dict[str, Host | PlainTree]
+    #: Name of a provider -> its uuid; empty without the rule ``one_ledger``.
+    provider_names: dict[str, str]
+    #: Uuid of a root provider that the log does not have -> the host that waits for it.
+    waiting: dict[str, Host]
+    #: Names of the hosts with strays.
+    stray_hosts: set[str]
+    #: Resource classes and traits of the cloud's own -> when they were created, in nanoseconds since 1970.
+    custom_classes: dict[str, int]
+    custom_traits: dict[str, int]
+    #: Whether an API write was accepted: nobody reports that again.
+    holds_writes: bool
     #: The hosts on which nova-compute reports instances.
     tracked: TrackedInstances
     #: Affinity group -> (cell, host, number): see GroupAnchored.

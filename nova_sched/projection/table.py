@@ -1,6 +1,7 @@
 """The columns and rows of all hosts: one row for each resource provider, one column for each fact.
 
-Rows of one host form a tree; its root, the compute node, is the row that filters and weighers look at (``is_root``).
+Rows of one host form a tree; its root, the compute node, is the row that filters and weighers look at (``is_host``).
+A tree whose root is no host has what no host reports: shared storage, network segments, accelerators.
 Amounts are ``int64`` arrays of shape ``[resource classes, rows]``, so that one class of all hosts is one contiguous
 vector. Several cells share one table: a projection writes only the rows of its own cell, and a decision looks at all
 of them at once.
@@ -43,7 +44,10 @@ AMOUNTS = ("total", "reserved", "min_unit", "max_unit", "step_size", "capacity",
 TREE_SUMS = ("tree_base", "tree_scaled", "tree_taken")
 #: Columns of shape [rows] with their types and the value of an unused row.
 FACTS: dict[str, tuple[type, int]] = {
-    "is_root": (bool, False),
+    "is_host": (bool, False),
+    "reported": (bool, False),
+    "generation": (np.int64, 0),
+    "written_ns": (np.int64, 0),
     "root": (np.int32, NONE),
     "parent": (np.int32, NONE),
     "cell": (np.int16, NONE),
@@ -110,7 +114,10 @@ class Columns:
     used: Amounts
     held: Amounts
     free: Amounts
-    is_root: Flags
+    is_host: Flags
+    reported: Flags
+    generation: npt.NDArray[np.int64]
+    written_ns: npt.NDArray[np.int64]
     root: npt.NDArray[np.int32]
     parent: npt.NDArray[np.int32]
     cell: npt.NDArray[np.int16]
@@ -173,6 +180,8 @@ class HostTable(Columns):
         self._derived_version = -1
         #: Which hosts changed; each writer notes it.
         self.touched = TouchedRows(FIRST_ROWS)
+        #: Rises with every change of a tree that is no host.
+        self.plain_version = 0
         self._unused: list[int] = []
         self._rows = FIRST_ROWS
         for name in AMOUNTS:
@@ -207,7 +216,6 @@ class HostTable(Columns):
         self.row_of_uuid[uuid] = row
         self.root[row] = row if root is None else root
         self.parent[row] = parent
-        self.is_root[row] = root is None
         self.nested_rows += root is not None
         self.topology_version += 1
         return row
@@ -230,7 +238,7 @@ class HostTable(Columns):
         # Another cell may have reported the same uuid later: then the uuid leads to that row.
         if self.row_of_uuid.get(self.uuids[row]) == row:
             del self.row_of_uuid[self.uuids[row]]
-        self.nested_rows -= not self.is_root[row]
+        self.nested_rows -= bool(self.root[row] != row)
         for name in (*AMOUNTS, *TREE_SUMS, "ratio"):
             getattr(self, name)[:, row] = 0
         self.trait_words[:, row] = 0
@@ -385,6 +393,16 @@ class HostTable(Columns):
         self.free[index, row] -= amount
         self.tree_taken[index, self.root[row]] += amount
 
+    def touch_tree(self, root: int, use_only: bool = False) -> None:
+        """Note that a tree changed, a host's or another one; or only :data:`~nova_sched.projection.touched.USE` of
+        it."""
+        if not self.is_host.item(root):
+            self.plain_version += 1
+        elif use_only:
+            self.touched.touch_use(root)
+        else:
+            self.touched.touch(root)
+
     # --- levels ----------------------------------------------------------------------------------------------
 
     def set_level(self, cell_index: int, level: int) -> None:
@@ -406,8 +424,8 @@ class HostTable(Columns):
         return found
 
     def roots(self) -> RowNumbers:
-        """Root rows in ascending order: the hosts, as decisions number them (int64, shape [hosts])."""
-        return self.derived("roots", lambda: np.flatnonzero(self.is_root[: self.count]))
+        """The root rows of hosts in ascending order, as decisions number them (int64, shape [hosts])."""
+        return self.derived("roots", lambda: np.flatnonzero(self.is_host[: self.count]))
 
 
 def _pci_free(devices: HostDevices) -> int:

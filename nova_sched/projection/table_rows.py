@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nova_sched.projection.ledger import Host
+from nova_sched.projection.ledger import Tree
 from nova_sched.projection.provider_columns import sum_trees
 from nova_sched.projection.table import ALL_BITS, NONE, HostTable, Interned, Profile, RowNumbers, Value
 
@@ -27,10 +27,13 @@ KEPT_FACTS = {
     "num_instances": "<i4",
 }
 
+#: Columns that a log has with the rule ``one_ledger``.
+KEPT_OF_LEDGER = {"reported": "?", "generation": "<i8", "written_ns": "<i8"}
 
-def taken_out(table: HostTable, hosts: Sequence[Host]) -> tuple[Any, ...]:
-    """The rows of ``hosts`` (Host records), tree by tree in their order."""
-    trees = [table.trees[host.root] for host in hosts]
+
+def taken_out(table: HostTable, trees_of: Sequence[Tree], is_ledger: bool) -> tuple[Any, ...]:
+    """The rows of some trees, tree by tree in their order; with the columns of the ledger if the log is one."""
+    trees = [table.trees[tree.root] for tree in trees_of]
     rows = np.fromiter(chain.from_iterable(trees), np.int64)
     place = np.full(table.count + 1, NONE, np.int64)  # the last place is for -1, no row
     place[rows] = np.arange(len(rows))
@@ -41,8 +44,8 @@ def taken_out(table: HostTable, hosts: Sequence[Host]) -> tuple[Any, ...]:
         [table.uuids[row] for row in rows],
         [table.provider_names[row] for row in rows],
         [table.row_aggregates[row] for row in rows],
-        [table.node_names[host.root] for host in hosts],
-        [table.host_ips[host.root] for host in hosts],
+        [table.node_names[tree.root] for tree in trees_of],
+        [table.host_ips[tree.root] for tree in trees_of],
         table.classes.values,
         [getattr(table, name)[:classes, rows].astype("<i8").tobytes() for name in KEPT_AMOUNTS],
         table.ratio[:classes, rows].astype("<f8").tobytes(),
@@ -51,6 +54,11 @@ def taken_out(table: HostTable, hosts: Sequence[Host]) -> tuple[Any, ...]:
         table.profiles.values,
         table.zones.values,
         [getattr(table, name)[rows].astype(kind).tobytes() for name, kind in KEPT_FACTS.items()],
+        *(
+            [getattr(table, name)[rows].astype(kind).tobytes() for name, kind in KEPT_OF_LEDGER.items()]
+            if is_ledger
+            else ()
+        ),
     )
 
 
@@ -64,7 +72,7 @@ class Rows:
         uuids: Sequence[str],
         provider_names: Sequence[str],
         row_aggregates: Sequence[tuple[str, ...]],
-        node_names: Sequence[str],
+        node_names: Sequence[str | None],
         host_ips: Sequence[str | None],
         classes: Sequence[str],
         amounts: Iterable[bytes],
@@ -74,6 +82,7 @@ class Rows:
         profiles: Sequence[Iterable[Any]],
         zones: Sequence[str | None],
         facts: Iterable[bytes],
+        *of_ledger: bytes,
     ) -> None:
         self.count = len(uuids)
         self.sizes = sizes
@@ -94,6 +103,11 @@ class Rows:
         self.facts = {
             name: np.frombuffer(packed, kind) for (name, kind), packed in zip(KEPT_FACTS.items(), facts, strict=True)
         }
+        if of_ledger:
+            self.facts |= {
+                name: np.frombuffer(packed, kind)
+                for (name, kind), packed in zip(KEPT_OF_LEDGER.items(), of_ledger, strict=True)
+            }
         lengths = {
             sum(sizes),
             len(self.parents),
@@ -103,11 +117,11 @@ class Rows:
         }
         if lengths != {self.count} or not len(host_ips) == len(node_names) == len(sizes) or min(sizes, default=1) < 1:
             raise ValueError("its parts do not have the same number of rows")
-        for texts in (uuids, provider_names, node_names, classes, traits):
+        for texts in (uuids, provider_names, classes, traits):
             if any(type(text) is not str for text in texts):
                 raise ValueError("a name in it is not text")
-        if any(type(text) not in (str, type(None)) for text in (*zones, *host_ips)):
-            raise ValueError("a zone or an address in it is not text")
+        if any(type(text) not in (str, type(None)) for text in (*zones, *host_ips, *node_names)):
+            raise ValueError("a zone, an address or the name of a node in it is not text")
         if (
             len(set(uuids)) < self.count
             or len(set(classes)) < len(classes)
@@ -127,11 +141,11 @@ class Rows:
     def _of_classes(self, packed: bytes, kind: str) -> npt.NDArray[Any]:
         return np.frombuffer(packed, kind).reshape(len(self.classes), self.count)
 
-    def put_into(self, table: HostTable, cell_index: int, names: Sequence[str]) -> list[tuple[int, ...]]:
-        """Take rows of a table for the hosts ``names``, in order, and write all of them.
-        Returns the rows of each tree."""
+    def put_into(self, table: HostTable, cell_index: int, names: Sequence[str | None]) -> list[tuple[int, ...]]:
+        """Take rows of a table for trees, in order, and write all of them: of the hosts ``names``, and where there is
+        None of no host. Returns the rows of each tree."""
         if len(names) != len(self.sizes):
-            raise ValueError(f"it has {len(names)} hosts and {len(self.sizes)} trees of rows")
+            raise ValueError(f"it has {len(names)} trees and {len(self.sizes)} trees of rows")
         # Before any row is taken: a value that cannot be a key must change nothing.
         facts = {
             **self.facts,
@@ -144,7 +158,6 @@ class Rows:
         self._write_traits(table, rows)
         table.root[rows] = roots
         table.parent[rows] = np.where(self.parents < 0, NONE, rows[self.parents] if self.count else NONE)
-        table.is_root[rows] = self.parents < 0
         table.nested_rows += int(np.count_nonzero(self.parents >= 0))
         table.cell[roots] = cell_index
         table.children[roots] = np.repeat(np.array(self.sizes, np.int32) - 1, self.sizes)
@@ -172,7 +185,7 @@ class Rows:
             has = rows[self.trait_words[number >> 6] >> np.uint64(number & 63) & np.uint64(1) != 0]
             table.trait_words[index >> 6, has] |= np.uint64(1 << (index & 63) & ALL_BITS)
 
-    def _write_names(self, table: HostTable, rows: list[int], names: Sequence[str]) -> list[tuple[int, ...]]:
+    def _write_names(self, table: HostTable, rows: list[int], names: Sequence[str | None]) -> list[tuple[int, ...]]:
         trees: list[tuple[int, ...]] = []
         for row, uuid, provider_name, aggregates in zip(
             rows, self.uuids, self.provider_names, self.row_aggregates, strict=True
@@ -187,8 +200,10 @@ class Rows:
             tree = tuple(rows[start : start + size])
             trees.append(tree)
             table.trees[tree[0]] = tree
-            table.host_names[tree[0]], table.node_names[tree[0]], table.host_ips[tree[0]] = name, node_name, host_ip
-            table.row_of_host[name] = tree[0]
+            if name is not None and node_name is not None:
+                table.is_host[tree[0]] = True
+                table.host_names[tree[0]], table.node_names[tree[0]], table.host_ips[tree[0]] = name, node_name, host_ip
+                table.row_of_host[name] = tree[0]
         sum_trees(table, trees)
         return trees
 

@@ -149,7 +149,7 @@ def _in_zone(table: HostTable, zone: str, default: str) -> Flags:
             placed[roots] = True
             if of_aggregate == zone:
                 found[roots] = True
-    for row in np.flatnonzero(table.is_root[: table.count] & ~placed).tolist():
+    for row in np.flatnonzero(table.is_host[: table.count] & ~placed).tolist():
         found[row] = (_reported_zone(table, row) or default) == zone
     return found
 

@@ -3,32 +3,67 @@
 from collections.abc import Iterable
 
 from nova_sched.projection.devices import Capacity
-from nova_sched.projection.ledger import Host
+from nova_sched.projection.ledger import Entry, Host, PlainTree
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
-from rpc_api.events import Allocation, Guest
+from rpc_api.events import Guest
 
 #: The number of strays that a sentence names.
 NAMED = 3
 
 
-def count_use(projection: State, host: Host, allocations: Iterable[Allocation], sign: int) -> None:
-    """Count allocations on the providers of a host, or stop to count them (``sign`` -1).
+def count_use(projection: State, host: Host, entry: Entry, sign: int) -> None:
+    """Count what an entry uses on the providers of its host and of other trees, or stop to count it (``sign`` -1)."""
+    if not count_on_host(projection, host, entry, sign):
+        count_elsewhere(projection, entry, sign)
+
+
+def count_on_host(projection: State, host: Host, entry: Entry, sign: int) -> bool:
+    """As :func:`count_use`, on the providers of the host only. Returns whether that is all that the entry uses.
 
     An allocation of a provider or class that the host does not report is one of ``host.strays``. If use is never
     dropped, the host's first provider that has the class holds it, or none until a report brings the class.
     """
-    table, rows = projection.table, host.rows
-    for provider_uuid, resource_class, amount in allocations:
+    table, rows, is_all = projection.table, host.rows, True
+    for provider_uuid, resource_class, amount in entry.allocations:
         row = rows.get(provider_uuid)
+        if row is None and plain_tree(projection, provider_uuid) is not None:
+            is_all = False
+            continue
         index = table.classes.get(resource_class)
         if row is None or index < 0 or not table.step_size.item(index, row):
-            _count_stray(host, (provider_uuid, resource_class), sign * amount)
+            _count_stray(projection, host, (provider_uuid, resource_class), sign * amount)
             row = _first_row(table, host, index) if projection.rules.use_is_never_dropped else None
             if row is None:
                 continue
         table.take(row, index, sign * amount)
+    return is_all
+
+
+def count_elsewhere(projection: State, entry: Entry, sign: int) -> None:
+    """Count what an entry uses of trees that are no host's, or stop to count it."""
+    table = projection.table
+    for provider_uuid, resource_class, amount in entry.allocations:
+        tree = plain_tree(projection, provider_uuid)
+        if tree is not None:
+            _count_plain(table, tree, provider_uuid, entry, table.classes.get(resource_class), sign * amount)
+
+
+def plain_tree(projection: State, provider_uuid: str) -> PlainTree | None:
+    """The tree of a provider, if it is no host's."""
+    tree = projection.trees.get(provider_uuid)
+    return tree if type(tree) is PlainTree else None
+
+
+def _count_plain(table: HostTable, tree: PlainTree, provider_uuid: str, entry: Entry, index: int, amount: int) -> None:
+    table.take(tree.rows[provider_uuid], index, amount)
+    table.plain_version += 1
+    key = entry.consumer_uuid, entry.host
+    if amount > 0:
+        tree.users[key] = entry
+    else:
+        tree.users.pop(key, None)
 
 
 def _first_row(table: HostTable, host: Host, index: int) -> int | None:
@@ -38,19 +73,34 @@ def _first_row(table: HostTable, host: Host, index: int) -> int | None:
     return next((row for row in table.trees[host.root] if table.step_size[index, row]), None)
 
 
-def find_strays(table: HostTable, host: Host, allocations: Iterable[Allocation]) -> None:
-    """Add the strays among allocations that are counted already (in a snapshot) to those of a host."""
-    for provider_uuid, resource_class, amount in allocations:
+def find_strays(projection: State, host: Host, entry: Entry) -> None:
+    """Add what an entry that is counted already (in a snapshot) uses beside its host's rows to the strays of the host
+    and to the users of other trees."""
+    table = projection.table
+    for provider_uuid, resource_class, amount in entry.allocations:
         row = host.rows.get(provider_uuid)
         index = table.classes.get(resource_class)
-        if row is None or index < 0 or not table.step_size.item(index, row):
-            _count_stray(host, (provider_uuid, resource_class), amount)
+        if row is None and (tree := plain_tree(projection, provider_uuid)) is not None:
+            tree.users[entry.consumer_uuid, entry.host] = entry
+        elif row is None or index < 0 or not table.step_size.item(index, row):
+            _count_stray(projection, host, (provider_uuid, resource_class), amount)
 
 
-def _count_stray(host: Host, key: tuple[str, str], amount: int) -> None:
+def note_user(projection: State, entry: Entry) -> None:
+    """Add an entry without a host, that is counted already (in a snapshot), to the users of its trees."""
+    for provider_uuid, _, _ in entry.allocations:
+        tree = plain_tree(projection, provider_uuid)
+        if tree is not None:
+            tree.users[entry.consumer_uuid, entry.host] = entry
+
+
+def _count_stray(projection: State, host: Host, key: tuple[str, str], amount: int) -> None:
     amount += host.strays.pop(key, 0)
     if amount:
         host.strays[key] = amount
+        projection.stray_hosts.add(host.name)
+    elif not host.strays:
+        projection.stray_hosts.discard(host.name)
 
 
 def find_stray_devices(host: Host, capacity: Capacity | None, guests: Iterable[Guest]) -> None:

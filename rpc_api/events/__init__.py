@@ -4,7 +4,7 @@
 classes themselves.
 """
 
-from rpc_api.events import claim, cloud, decision, device, host
+from rpc_api.events import claim, cloud, decision, device, host, provider
 from rpc_api.events.schema import TABLE, FrozenRecord, from_object, thaw, to_object
 
 #: The classes of all events (not of the objects that occur only inside them), by name.
@@ -16,6 +16,8 @@ EVENTS = {
         cloud.AccountsRequired,
         cloud.LevelPinned,
         host.HostReported,
+        host.ProvidersReported,
+        host.AuthorityPassed,
         host.HostConfirmed,
         host.HostLost,
         host.HostSeen,
@@ -36,6 +38,20 @@ EVENTS = {
         cloud.AggregateDeleted,
         cloud.GroupAnchored,
         cloud.GroupFenced,
+        provider.ProviderCreated,
+        provider.ProviderChanged,
+        provider.ProviderDeleted,
+        provider.InventoriesPut,
+        provider.TraitsPut,
+        provider.AggregatesPut,
+        provider.AllocationsPut,
+        provider.AllocationsDropped,
+        provider.Reshaped,
+        provider.ClassCreated,
+        provider.ClassRenamed,
+        provider.ClassDeleted,
+        provider.TraitCreated,
+        provider.TraitDeleted,
     )
 }
 
@@ -66,6 +82,9 @@ GroupRule = host.GroupRule.Frozen
 Consumer = host.Consumer.Frozen
 HostConsumers = host.HostConsumers.Frozen
 HostReported = host.HostReported.Frozen
+ReportedProviders = host.ReportedProviders.Frozen
+ProvidersReported = host.ProvidersReported.Frozen
+AuthorityPassed = host.AuthorityPassed.Frozen
 HostConfirmed = host.HostConfirmed.Frozen
 HostLost = host.HostLost.Frozen
 HostSeen = host.HostSeen.Frozen
@@ -92,5 +111,22 @@ Evidence = decision.Evidence.Frozen
 DecisionMade = decision.DecisionMade.Frozen
 RequestRefused = decision.RequestRefused.Frozen
 PolicyAdopted = decision.PolicyAdopted.Frozen
+ProviderCreated = provider.ProviderCreated.Frozen
+ProviderChanged = provider.ProviderChanged.Frozen
+ProviderDeleted = provider.ProviderDeleted.Frozen
+InventoriesPut = provider.InventoriesPut.Frozen
+TraitsPut = provider.TraitsPut.Frozen
+AggregatesPut = provider.AggregatesPut.Frozen
+ClaimTerms = provider.ClaimTerms.Frozen
+ConsumerPut = provider.ConsumerPut.Frozen
+AllocationsPut = provider.AllocationsPut.Frozen
+AllocationsDropped = provider.AllocationsDropped.Frozen
+ProviderInventories = provider.ProviderInventories.Frozen
+Reshaped = provider.Reshaped.Frozen
+ClassCreated = provider.ClassCreated.Frozen
+ClassRenamed = provider.ClassRenamed.Frozen
+ClassDeleted = provider.ClassDeleted.Frozen
+TraitCreated = provider.TraitCreated.Frozen
+TraitDeleted = provider.TraitDeleted.Frozen
 
 __all__ = ["EVENTS", "TABLE", "FrozenRecord", "from_object", "thaw", "to_object", *EVENTS]

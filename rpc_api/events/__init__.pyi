@@ -7,6 +7,7 @@ from rpc_api.events import cloud as cloud
 from rpc_api.events import decision as decision
 from rpc_api.events import device as device
 from rpc_api.events import host as host
+from rpc_api.events import provider as provider
 from rpc_api.events.schema import TABLE as TABLE
 from rpc_api.events.schema import FrozenRecord as FrozenRecord
 from rpc_api.events.schema import SchemaObject
@@ -192,6 +193,9 @@ class HostInventory(NamedTuple):
     ``supported_instances`` are ``[architecture, hypervisor type, vm mode]``; ``stats`` are what a flavor's
     ``capabilities:`` extra specs may name beside the other fields. ``numa_cells`` and ``pci_pools`` are those of the
     host, used or not: the use follows from its consumers.
+
+    With ``root_uuid`` it has no ``providers``: a :class:`ProvidersReported` or Placement's API writes the tree of that
+    root. ``authority`` is who says what the consumers of the host hold: its ``agent``, or ``nova``.
     """
 
     nodename: str
@@ -205,6 +209,17 @@ class HostInventory(NamedTuple):
     providers: tuple[Provider, ...]
     numa_cells: tuple[HostNUMACell, ...] = ()
     pci_pools: tuple[PCIPool, ...] = ()
+    root_uuid: str | None = None
+    authority: str = "agent"
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ReportedProviders(NamedTuple):
+    """A tree of providers, the root first."""
+
+    providers: tuple[Provider, ...]
     @property
     def schema(self) -> type[SchemaObject]: ...
     @property
@@ -309,6 +324,27 @@ class HostReported(NamedTuple):
     @property
     def may_hold_maps(self) -> bool: ...
 
+class ProvidersReported(NamedTuple):
+    """The tree of providers of a host, from its agent: all that the agent knows of. Providers in the tree that
+    Placement's API made stay."""
+
+    host: str
+    providers: bytes
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class AuthorityPassed(NamedTuple):
+    """From here on ``authority`` says what the consumers of a host hold: its ``agent``, or ``nova``."""
+
+    host: str
+    authority: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
 class HostConfirmed(NamedTuple):
     """Nothing changed on a host: the digest of what it would report (:func:`rpc_api.digest.host_digest`)."""
 
@@ -384,6 +420,9 @@ class ClaimProposed(NamedTuple):
 
     ``companion`` is the consumer of a member of the affinity group that is on the host. While it is, ``rule`` holds,
     wherever the other members are.
+
+    With a ``consumer_generation`` the consumer must have it at this position, and holds the allocations beside what it
+    holds already, on another host. Without one it must hold nothing.
     """
 
     claim_uuid: str
@@ -397,6 +436,7 @@ class ClaimProposed(NamedTuple):
     forced: bool = False
     guest: bytes | None = None
     companion: str | None = None
+    consumer_generation: int | None = None
     @property
     def schema(self) -> type[SchemaObject]: ...
     @property
@@ -806,6 +846,225 @@ class PolicyAdopted(NamedTuple):
     @property
     def may_hold_maps(self) -> bool: ...
 
+class ProviderCreated(NamedTuple):
+    """A provider without inventories. It is the root of a tree, or belongs to the tree of its parent. Its uuid and its
+    name are those of no other provider."""
+
+    provider_uuid: str
+    name: str
+    parent_uuid: str | None
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ProviderChanged(NamedTuple):
+    """A provider gets a name and a parent. With ``may_move`` it may leave the parent that it has."""
+
+    provider_uuid: str
+    name: str
+    parent_uuid: str | None
+    may_move: bool
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ProviderDeleted(NamedTuple):
+    """A provider that has no children and of which nobody holds anything is removed."""
+
+    provider_uuid: str
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class InventoriesPut(NamedTuple):
+    """Inventories of a provider are written. ``kind`` is one of
+
+    * ``all``: the provider has these inventories and no others from now on;
+    * ``add``: these are new;
+    * ``change``: these are there already, and get new values;
+    * ``remove``: those of these classes are removed (only the names of ``inventories`` count).
+    """
+
+    provider_uuid: str
+    generation: int | None
+    kind: str
+    inventories: tuple[Inventory, ...]
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class TraitsPut(NamedTuple):
+    """A provider has these traits and no others from now on."""
+
+    provider_uuid: str
+    generation: int | None
+    traits: tuple[str, ...]
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class AggregatesPut(NamedTuple):
+    """A provider is in these aggregates and no others from now on."""
+
+    provider_uuid: str
+    generation: int | None
+    aggregates: tuple[str, ...]
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ClaimTerms(NamedTuple):
+    """What must hold, beside the room, for allocations of an instance on a host: as in a ClaimProposed."""
+
+    host: str
+    instance_uuid: str
+    rule: GroupRule | None
+    guest: bytes | None
+    companion: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ConsumerPut(NamedTuple):
+    """All that one consumer holds of the providers of this log from now on.
+
+    If it is ``guarded``, the consumer must have ``generation`` at this position, or hold nothing (None). A
+    ``consumer_type`` of None is not known. ``terms`` are those under which a scheduler offered the allocations.
+    """
+
+    consumer_uuid: str
+    guarded: bool
+    generation: int | None
+    project_id: str
+    user_id: str
+    consumer_type: str | None
+    allocations: tuple[Allocation, ...]
+    terms: ClaimTerms | None = None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class AllocationsPut(NamedTuple):
+    """The allocations of some consumers are written, of all of them or of none."""
+
+    consumers: tuple[ConsumerPut, ...]
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class AllocationsDropped(NamedTuple):
+    """A consumer holds nothing any more, whatever its generation was."""
+
+    consumer_uuid: str
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ProviderInventories(NamedTuple):
+    """All inventories that one provider has after a reshape, and the generation that it must have before."""
+
+    provider_uuid: str
+    generation: int
+    inventories: tuple[Inventory, ...]
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class Reshaped(NamedTuple):
+    """Inventories move between providers, and with them the allocations of their consumers: all in one step."""
+
+    inventories: tuple[ProviderInventories, ...]
+    consumers: tuple[ConsumerPut, ...]
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ClassCreated(NamedTuple):
+    """A resource class of the cloud's own (``CUSTOM_``)."""
+
+    name: str
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ClassRenamed(NamedTuple):
+    """A resource class of the cloud's own gets another name, wherever it occurs."""
+
+    name: str
+    new_name: str
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ClassDeleted(NamedTuple):
+    """A resource class of the cloud's own, of which no provider has an inventory, is removed."""
+
+    name: str
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class TraitCreated(NamedTuple):
+    """A trait of the cloud's own (``CUSTOM_``)."""
+
+    name: str
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class TraitDeleted(NamedTuple):
+    """A trait of the cloud's own, which no provider has, is removed."""
+
+    name: str
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
 @overload
 def thaw(name: Literal["Evidence"], packed: bytes) -> Evidence: ...
 @overload
@@ -814,5 +1073,7 @@ def thaw(name: Literal["Guest"], packed: bytes) -> Guest: ...
 def thaw(name: Literal["HostConsumers"], packed: bytes) -> HostConsumers: ...
 @overload
 def thaw(name: Literal["HostInventory"], packed: bytes) -> HostInventory: ...
+@overload
+def thaw(name: Literal["ReportedProviders"], packed: bytes) -> ReportedProviders: ...
 @overload
 def thaw(name: str, packed: bytes) -> Any: ...

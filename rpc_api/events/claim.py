@@ -22,11 +22,14 @@ class ClaimProposed(SchemaObject):
 
     ``companion`` is the consumer of a member of the affinity group that is on the host. While it is, ``rule`` holds,
     wherever the other members are.
+
+    With a ``consumer_generation`` the consumer must have it at this position, and holds the allocations beside what it
+    holds already, on another host. Without one it must hold nothing.
     """
 
-    VERSION = "1.2"  # 1.1: guest; 1.2: companion
-    NEWER = {"companion": 2}
-    OLDER = {1: "1.1"}
+    VERSION = "1.3"  # 1.1: guest; 1.2: companion; 1.3: consumer_generation
+    NEWER = {"companion": 2, "consumer_generation": 3}
+    OLDER = {1: "1.1", 2: "1.2"}
     ROLES = SCHEDULER | CONDUCTOR
     fields = {
         "claim_uuid": fields.UUIDField(),
@@ -40,6 +43,7 @@ class ClaimProposed(SchemaObject):
         "forced": fields.BooleanField(default=False),
         "guest": PackedObjectField("Guest", nullable=True, default=None),
         "companion": fields.UUIDField(nullable=True, default=None),
+        "consumer_generation": fields.NonNegativeIntegerField(nullable=True, default=None),
     }
 
 

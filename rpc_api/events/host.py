@@ -7,6 +7,8 @@ from rpc_api.events.schema import AmountField, PackedObjectField, SchemaObject, 
 
 AGENT = frozenset({"compute_agent"})
 CONDUCTOR = frozenset({"conductor"})
+#: The workers of Placement's API.
+API = frozenset({"placement"})
 
 
 @register
@@ -48,9 +50,14 @@ class HostInventory(SchemaObject):
     ``supported_instances`` are ``[architecture, hypervisor type, vm mode]``; ``stats`` are what a flavor's
     ``capabilities:`` extra specs may name beside the other fields. ``numa_cells`` and ``pci_pools`` are those of the
     host, used or not: the use follows from its consumers.
+
+    With ``root_uuid`` it has no ``providers``: a :class:`ProvidersReported` or Placement's API writes the tree of that
+    root. ``authority`` is who says what the consumers of the host hold: its ``agent``, or ``nova``.
     """
 
-    VERSION = "1.1"  # 1.1: numa_cells, pci_pools
+    VERSION = "1.2"  # 1.1: numa_cells, pci_pools; 1.2: root_uuid, authority
+    OLDER = {2: "1.1"}
+    NEWER = {"root_uuid": 3, "authority": 3}
     fields = {
         "nodename": fields.StringField(),
         "availability_zone": fields.StringField(nullable=True),
@@ -63,7 +70,17 @@ class HostInventory(SchemaObject):
         "providers": fields.ListOfObjectsField("Provider"),
         "numa_cells": fields.ListOfObjectsField("HostNUMACell", default=()),
         "pci_pools": fields.ListOfObjectsField("PCIPool", default=()),
+        "root_uuid": fields.UUIDField(nullable=True, default=None),
+        "authority": fields.StringField(default="agent"),
     }
+
+
+@register
+class ReportedProviders(SchemaObject):
+    """A tree of providers, the root first."""
+
+    VERSION = "1.0"
+    fields = {"providers": fields.ListOfObjectsField("Provider")}
 
 
 @register
@@ -153,9 +170,11 @@ class HostReported(SchemaObject):
     not need to unpack them. ``server`` is the RPC server of the host's agent.
     """
 
-    VERSION = "1.2"  # 1.1: HostInventory 1.1, HostConsumers 1.1; 1.2: HostStatus 1.1
-    OLDER = {1: "1.1"}
+    VERSION = "1.3"  # 1.1: HostInventory 1.1, HostConsumers 1.1; 1.2: HostStatus 1.1; 1.3: HostInventory 1.2
+    OLDER = {1: "1.1", 2: "1.2"}
     ROLES = AGENT
+    #: A conductor reports the facts of a host whose authority is Nova.
+    LATER_ROLES = {"conductor": 3}
     fields = {
         "host": fields.StringField(),
         "server": fields.StringField(),
@@ -164,6 +183,27 @@ class HostReported(SchemaObject):
         "consumers": PackedObjectField("HostConsumers"),
         "consumers_digest": fields.NonNegativeIntegerField(),
     }
+
+
+@register
+class ProvidersReported(SchemaObject):
+    """The tree of providers of a host, from its agent: all that the agent knows of. Providers in the tree that
+    Placement's API made stay."""
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = AGENT
+    fields = {"host": fields.StringField(), "providers": PackedObjectField("ReportedProviders")}
+
+
+@register
+class AuthorityPassed(SchemaObject):
+    """From here on ``authority`` says what the consumers of a host hold: its ``agent``, or ``nova``."""
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = frozenset({"operator"})
+    fields = {"host": fields.StringField(), "authority": fields.StringField()}
 
 
 @register

@@ -119,8 +119,12 @@ class SchemaObject(ovo_base.VersionedObject):
     OBJ_PROJECT_NAMESPACE = "nova_sched"
     #: Roles whose producers may append it; empty for an object that occurs only inside others.
     ROLES: ClassVar[frozenset[str]] = frozenset()
+    #: Further roles -> the level of a log from which on they may append it.
+    LATER_ROLES: ClassVar[dict[str, int]] = {}
     #: The level of a log that an event of this class needs; more than 1 for a type that came later.
     LEVEL: ClassVar[int] = 1
+    #: Greatest size of a packed event of this class, in bytes.
+    MAX_BYTES: ClassVar[int] = 256 * 1024
     #: Field -> the level of a log that it needs, of the fields that came after level 1: they are the last ones.
     NEWER: ClassVar[dict[str, int]] = {}
     #: The last level of older versions -> the version that is written up to it: ``{1: "1.1"}`` says that ``VERSION`` is

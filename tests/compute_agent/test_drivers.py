@@ -13,7 +13,7 @@ from compute_agent import config, drivers
 from compute_agent.drivers.base import BuildRefused
 from compute_agent.drivers.local import LocalDriver
 from nova_sched.projection.projection import Projection
-from rpc_api import codec, errors, events
+from rpc_api import codec, errors, events, levels
 from rpc_api.packing import pack
 
 
@@ -39,7 +39,12 @@ class TestLocal:
         projection = Projection("cell1")
         event = codec.make_event(
             events.HostReported(
-                "me", "a", pack(inventory), LocalDriver("me", tmp_path).status(), pack(events.HostConsumers(())), 0
+                "me",
+                "a",
+                levels.pack_oldest(inventory),
+                LocalDriver("me", tmp_path).status(),
+                pack(events.HostConsumers(())),
+                0,
             ),
             "compute_agent/me",
             1,

@@ -13,11 +13,10 @@ from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
 from compute_agent.voice import REPORT_PAUSE
 from nova_sched.projection.ledger import RUNNING
 from nova_sched.projection.projection import Projection
-from rpc_api import codec, errors, events, messages
+from rpc_api import codec, errors, events, levels, messages
 from rpc_api.bus import LocalBus
 from rpc_api.digest import consumers_digest, host_digest, inventory_digest
 from rpc_api.log import open_log
-from rpc_api.packing import pack
 from tests.builders import HandClock, Voice
 from tests.servers import wait_until
 
@@ -101,7 +100,7 @@ def test_the_digest_of_the_host_is_that_of_the_fold(log, agent, drivers):
     projection, found = said(log, agent)
     for name, driver in drivers.items():
         host = projection.hosts[name]
-        inventory = inventory_digest(pack(driver.inventory()))
+        inventory = inventory_digest(levels.pack_oldest(driver.inventory()))
         assert (host.inventory_digest, host.running_digest) == (inventory, consumers_digest(driver.running()))
         confirmed = [one.data.digest for one in found if one.name == "HostConfirmed" and one.data.host == name]
         assert confirmed == [host_digest(inventory, driver.status(), consumers_digest(driver.running()))]

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpc_api import codec, digest
+from rpc_api import codec, digest, levels
 from rpc_api.digest import MASK, consumer_hash, consumers_digest, host_digest, inventory_digest
 from rpc_api.levels import LEVEL
-from rpc_api.packing import pack
 from tests import drawn
 from tests.builders import Voice, consumer, of, record_of, report, rule, status, tree, uuid_of
 
@@ -104,7 +103,7 @@ def test_equal_metrics_have_one_digest(one, other):
 def test_the_digests_are_these():
     """Pinned: agents and readers of different releases compare them."""
     assert consumers_digest([ONE, TWO]) == PINNED[0]
-    assert inventory_digest(pack(tree("host"))) == PINNED[1]
+    assert inventory_digest(levels.pack_oldest(tree("host"))) == PINNED[1]
     assert host_digest(1, status(metrics={"a": 1.0}), 3) == PINNED[2]
 
 

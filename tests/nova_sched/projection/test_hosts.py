@@ -215,7 +215,7 @@ def test_a_provider_changes_hosts_in_one_batch():
         [voices[0].say(nested(NUMA[0])), voices[1].say(report("other", inventory=tree("other", NUMA[1])))]
     )
     assert outcome == "ok"
-    assert cell.projection.provider_hosts[uuid_of("numa1")] == "other"
+    assert cell.projection.trees[uuid_of("numa1")].name == "other"
 
 
 ANOTHER_ROOT = tree("host", root="new root")

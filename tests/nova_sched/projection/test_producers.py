@@ -9,13 +9,20 @@ from rpc_api.codec import DecodedRecord, SetAside
 from tests.builders import (
     AT_NS,
     EPOCH,
+    REQUEST,
     Cell,
     Voice,
     claim,
+    consumer_put,
+    created,
     deleted,
     expired,
+    inventory_of,
     moved,
     of,
+    providers_reported,
+    put,
+    put_inventories,
     released,
     report,
     started,
@@ -102,6 +109,7 @@ BY = [
     "conductor/a",
     "compute_agent/host",
     "operator/a",
+    "placement/a",
     "compute_agent",
     "stranger/a",
     "",
@@ -134,6 +142,22 @@ SAMPLES = [
     events.AggregateDeleted(uuid_of("agg")),
     events.GroupAnchored(uuid_of("group"), "cell1", "host", 0),
     events.GroupFenced(uuid_of("group"), 1),
+    providers_reported("host"),
+    events.AuthorityPassed("host", "nova"),
+    created("pool"),
+    events.ProviderChanged(uuid_of("pool"), "other", None, True, *REQUEST),
+    events.ProviderDeleted(uuid_of("pool"), *REQUEST),
+    put_inventories("pool", inventory_of("DISK_GB")),
+    events.TraitsPut(uuid_of("pool"), None, ("CUSTOM_FAST",), *REQUEST),
+    events.AggregatesPut(uuid_of("pool"), None, (uuid_of("agg"),), *REQUEST),
+    put(consumer_put("vm", of("pool", 1, "DISK_GB"))),
+    events.AllocationsDropped(uuid_of("vm"), *REQUEST),
+    events.Reshaped((), (), *REQUEST),
+    events.ClassCreated("CUSTOM_A", *REQUEST),
+    events.ClassRenamed("CUSTOM_A", "CUSTOM_B", *REQUEST),
+    events.ClassDeleted("CUSTOM_A", *REQUEST),
+    events.TraitCreated("CUSTOM_A", *REQUEST),
+    events.TraitDeleted("CUSTOM_A", *REQUEST),
 ]
 
 
@@ -149,6 +173,8 @@ def test_there_is_a_sample_of_each_event():
 def test_only_those_who_may_say_it_are_heard(data):
     for by in BY:
         cell = Cell(report("host"), claim("vm", "host"), events.AggregateUpdated(uuid_of("agg"), "agg", (), {"a": "b"}))
+        if data.schema.LEVEL > 1:
+            cell.say(events.LevelPinned(data.schema.LEVEL))
         role = by.split("/")[0]
         before = state_digest(cell.projection)
         outcome = cell.say(data, by=by)

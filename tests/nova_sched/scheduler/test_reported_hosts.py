@@ -8,7 +8,7 @@ import pytest
 from compute_agent.drivers import device_spec, sysfs
 from compute_agent.drivers.local import LocalDriver
 from nova_sched.selection.policy import Policy
-from rpc_api import digest, errors, events
+from rpc_api import digest, errors, events, levels
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects import InstancePCIRequest, InstancePCIRequests
@@ -119,7 +119,7 @@ def reported(driver, host):
     return events.HostReported(
         host,
         "agent",
-        pack(driver.inventory()),
+        levels.pack_oldest(driver.inventory()),
         driver.status(),
         pack(events.HostConsumers(running)),
         digest.consumers_digest(running),

@@ -1,0 +1,339 @@
+"""The writes of Placement's API to allocations, and the table of all its writes.
+
+One function says whether allocations fit, for these writes and for claims: :func:`room_refusal`. As in Placement, a
+write may leave a class that is used beyond its capacity no worse than it was.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nova_sched.projection import provider_rows, provider_writes
+from nova_sched.projection.allocations import Amounts, held_by, put, take_out
+from nova_sched.projection.claim_checks import guest_refusal, rule_refusal, status_refusal
+from nova_sched.projection.ledger import AGENT, Entry, Host
+from nova_sched.projection.noted import Noted
+from nova_sched.projection.provider_rows import inventories_of, mark_written
+from nova_sched.projection.provider_writes import (
+    Answer,
+    classes_refusal,
+    generation_refusal,
+    inventories_fault,
+    row_of,
+    unknown_provider,
+)
+from nova_sched.projection.reason import Reason
+from nova_sched.projection.state import EventOf, State
+from nova_sched.projection.table import HostTable
+from nova_sched.projection.write_refusals import WriteRefused, refused
+from rpc_api import events
+from rpc_api.codec import SetAside
+from rpc_api.events import ConsumerPut, Inventory
+
+#: Provider uuid -> its inventories by class, in place of those in the table.
+Inventories = Mapping[str, Mapping[str, Inventory]]
+
+
+class Room(NamedTuple):
+    """What a provider has of one class: ``capacity`` and ``used``, and the units of one allocation."""
+
+    capacity: int
+    used: int
+    min_unit: int
+    max_unit: int
+    step_size: int
+
+
+def room_of(table: HostTable, row: int, index: int) -> Room | None:
+    """The room of a class on a row, as the log has it; None if there is no inventory."""
+    if index < 0 or not table.step_size.item(index, row):
+        return None
+    return Room(
+        table.capacity.item(index, row),
+        table.used.item(index, row),
+        table.min_unit.item(index, row),
+        table.max_unit.item(index, row),
+        table.step_size.item(index, row),
+    )
+
+
+def allocations_put(
+    projection: State, position: int, event: EventOf[events.AllocationsPut], noted: list[Noted]
+) -> Answer:
+    """Write the allocations of some consumers, of all or of none."""
+    consumers = event.data.consumers
+    answer = _malformed(event, consumers) or put_refusal(projection, consumers, {})
+    if answer is None:
+        _put_all(projection, consumers, position, event.at_ns)
+    return answer
+
+
+def allocations_dropped(
+    projection: State, position: int, event: EventOf[events.AllocationsDropped], noted: list[Noted]
+) -> Answer:
+    """Remove the allocations of a consumer."""
+    consumer_uuid = event.data.consumer_uuid
+    if consumer_uuid not in projection.consumers:
+        return refused(WriteRefused.NOTHING_HELD, consumer_uuid)
+    reason = _authority_refusal(projection, consumer_uuid, ())
+    if reason is None:
+        take_out(projection, consumer_uuid)
+    return reason
+
+
+def reshaped(projection: State, position: int, event: EventOf[events.Reshaped], noted: list[Noted]) -> Answer:
+    """Move inventories between providers, with what consumers hold of them.
+
+    The allocations must fit what the providers have before and after together. Then nothing may be held of what goes.
+    """
+    data, table = event.data, projection.table
+    fault = _malformed(event, data.consumers) or next(
+        (
+            SetAside("invalid", f"a Reshaped of {event.producer} is refused: {found}; fix its producer", b"")
+            for one in data.inventories
+            if (found := inventories_fault(projection, one.provider_uuid, one.inventories))
+        ),
+        None,
+    )
+    if fault is not None:
+        return fault
+    union: dict[str, dict[str, Inventory]] = {}
+    after: dict[str, dict[str, Inventory]] = {}
+    for one in data.inventories:
+        row = row_of(projection, one.provider_uuid)
+        if row is None:
+            return unknown_provider(one.provider_uuid)
+        reason = (
+            generation_refusal(projection, row, one.generation)
+            or provider_writes.reported_refusal(projection, row)
+            or classes_refusal(projection, [inventory.resource_class for inventory in one.inventories])
+        )
+        if reason is not None:
+            return reason
+        after[one.provider_uuid] = {inventory.resource_class: inventory for inventory in one.inventories}
+        union[one.provider_uuid] = {**inventories_of(table, row), **after[one.provider_uuid]}
+    reason = put_refusal(projection, data.consumers, union) or _held_of_gone(projection, data.consumers, union, after)
+    if reason is not None:
+        return reason
+    for uuid, inventories in after.items():
+        row = projection.trees[uuid].rows[uuid]
+        provider_rows.put_inventories(projection, row, inventories.values(), ())
+        mark_written(table, row, event.at_ns, by=bool(inventories))
+    _put_all(projection, data.consumers, position, event.at_ns)
+    for uuid, inventories in after.items():
+        row = projection.trees[uuid].rows[uuid]
+        provider_rows.put_inventories(projection, row, (), [name for name in union[uuid] if name not in inventories])
+        mark_written(table, row, event.at_ns)
+    return None
+
+
+def _held_of_gone(
+    projection: State, consumers: Sequence[ConsumerPut], union: Inventories, after: Inventories
+) -> Reason | None:
+    """Something would still be held of an inventory that goes."""
+    table, given_back = projection.table, _given_back(projection, consumers)
+    wanted = _sums(consumers)
+    for uuid, inventories in union.items():
+        row = projection.trees[uuid].rows[uuid]
+        busy = []
+        for name in sorted(inventories.keys() - after[uuid].keys()):
+            index = table.classes.get(name)
+            used = 0 if index < 0 else table.used.item(index, row)
+            if used - given_back.get((uuid, name), 0) + wanted.get((uuid, name), 0) > 0:
+                busy.append(name)
+        if busy:
+            return refused(WriteRefused.INVENTORY_IN_USE, tuple(busy), uuid)
+    return None
+
+
+# --- whether allocations may be written ------------------------------------------------------------------------------
+
+
+def _malformed(event: EventOf[object], consumers: Sequence[ConsumerPut]) -> SetAside | None:
+    """What no API lets pass: a consumer or a class of a provider twice, an amount of 0."""
+    fault = None
+    if len({one.consumer_uuid for one in consumers}) < len(consumers):
+        fault = "it names a consumer twice"
+    for one in consumers:
+        keys = {allocation[:2] for allocation in one.allocations}
+        if len(keys) < len(one.allocations) or any(allocation.amount < 1 for allocation in one.allocations):
+            fault = f"consumer {one.consumer_uuid} has an allocation twice, or one of 0"
+    return (
+        None
+        if fault is None
+        else SetAside("invalid", f"a {event.name} of {event.producer} is refused: {fault}; fix its producer", b"")
+    )
+
+
+def put_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: Inventories) -> Reason | None:
+    """Why the allocations of some consumers cannot be written; None if they can. Providers that are ``instead`` in a
+    reshape have those inventories."""
+    for one in consumers:
+        holder = projection.holders.get(one.consumer_uuid)
+        found = None if holder is None else holder.generation
+        if one.guarded and found != one.generation:
+            return refused(WriteRefused.CONSUMER_GENERATION, one.consumer_uuid, found, one.generation)
+    for one in consumers:
+        for allocation in one.allocations:
+            if allocation.provider_uuid not in projection.trees:
+                return unknown_provider(allocation.provider_uuid)
+    for one in consumers:
+        reason = _authority_refusal(projection, one.consumer_uuid, {each.provider_uuid for each in one.allocations})
+        if reason is not None:
+            return reason
+    return room_refusal(projection, consumers, instead) or next(
+        (reason for one in consumers if (reason := _terms_refusal(projection, one)) is not None), None
+    )
+
+
+def _authority_refusal(projection: State, consumer_uuid: str, providers: Iterable[str]) -> Reason | None:
+    """The agent of a host says what is held there, now or by this write."""
+    hosts = [projection.hosts.get(entry.host) for entry in projection.consumers.get(consumer_uuid, ())]
+    for tree in (*hosts, *map(projection.trees.__getitem__, providers)):
+        if type(tree) is Host and tree.authority == AGENT:
+            return refused(WriteRefused.AGENT_DECIDES, tree.name)
+    return None
+
+
+def room_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: Inventories) -> Reason | None:
+    """Why allocations do not fit; what the consumers hold now is given back first."""
+    names = {allocation.resource_class for one in consumers for allocation in one.allocations}
+    reason = classes_refusal(projection, sorted(names))
+    if reason is not None:
+        return reason
+    given_back = _given_back(projection, consumers)
+    asked = {allocation.provider_uuid for one in consumers for allocation in one.allocations}
+    rooms = {uuid: _rooms(projection, uuid, names, instead) for uuid in asked}
+    for uuid in sorted(asked):
+        if not rooms[uuid]:
+            return refused(WriteRefused.NO_INVENTORY, uuid, tuple(sorted(names)))
+    sums: Amounts = {}
+    for one in consumers:
+        for uuid, name, amount in one.allocations:
+            room = rooms[uuid].get(name)
+            if room is None:
+                return refused(WriteRefused.NO_INVENTORY, uuid, (name,))
+            if not room.min_unit <= amount <= room.max_unit or amount % room.step_size:
+                return refused(WriteRefused.UNITS, amount, name, uuid)
+            sums[uuid, name] = sums.get((uuid, name), 0) + amount
+            before = room.used - given_back.get((uuid, name), 0)
+            after = before + sums[uuid, name]
+            if after > room.capacity and not (room.used and after <= room.used):
+                return refused(WriteRefused.CAPACITY, name, uuid, before, sums[uuid, name], room.capacity)
+    return None
+
+
+def _rooms(projection: State, uuid: str, names: Iterable[str], instead: Inventories) -> dict[str, Room]:
+    """The rooms of a provider by class, of some classes."""
+    table, row = projection.table, projection.trees[uuid].rows[uuid]
+    found: dict[str, Room] = {}
+    for name in names:
+        index = table.classes.get(name)
+        room = room_of(table, row, index)
+        if uuid in instead and name in instead[uuid]:
+            new = instead[uuid][name]
+            used = 0 if index < 0 else table.used.item(index, row)
+            capacity = int((new.total - new.reserved) * new.allocation_ratio)
+            room = Room(capacity, used, new.min_unit, new.max_unit, new.step_size)
+        if room is not None:
+            found[name] = room
+    return found
+
+
+def _given_back(projection: State, consumers: Sequence[ConsumerPut]) -> Amounts:
+    """What some consumers hold now."""
+    total: Amounts = {}
+    for one in consumers:
+        for key, amount in held_by(projection, one.consumer_uuid).items():
+            total[key] = total.get(key, 0) + amount
+    return total
+
+
+def _sums(consumers: Sequence[ConsumerPut]) -> Amounts:
+    """What some consumers are to hold."""
+    total: Amounts = {}
+    for one in consumers:
+        for uuid, name, amount in one.allocations:
+            total[uuid, name] = total.get((uuid, name), 0) + amount
+    return total
+
+
+def _terms_refusal(projection: State, one: ConsumerPut) -> Reason | None:
+    """Why the terms under which a scheduler offered a host do not hold any more."""
+    terms = one.terms
+    if terms is None or any(entry.host == terms.host for entry in projection.consumers.get(one.consumer_uuid, ())):
+        return None
+    host = projection.hosts.get(terms.host)
+    if host is None:
+        return None
+    return (
+        status_refusal(projection.table, host.root, False)
+        or (None if terms.guest is None else guest_refusal(projection.table, host, terms.guest))
+        or (None if terms.rule is None else rule_refusal(projection, host, terms.rule, terms.companion))
+    )
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def _put_all(projection: State, consumers: Sequence[ConsumerPut], position: int, at_ns: int) -> None:
+    """Write the allocations of some consumers; each consumer's generation rises by one, and that of each provider of
+    which one holds something now, or of which one that holds nothing any more did."""
+    before: list[Entry] = []
+    generations: dict[str, int] = {}
+    named: set[str] = set()
+    for one in consumers:
+        holder = projection.holders.get(one.consumer_uuid)
+        generations[one.consumer_uuid] = 0 if holder is None else holder.generation
+        entries = take_out(projection, one.consumer_uuid)
+        before += entries
+        held = one.allocations or [allocation for entry in entries for allocation in entry.allocations]
+        named |= {allocation.provider_uuid for allocation in held}
+    for one in consumers:
+        put(projection, one.consumer_uuid, one.project_id, one.allocations, before, one.terms, position)
+        holder = projection.holders.get(one.consumer_uuid)
+        if holder is not None:
+            holder.generation = generations[one.consumer_uuid] + 1
+            holder.project_id, holder.user_id = one.project_id, one.user_id
+            holder.consumer_type, holder.written_ns = one.consumer_type, at_ns
+    mark_providers(projection, named, at_ns)
+
+
+def mark_providers(projection: State, uuids: Iterable[str], at_ns: int) -> None:
+    """Raise the generation of providers, as allocations of them were written."""
+    for uuid in uuids:
+        tree = projection.trees.get(uuid)
+        if tree is not None:
+            mark_written(projection.table, tree.rows[uuid], at_ns)
+
+
+def _write(check_and_do: Callable[..., Answer]) -> Callable[..., Answer]:
+    """A handler that notes that the log holds writes of the API."""
+
+    def handle(projection: State, position: int, event: EventOf[object], noted: list[Noted]) -> Answer:
+        answer = check_and_do(projection, position, event, noted)
+        projection.holds_writes |= answer is None
+        return answer
+
+    return handle
+
+
+#: Name of an event -> its handler, of all writes of Placement's API.
+_HANDLERS: dict[str, Callable[..., Answer]] = {
+    "ProviderCreated": provider_writes.provider_created,
+    "ProviderChanged": provider_writes.provider_changed,
+    "ProviderDeleted": provider_writes.provider_deleted,
+    "InventoriesPut": provider_writes.inventories_put,
+    "TraitsPut": provider_writes.traits_put,
+    "AggregatesPut": provider_writes.aggregates_put,
+    "AllocationsPut": allocations_put,
+    "AllocationsDropped": allocations_dropped,
+    "Reshaped": reshaped,
+    "ClassCreated": provider_writes.class_created,
+    "ClassRenamed": provider_writes.class_renamed,
+    "ClassDeleted": provider_writes.class_deleted,
+    "TraitCreated": provider_writes.trait_created,
+    "TraitDeleted": provider_writes.trait_deleted,
+}
+WRITE_HANDLERS: dict[str, Callable[[State, int, Any, list[Noted]], Answer]] = {
+    name: _write(handler) for name, handler in _HANDLERS.items()
+}
