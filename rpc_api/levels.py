@@ -23,7 +23,7 @@ from rpc_api.events.schema import (
 from rpc_api.packing import pack
 
 #: The newest level that this code knows.
-LEVEL = 2
+LEVEL = 3
 
 Record = TypeVar("Record", bound=FrozenRecord)
 
