@@ -39,9 +39,9 @@ OPTS = [
         "claim_ttl",
         default=1200.0,
         min=0.1,
-        help="Seconds after which a claim that nobody builds expires. In a log at level 2 that is time for which some "
-        "conductor of the cell ran, in a log at level 1 time for which this conductor ran without a restart. Must be "
-        "more than build_timeout, as a conductor may not know what its peers are building.",
+        help="Seconds after which a claim that nobody builds expires. In a log at level 2 or above that is time for "
+        "which some conductor of the cell ran, in a log at level 1 time for which this conductor ran without a "
+        "restart. Must be more than build_timeout, as a conductor may not know what its peers are building.",
     ),
 ]
 

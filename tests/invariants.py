@@ -88,12 +88,11 @@ def _check_ledger(projection):
             assert tree.rows[uuid] == row and table.root[row] == tree.root
             assert (table.parent[row] in seen) if seen else table.parent[row] == -1
             seen.add(row)
-            if type(tree) is PlainTree or not table.reported[row]:
+            if type(tree) is PlainTree or (projection.rules.one_ledger and not table.reported[row]):
                 for index, name in enumerate(table.classes.values):
+                    capacity, held = table.capacity[index, row], table.held[index, row]
                     assert table.used[index, row] == used[uuid, name]
-                    assert (
-                        table.free[index, row] == table.capacity[index, row] - used[uuid, name] - table.held[index, row]
-                    )
+                    assert table.free[index, row] == capacity - used[uuid, name] - held
         if type(tree) is PlainTree:
             assert set(tree.users.items()) == users[tree]
     assert projection.stray_hosts == {host.name for host in projection.hosts.values() if host.strays}

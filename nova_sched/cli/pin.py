@@ -34,7 +34,7 @@ unknown or lower, 3 a log cannot be reached, 5 a log contains something else
 
 
 #: The levels that a log can be pinned to.
-KNOWN = " to ".join(map(str, sorted({2, LEVEL})))
+KNOWN = f"2 to {LEVEL}"
 
 
 class Pin(Command):

@@ -31,8 +31,17 @@ class Rules(NamedTuple):
     one_ledger: bool
 
 
-#: The level that each rule needs.
-SINCE = {**dict.fromkeys(Rules._fields, 2), "one_ledger": 3}
+#: Rule -> the level that it needs.
+SINCE = {
+    "affinity_beside": 2,
+    "affinity_without_itself": 2,
+    "card_is_one_device": 2,
+    "use_is_never_dropped": 2,
+    "inventory_as_placement": 2,
+    "fault_closes_provider": 2,
+    "claims_have_an_age": 2,
+    "one_ledger": 3,
+}
 
 
 @functools.cache

@@ -19,6 +19,8 @@ from tests.nova_sched.scheduler.answering import World
 from tests.servers import wait_until
 
 PIN, TOO_HIGH = events.LevelPinned(LEVEL), events.LevelPinned(LEVEL + 1)
+#: Pins that follow each other, up to the newest level.
+WAYS = {"at once": (PIN,), "level by level": tuple(map(events.LevelPinned, range(2, LEVEL + 1)))}
 UNKNOWN = f"is pinned to level {LEVEL + 1}, this version knows 1 to {LEVEL}; upgrade nova_sched here"
 
 
@@ -45,16 +47,18 @@ def folded(world, cell):
 # --- schedulers ------------------------------------------------------------------------------------------------------
 
 
-def test_a_scheduler_goes_on_after_a_pin_and_publishes_in_the_forms_of_the_level():
+@pytest.mark.parametrize("pins", WAYS.values(), ids=WAYS)
+def test_a_scheduler_goes_on_after_a_pin_and_publishes_in_the_forms_of_the_level(pins):
     with World(report("a"), report("b")) as world:
         assert host_of(world.selected(asked("one")))
-        for cell in ("cell1", "cell0"):
-            world.say(PIN, cell=cell)
-        assert host_of(world.selected(asked("two")))
+        for pin in pins:
+            for cell in ("cell1", "cell0"):
+                world.say(pin, cell=cell)
+            assert host_of(world.selected(asked(f"after {pin.level}")))
         with open_log(world.url("cell1")) as log, log.read_from(0) as reader:
             records = [codec.decode_record(record.payload) for record in reader.read(1000)]
     claims = [record.level for record in records if getattr(record.events[0], "name", "") == "ClaimProposed"]
-    assert (claims[0], claims[-1]) == (1, LEVEL)
+    assert sorted({*claims}) == [1, *(pin.level for pin in pins)] and claims[-1] == LEVEL
 
 
 def test_a_cell_that_is_pinned_too_high_is_closed_and_the_other_goes_on(caplog):
@@ -99,12 +103,14 @@ def said(cell, data):
     cell.scheduler.level = min(cell.folded().level, LEVEL)
 
 
-def test_a_conductor_builds_after_a_pin_and_its_agent_gets_the_level():
+@pytest.mark.parametrize("pins", WAYS.values(), ids=WAYS)
+def test_a_conductor_builds_after_a_pin_and_its_agent_gets_the_level(pins):
     with Cell(LocalBus()) as cell:
-        said(cell, PIN)
-        assert cell.conductor.build_instance({}, cell.request("h1")).outcome == "built"
-        cell.conductor.tick()
-        assert {voice.producer.level for voice in cell.agent.hosts.values()} == {LEVEL}
+        for pin in pins:
+            said(cell, pin)
+            assert cell.conductor.build_instance({}, cell.request("h1")).outcome == "built"
+            cell.conductor.tick()
+            assert {voice.producer.level for voice in cell.agent.hosts.values()} == {pin.level}
 
 
 def test_an_alternate_that_is_claimed_while_the_log_is_pinned_is_claimed_again():
@@ -137,12 +143,14 @@ def test_a_conductor_builds_nothing_in_a_log_that_is_pinned_too_high(caplog):
     assert [line for line in caplog.messages if "builds nothing any more" in line and UNKNOWN in line]
 
 
-def test_a_conductor_keeps_a_snapshot_as_soon_as_the_log_is_pinned(tmp_path):
+@pytest.mark.parametrize("pins", WAYS.values(), ids=WAYS)
+def test_a_conductor_keeps_a_snapshot_as_soon_as_the_log_is_pinned(tmp_path, pins):
     store = FileStore(str(tmp_path))
     with Cell(LocalBus(), store=store, snapshot_interval=3600.0) as cell:
-        said(cell, PIN)
-        wait_until(lambda: (tmp_path / f"cell1@{LEVEL}.snapshot").exists(), SECONDS_MAX, "no snapshot is kept")
-        assert snapshot.head_of(store.load("cell1")).level == LEVEL
+        for pin in pins:
+            said(cell, pin)
+            wait_until((tmp_path / f"cell1@{pin.level}.snapshot").exists, SECONDS_MAX, "no snapshot is kept")
+            assert snapshot.head_of(store.load("cell1")).level == pin.level
 
 
 def test_a_snapshot_that_does_not_know_the_pin_is_not_used(tmp_path, caplog):

@@ -52,7 +52,7 @@ def material():
                 for data in corpus.every_event()
                 if data.schema.LEVEL <= level
             ]
-            for level in (1, LEVEL)
+            for level in range(1, LEVEL + 1)
         },
     )
 
@@ -78,7 +78,7 @@ class Target:
         """A hostile input: most are damaged events that would be next of their producers."""
         chance, rng = self.rng.random(), self.rng
         if chance < 0.5:
-            level = rng.choice((1, 1, 1, LEVEL))
+            level = 1 if rng.random() < 0.75 else rng.randint(2, LEVEL)
             batch = [self._event(level) for _ in range(rng.choice((1, 1, 1, 4)))]
             return mutation.pack([level, builders.EPOCH, batch])
         if chance < 0.8:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from nova_sched.replay.logs.reading import records_of
+from rpc_api import events
+from rpc_api.levels import LEVEL
 from tests.servers import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -82,7 +85,11 @@ def test_it_goes_on_with_what_the_directory_holds(tmp_path):
     assert run("--state-dir", tmp_path, "--hosts", "9", "--check")[0] == 0
     assert run("--state-dir", tmp_path, "--cells", "2", "--hosts", "1", "--check")[0] == 0
     assert run("--state-dir", tmp_path, "--driver", "local", "--check")[1].startswith("built on local in cell1")
-    assert sorted(one.name for one in tmp_path.glob("*.db")) == ["cell0.db", "cell1.db", "cell2.db"]
+    logs = sorted(tmp_path.glob("*.db"))
+    assert [one.name for one in logs] == ["cell0.db", "cell1.db", "cell2.db"]
+    for log in logs:
+        said = [event.data for _, record in records_of(f"sqlite:///{log}") for event in record.events]
+        assert [data for data in said if isinstance(data, events.LevelPinned)] == [events.LevelPinned(LEVEL)]
 
 
 def test_it_ends_by_itself(tmp_path):

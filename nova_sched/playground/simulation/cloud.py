@@ -170,8 +170,9 @@ class SimCloud:
         elif stimulus.kind == "re-create":
             self.logs[chance.choice(list(self.logs))].re_create()
         elif stimulus.kind == "pin":
+            level = chance.randint(2, LEVEL)
             for cell in self.cells if chance.random() < 0.5 else (*self.cells, CELL0):
-                self.pin(cell)
+                self.pin(cell, level)
         elif stimulus.kind == "forge":
             self._forge(chance, chance.choice(list(self.logs)))
         else:
@@ -185,7 +186,7 @@ class SimCloud:
             elif agent.alive:
                 agent.lie()
 
-    def pin(self, cell, level=LEVEL):
+    def pin(self, cell, level):
         """Pin a log, as ``nova-sched pin`` does."""
         oracle = self.checks.oracles[cell]
         if oracle.epoch is not None:

@@ -43,7 +43,7 @@ def _forged(chance, projection):
     found = [
         (events.AccountsRequired(False), "conductor/cell1-0"),
         (events.AccountsRequired(False), "scheduler/s0"),
-        (events.LevelPinned(chance.choice((2, 3))), "operator/pin"),
+        (events.LevelPinned(chance.choice((2, LEVEL + 1))), "operator/pin"),
         (events.LogRebased(projection.cell, 0, chance.random() < 0.5), "conductor/cell1-0"),
     ]
     if projection.hosts:

@@ -15,6 +15,7 @@ from nova_sched.process.snapshot_store import FileStore
 from nova_sched.replay.health.log_check import Producer
 from rpc_api import codec, events
 from rpc_api.clock import SYSTEM
+from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from tests.builders import (
     AT_NS,
@@ -297,10 +298,19 @@ def test_events_of_a_later_version(log, capsys):
     )
 
 
+KNOWN = f"this version knows 1 to {LEVEL}"
+#: What may be done about a log that is not at the newest level.
+TO_PIN = "run nova-sched pin when all services are upgraded"
 LEVELS = {
-    "not pinned": ([], "ok", "1, this version knows 1 to 2", "run nova-sched pin when all services are upgraded"),
-    "pinned": ([(1, events.LevelPinned(2))], "ok", "2, this version knows 1 to 2", ""),
-    "too new": ([(1, events.LevelPinned(9))], "fail", "pinned to level 9, this version knows 1 to 2", "upgrade"),
+    "not pinned": ([], "ok", f"1, {KNOWN}", TO_PIN),
+    "pinned to a level before": ([(1, events.LevelPinned(LEVEL - 1))], "ok", f"{LEVEL - 1}, {KNOWN}", TO_PIN),
+    "pinned": ([(1, events.LevelPinned(LEVEL))], "ok", f"{LEVEL}, {KNOWN}", ""),
+    "too new": (
+        [(1, events.LevelPinned(LEVEL + 1))],
+        "fail",
+        f"pinned to level {LEVEL + 1}, {KNOWN}",
+        "upgrade nova_sched here",
+    ),
     "a pin was lost": (
         [(2, events.PolicyAdopted("d", "{}"))],
         "warn",
@@ -320,7 +330,7 @@ def test_levels(log, capsys, name):
     code, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
     row = rows["cell1", "level"]
     assert (code, row["state"]) == (int(state == "fail"), state)
-    assert found in row["found"] and to_do in row["to_do"], row
+    assert found in row["found"] and to_do in row["to_do"] and bool(to_do) == bool(row["to_do"]), row
 
 
 @pytest.mark.parametrize("after_s, state", [(5, "ok"), (600, "fail")])

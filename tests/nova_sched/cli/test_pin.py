@@ -14,6 +14,8 @@ from rpc_api.log import open_log
 from tests.builders import Voice, claim, report, uuid_of
 
 CELLS = ("cell1", "cell2")
+#: The levels of all logs when none is pinned, and when all are pinned to the newest level.
+FIRST, NEWEST = (1, 1, 1), (LEVEL, LEVEL, LEVEL)
 #: What answers: (topic, server). The agent of each host is "agent-of-HOST".
 SERVERS = (
     ("scheduler", "s1"),
@@ -23,6 +25,15 @@ SERVERS = (
     ("nova_sched_agent", "agent-of-cell1-host"),
     ("nova_sched_agent", "agent-of-cell2-host"),
 )
+
+
+def level_of(url):
+    """The level of a log."""
+    projection = Projection("cell")
+    with open_log(url) as log, log.read_from(0) as reader:
+        for record in reader.read(1000, 1.0):
+            projection.fold([(record.position, codec.decode_record(record.payload, record.account))])
+    return projection.level
 
 
 class Cloud:
@@ -59,11 +70,7 @@ class Cloud:
             log.append([codec.encode_record(uuid_of(f"epoch of {cell}"), [voice.say(one) for one in data], level)])
 
     def level(self, cell):
-        projection = Projection(cell)
-        with open_log(self.urls[cell]) as log, log.read_from(0) as reader:
-            for record in reader.read(1000, 1.0):
-                projection.fold([(record.position, codec.decode_record(record.payload, record.account))])
-        return projection.level
+        return level_of(self.urls[cell])
 
     def levels(self):
         return tuple(self.level(cell) for cell in ("cell0", *CELLS))
@@ -83,15 +90,34 @@ def cloud(tmp_path, capsys):
     cloud.bus.close()
 
 
-def test_all_logs_are_pinned_when_all_services_know_the_level(cloud):
-    code, shown = cloud.pin("2")
-    assert (code, cloud.levels()) == (0, (2, 2, 2)), shown
-    assert "9 of 9 services and topics know level 2\n" in shown
+@pytest.mark.parametrize("level", range(2, LEVEL + 1))
+def test_all_logs_are_pinned_when_all_services_know_the_level(cloud, level):
+    code, shown = cloud.pin(str(level))
+    assert (code, cloud.levels()) == (0, (level, level, level)), shown
+    assert f"9 of 9 services and topics know level {level}\n" in shown
     assert [line.split(" at")[0] for line in shown.splitlines() if "position" in line] == [
-        "cell1 is pinned to level 2",
-        "cell2 is pinned to level 2",
-        "cell0 is pinned to level 2",
+        f"cell1 is pinned to level {level}",
+        f"cell2 is pinned to level {level}",
+        f"cell0 is pinned to level {level}",
     ]
+
+
+def test_logs_are_pinned_from_level_to_level(cloud):
+    for level in range(2, LEVEL + 1):
+        code, shown = cloud.pin(str(level), "--dry-run")
+        assert (code, shown.count(f"is at level {level - 1}, and can be pinned to level {level}\n")) == (0, 3), shown
+        code, shown = cloud.pin(str(level))
+        assert (code, cloud.levels()) == (0, (level, level, level)), shown
+    assert cloud.pin()[1].count(f"is at level {LEVEL} already") == 3
+
+
+@pytest.mark.parametrize("level", [None, *range(1, LEVEL + 1)])
+def test_a_new_log_has_the_newest_level_unless_one_is_named(tmp_path, capsys, level):
+    url = f"sqlite:///{tmp_path}/new.db"
+    named = () if level is None else ("--level", str(level))
+    assert main(["create-log", "cell1", url, *named]) == 0
+    assert f"is new, at level {level or LEVEL}, " in capsys.readouterr().out
+    assert level_of(url) == (level or LEVEL)
 
 
 def test_a_second_pin_does_nothing(cloud):
@@ -102,24 +128,29 @@ def test_a_second_pin_does_nothing(cloud):
 
 def test_a_dry_run_pins_nothing(cloud):
     code, shown = cloud.pin("--dry-run")
-    assert (code, cloud.levels()) == (0, (1, 1, 1)), shown
-    assert "cell1 is at level 1, and can be pinned to level 2" in shown
+    assert (code, cloud.levels()) == (0, FIRST), shown
+    assert f"cell1 is at level 1, and can be pinned to level {LEVEL}" in shown
 
 
 def test_one_cell_may_be_pinned_first_and_an_interrupted_run_be_repeated(cloud):
     assert cloud.pin("--cell", "cell2")[0] == 0
-    assert cloud.levels() == (1, 1, 2)
+    assert cloud.levels() == (1, 1, LEVEL)
     assert cloud.pin()[0] == 0
-    assert cloud.levels() == (2, 2, 2)
+    assert cloud.levels() == NEWEST
 
 
-def test_a_service_that_knows_less_stands_against_it_also_with_force(cloud, monkeypatch):
-    monkeypatch.setattr("rpc_api.bus.port.LEVEL", 1)
+@pytest.mark.parametrize("known", range(1, LEVEL))
+def test_a_service_that_knows_less_stands_against_it_also_with_force(cloud, monkeypatch, known):
+    monkeypatch.setattr("rpc_api.bus.port.LEVEL", known)
     for force in ((), ("--force",)):
         code, shown = cloud.pin(*force)
-        assert (code, cloud.levels()) == (1, (1, 1, 1)), shown
-        assert "scheduler s1 of cell0 knows level 1, wanted 2; upgrade it" in shown
-        assert "agent agent-of-cell2-host of cell2 knows level 1, wanted 2; upgrade it" in shown
+        assert (code, cloud.levels()) == (1, FIRST), shown
+        for service in ("scheduler s1 of cell0", "agent agent-of-cell2-host of cell2"):
+            assert f"{service} knows level {known}, wanted {LEVEL}; upgrade it" in shown
+    if known > 1:
+        # The level that all of them know is enough for a pin to it.
+        code, shown = cloud.pin(str(known))
+        assert (code, cloud.levels()) == (0, (known, known, known)), shown
 
 
 def test_a_service_that_does_not_answer_stands_against_it_without_force(cloud, monkeypatch):
@@ -127,15 +158,15 @@ def test_a_service_that_does_not_answer_stands_against_it_without_force(cloud, m
     cloud.serve("nova_sched_conductor.cell.cell1", "other")
     cloud.served.pop("c1").stop(5.0)
     code, shown = cloud.pin()
-    assert (code, cloud.levels()) == (1, (1, 1, 1)), shown
+    assert (code, cloud.levels()) == (1, FIRST), shown
     assert "conductor c1 of cell1 does not answer" in shown
     assert "start it, or use --gone c1 if it is gone for good" in shown
     assert cloud.pin("--gone", "c2")[0] == 1
     code, shown = cloud.pin("--gone", "c1", "--cell", "cell1")
-    assert (code, cloud.levels()) == (0, (1, 2, 1)), shown
+    assert (code, cloud.levels()) == (0, (1, LEVEL, 1)), shown
     assert "; 1 were skipped" in shown
     code, shown = cloud.pin("--force")
-    assert (code, cloud.levels()) == (0, (2, 2, 2)), shown
+    assert (code, cloud.levels()) == (0, NEWEST), shown
 
 
 def test_a_topic_without_a_server_stands_against_it_but_for_that_of_the_api_conductors(cloud, monkeypatch):
@@ -143,7 +174,7 @@ def test_a_topic_without_a_server_stands_against_it_but_for_that_of_the_api_cond
     cloud.served.pop("api").stop(5.0)
     cloud.served.pop("s1").stop(5.0)
     code, shown = cloud.pin()
-    assert (code, cloud.levels()) == (1, (1, 1, 1)), shown
+    assert (code, cloud.levels()) == (1, FIRST), shown
     assert "a scheduler of cell0 does not answer" in shown
 
 
@@ -171,8 +202,8 @@ def test_one_that_does_not_answer_hides_no_other_that_is_too_old():
 
 
 WRONG = {
-    "an unknown level": ((str(LEVEL + 1),), f"level {LEVEL + 1} is not known, wanted 2"),
-    "level 1": (("1",), "a log cannot be pinned to level 1, wanted 2; a level is never taken back"),
+    "an unknown level": ((str(LEVEL + 1),), f"level {LEVEL + 1} is not known, wanted 2 to {LEVEL}; name another one"),
+    "level 1": (("1",), f"a log cannot be pinned to level 1, wanted 2 to {LEVEL}; a level is never taken back"),
     "no number": (("two",), "the command line is wrong"),
     "a cell that is not there": (("--cell", "cell9"), "there is no cell 'cell9', wanted one of cell1, cell2, cell0"),
 }
@@ -182,17 +213,15 @@ WRONG = {
 def test_wrong_usage(cloud, name):
     arguments, text = WRONG[name]
     code, shown = cloud.pin(*arguments)
-    assert (code, cloud.levels()) == (2, (1, 1, 1))
+    assert (code, cloud.levels()) == (2, FIRST)
     assert text in shown
 
 
-def test_a_pin_is_not_taken_back(cloud, monkeypatch):
-    for module in ("nova_sched.projection.projection", "nova_sched.cli.pin", "rpc_api.levels"):
-        monkeypatch.setattr(f"{module}.LEVEL", 3)
-    cloud.append("cell2", "operator/else", events.LevelPinned(3))
-    code, shown = cloud.pin("2")
-    assert (code, cloud.level("cell1"), cloud.level("cell2")) == (2, 1, 3)
-    assert "cell2 is at level 3, a pin is not taken back; name level 3" in shown
+def test_a_pin_is_not_taken_back(cloud):
+    cloud.append("cell2", "operator/else", events.LevelPinned(LEVEL))
+    code, shown = cloud.pin(str(LEVEL - 1))
+    assert (code, cloud.level("cell1"), cloud.level("cell2")) == (2, 1, LEVEL)
+    assert f"cell2 is at level {LEVEL}, a pin is not taken back; name level {LEVEL}" in shown
 
 
 def test_a_log_without_accounts_takes_a_pin(cloud):
@@ -201,7 +230,7 @@ def test_a_log_without_accounts_takes_a_pin(cloud):
         log.append([codec.encode_record(uuid_of("epoch of cell1"), forged)])
     code, shown = cloud.pin("--cell", "cell1")
     # Without accounts the rule itself does not count: the log takes pins.
-    assert (code, cloud.level("cell1")) == (0, 2), shown
+    assert (code, cloud.level("cell1")) == (0, LEVEL), shown
 
 
 def test_a_log_that_is_not_there(cloud, tmp_path):
@@ -216,7 +245,7 @@ def test_a_command_does_not_wait_for_a_broker_that_is_away(cloud, command):
     cloud.file.write_text(cloud.file.read_text().replace("fake://", "rabbit://u:p@127.0.0.1:1/"))
     if command == "pin":
         code, shown = cloud.pin("--force")
-        assert (code, cloud.levels()) == (3, (1, 1, 1)), shown
+        assert (code, cloud.levels()) == (3, FIRST), shown
     else:
         code = replay(["doctor", "--ask", "--config-file", str(cloud.file)])
         shown = cloud.capsys.readouterr().out

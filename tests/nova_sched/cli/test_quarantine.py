@@ -14,6 +14,7 @@ from nova_sched.process import report as service_report
 from nova_sched.projection.projection import Projection
 from nova_sched.replay.health import quarantine
 from rpc_api import codec, events
+from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from tests.builders import AT_NS, EPOCH, Voice, claim, record_of, report, started
 from tests.fuzz.mutation import pack
@@ -35,7 +36,10 @@ OPENED = record_of(Voice("conductor/c").say(events.LogOpened("cell1", EPOCH)))
 #: A record -> what is shown of it: (index, code, producer, words of the reason).
 ROWS = [
     (b"\xc1 junk", (0, "undecodable", None, "cannot be read as msgpack")),
-    (pack([7, EPOCH]), (0, "unknown-format", None, "a record of level 7, this process knows 1 to 2")),
+    (
+        pack([LEVEL + 1, EPOCH]),
+        (0, "unknown-format", None, f"a record of level {LEVEL + 1}, this process knows 1 to {LEVEL}"),
+    ),
     (pack([2, EPOCH, [event()]]), (0, "newer-level", "conductor/x", "in a record of level 2, the log has 1")),
     (
         record_of(Voice("operator/o").say(events.LevelPinned(1))),
@@ -121,7 +125,7 @@ def test_the_codes_are_those_of_the_sources():
         ROOT / "nova_sched/projection/fold.py",
         ROOT / "nova_sched/projection/projection.py",
     ]
-    calls = re.compile(r'(?:SetAside|_aside_record|_set_aside)\(\s*(?:position,\s+\w+,\s+)?"([a-z-]+)"')
+    calls = re.compile(r'(?:SetAside|_Unreadable|_aside_record|_set_aside)\(\s*(?:position,\s+\w+,\s+)?"([a-z-]+)"')
     assert {code for path in sources for code in calls.findall(path.read_text())} == quarantine.CODES
     assert {told[1] for _, told in ROWS} | {"wrong-log", "older-level"} == quarantine.CODES
 

@@ -16,6 +16,7 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import AMOUNTS, TREE_SUMS, HostTable
 from rpc_api import config, errors, events
 from rpc_api.codec import decode_record
+from rpc_api.levels import LEVEL
 from rpc_api.log.memory import MemoryLog
 from rpc_api.proof import RECORDS
 from tests import invariants
@@ -417,16 +418,19 @@ def test_what_is_saved_is_loaded(store):
 
 def test_a_snapshot_of_a_higher_level_has_a_name_of_its_own(store):
     """A service of the release before does not overwrite it; a log that lost its pin goes back to the one before."""
-    first = packed_story()
-    pinned = snapshot.load(first)
-    pinned.use_level(2)
-    second = snapshot.dump(pinned)
-    store.save("cell1", first)
-    store.save("cell1", second)
-    assert store.load("cell1") == second and list(store.load_all("cell1")) == [second, first]
-    assert "@2" in store.where("cell1") or isinstance(store, RedisStore)
-    store.save("cell1", first)
-    assert list(store.load_all("cell1")) == [first]
+    kept = [packed_story()]
+    store.save("cell1", kept[0])
+    for level in range(2, LEVEL + 1):
+        pinned = snapshot.load(kept[-1])
+        pinned.use_level(level)
+        kept.append(snapshot.dump(pinned))
+        store.save("cell1", kept[-1])
+        assert snapshot.level_of(kept[-1]) == level
+        assert store.load("cell1") == kept[-1] and list(store.load_all("cell1")) == kept[::-1]
+        assert f"@{level}" in store.where("cell1") or isinstance(store, RedisStore)
+    for count in range(LEVEL - 1, 0, -1):
+        store.save("cell1", kept[count - 1])
+        assert list(store.load_all("cell1")) == kept[count - 1 :: -1]
 
 
 def test_a_half_written_file_is_never_the_snapshot(tmp_path):

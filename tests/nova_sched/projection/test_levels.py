@@ -1,6 +1,7 @@
 """Pins: from which event on a log has a level, who knows it, and what records of other levels do."""
 
 import msgpack
+import numpy as np
 import pytest
 
 from nova_sched.filters.base import HostView
@@ -12,8 +13,25 @@ from nova_sched.projection.rules import SINCE, Rules, rules_of
 from nova_sched.projection.table import HostTable
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord
+from rpc_api.digest import pool_key
 from rpc_api.levels import LEVEL
-from tests.builders import EPOCH, Cell, claim, expired, released, report, speaker_of, started, uuid_of
+from rpc_api.packing import pack
+from tests.builders import (
+    EPOCH,
+    Cell,
+    claim,
+    consumer,
+    expired,
+    inventory_of,
+    of,
+    pool,
+    released,
+    report,
+    speaker_of,
+    started,
+    tree,
+    uuid_of,
+)
 
 PIN = events.LevelPinned(2)
 REBASED = events.LogRebased("cell1", 5)
@@ -22,22 +40,24 @@ REBASED = events.LogRebased("cell1", 5)
 def test_a_rule_is_in_force_from_its_level_on():
     assert rules_of(1) == Rules(**dict.fromkeys(Rules._fields, False))
     assert rules_of(max(SINCE.values())) == Rules(**dict.fromkeys(Rules._fields, True))
-    assert set(SINCE) == set(Rules._fields)
+    assert set(SINCE) == set(Rules._fields) and {*SINCE.values()} <= set(range(2, LEVEL + 1))
+    for level in range(1, LEVEL + 1):
+        assert rules_of(level)._asdict() == {rule: since <= level for rule, since in SINCE.items()}
 
 
 PINS = {
     "the next level": ((2,), "pinned", 2),
-    "the same level again": ((2, 2), "ok", 2),
-    "a level in between is skipped": ((3,), "pinned", 3),
-    "a lower level": ((3, 2), "lower-level", 3),
+    "level by level": (range(2, LEVEL + 1), "pinned", LEVEL),
+    "the same level again": ((LEVEL, LEVEL), "ok", LEVEL),
+    "levels in between are skipped": ((LEVEL,), "pinned", LEVEL),
+    "a lower level": ((LEVEL, LEVEL - 1), "lower-level", LEVEL),
     "level 1": ((1,), "lower-level", 1),
     "level 0": ((0,), "lower-level", 1),
 }
 
 
 @pytest.mark.parametrize("name", PINS)
-def test_a_pin(name, monkeypatch):
-    monkeypatch.setattr("nova_sched.projection.projection.LEVEL", 3)
+def test_a_pin(name):
     pins, last, level = PINS[name]
     cell = Cell(report("host"))
     results = [cell.say(events.LevelPinned(pin)) for pin in pins]
@@ -66,12 +86,13 @@ OLDER = {
 }
 
 
+@pytest.mark.parametrize(("pinned", "level"), [(2, 1), (LEVEL, 1), (LEVEL, LEVEL - 1)])
 @pytest.mark.parametrize("name", OLDER)
-def test_a_record_of_a_lower_level(name):
+def test_a_record_of_a_lower_level(name, pinned, level):
     data, wanted = OLDER[name]
-    cell = Cell(report("host"), PIN)
+    cell = Cell(report("host"), events.LevelPinned(pinned))
     producer = speaker_of(data)
-    assert cell.say(data, level=1) == wanted
+    assert cell.say(data, level=level) == wanted
     # It moved the mark of its producer: the next event is not a gap.
     assert cell.projection.producers[producer][1] == cell.voice(producer).sequence
 
@@ -121,14 +142,16 @@ def test_only_a_service_that_folds_the_log_shows_that_a_pin_is_missed(name):
 def test_a_pin_changes_the_digest_and_what_is_kept_and_a_snapshot_has_the_level():
     cell = Cell(report("host"))
     assert snapshot.load(snapshot.dump(cell.projection)).level == 1
-    before = state_digest(cell.projection)
-    cell.say(PIN)
-    assert state_digest(cell.projection) != before
-    loaded = snapshot.load(snapshot.dump(cell.projection))
-    assert (loaded.level, loaded.rules, state_digest(loaded)) == (2, rules_of(2), state_digest(cell.projection))
+    for level in range(2, LEVEL + 1):
+        before = state_digest(cell.projection)
+        cell.say(events.LevelPinned(level))
+        after = state_digest(cell.projection)
+        assert after != before
+        loaded = snapshot.load(snapshot.dump(cell.projection))
+        assert (loaded.level, loaded.rules, state_digest(loaded)) == (level, rules_of(level), after)
 
 
-@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("level", range(1, LEVEL + 1))
 @pytest.mark.parametrize("pinned", [False, True])
 def test_a_rebased_log_has_the_level_of_the_rebase(level, pinned):
     """A reader that starts there does not know the pin."""
@@ -166,6 +189,72 @@ def test_a_reader_of_a_log_whose_pin_was_removed_takes_the_level_from_its_record
         records.append(of_level(record_level, voices.voice(producer).say(data)))
     projection = projection_of_a_cut_log(*records)
     assert (projection.level, projection.whole) == (level, whole)
+
+
+# --- several pins -----------------------------------------------------------------------------------------------------
+
+PF, VF = pool(1, product_id="1521", dev_type="type-PF", address="81"), pool(4, dev_type="type-VF", address="81")
+TREE = tree("host", inventories=[inventory_of(total=16)], pci_pools=(PF, VF))
+TAKEN = "PCI 8086:1521"
+
+
+def asking(name, *pools):
+    """A claim of one device of each pool."""
+    uses = tuple(events.PCIUse(pool_key(one), 1, None) for one in pools)
+    return claim(name, "host")._replace(guest=pack(events.Guest((), uses, {})))
+
+
+#: What the rules judge otherwise: 8 VCPU of a provider that is gone, beside the 2 of the claims; functions of a card.
+STORY = (report("host", consumer("vm", of("gone", 8)), inventory=TREE), asking("virtual", VF), claim("waiting", "host"))
+
+
+@pytest.fixture(params=range(2, LEVEL + 1), ids="rules of level {}".format)
+def since(request, monkeypatch):
+    """All rules need this level."""
+    with monkeypatch.context() as patch:
+        for rule in SINCE:
+            patch.setitem(SINCE, rule, request.param)
+        rules_of.cache_clear()
+        yield request.param
+    rules_of.cache_clear()
+
+
+def test_each_pin_counts_all_hosts_again(since):
+    cell = Cell(*STORY)
+    table, root = cell.projection.table, cell.projection.hosts["host"].root
+    for level in range(2, LEVEL + 1):
+        moment, version = table.touched.version, table.topology_version
+        assert cell.say(events.LevelPinned(level)).startswith("pinned")
+        assert table.touched.beyond_use_since(moment, np.array([root])).all() and table.topology_version > version
+        in_force = level >= since
+        assert cell.used("host") == (10 if in_force else 2)
+        assert cell.say(asking(f"physical-{level}", PF)) == (TAKEN if in_force else "accepted")
+        cell.say(released(f"physical-{level}"))
+
+
+def test_a_log_that_is_pinned_level_by_level_has_the_state_of_one_that_is_pinned_at_once(since):
+    by_level = Cell(*STORY, *map(events.LevelPinned, range(2, LEVEL + 1)))
+    # A pin to level 1 has no effect: the last pins have the same position.
+    at_once = Cell(*STORY, *[events.LevelPinned(1)] * (LEVEL - 2), events.LevelPinned(LEVEL))
+    states = [
+        state
+        for cell in (by_level, at_once)
+        for state in (cell.projection, snapshot.load(snapshot.dump(cell.projection)))
+    ]
+    assert {(state.level, state.rules) for state in states} == {(LEVEL, rules_of(LEVEL))}
+    assert len({*map(state_digest, states)}) == 1
+    for cell in (by_level, at_once):
+        assert (cell.used("host"), cell.say(asking("physical", PF))) == (10, TAKEN)
+        assert cell.say(asking("other", VF)) == "accepted"
+    assert state_digest(at_once.projection) == state_digest(by_level.projection)
+
+
+def test_a_service_of_the_level_before_ends_no_claim_from_after_the_last_pin():
+    cell = Cell(report("host"), PIN, claim("between", "host"), events.LevelPinned(LEVEL), claim("after", "host"))
+    assert cell.say(released("after"), level=LEVEL - 1) == "older-level"
+    # For one from before the last pin its release may have been under way.
+    assert cell.say(released("between"), level=LEVEL - 1) in ("ok", "sequence-gap")
+    assert set(cell.holdings()) == {("host", uuid_of("after"))}
 
 
 # --- a level that this process does not know -------------------------------------------------------------------------
@@ -211,7 +300,7 @@ def test_nothing_counts_after_a_pin_but_a_rebase():
 # --- filters ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_rule_is_asked_by_the_cell_of_each_host():
+def test_a_rule_is_asked_by_the_cell_of_each_host(monkeypatch):
     table = HostTable()
     cells = [Cell(report(f"host-{name}"), cell=name, table=table) for name in ("cell1", "cell2")]
     rule = next(iter(SINCE))
@@ -226,6 +315,13 @@ def test_a_rule_is_asked_by_the_cell_of_each_host():
     assert list(asked()) == [False, True]
     cells[0].say(PIN)
     assert asked() is True
+    # A rule of a later level is not in force yet.
+    monkeypatch.setitem(SINCE, rule, LEVEL)
+    assert asked() is False
+    version = table.topology_version
+    cells[0].say(events.LevelPinned(LEVEL))
+    assert table.topology_version > version
+    assert list(asked()) == [True, False]
 
 
 # --- services of the level before ------------------------------------------------------------------------------------

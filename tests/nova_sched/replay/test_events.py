@@ -170,7 +170,7 @@ def test_an_unknown_type_is_said(conditions):
 def test_a_record_of_others_is_not_decoded(monkeypatch):
     decoded = []
     before = codec._decode_event
-    monkeypatch.setattr(codec, "_decode_event", lambda raw, level: decoded.append(raw) or before(raw, level))
+    monkeypatch.setattr(codec, "_decode_event", lambda raw, *form: decoded.append(raw) or before(raw, *form))
     payload = record_of(*[SCHEDULER.say(claim(f"vm-{number}", f"host-{number}")) for number in range(100, 200)])
     assert wanted(payload, hosts=["host-150"]) == [50] and len(decoded) == 1
     assert wanted(payload, hosts=["host-99"]) == [] and len(decoded) == 1

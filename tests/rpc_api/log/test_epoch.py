@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
-from rpc_api import errors, events
-from rpc_api.feed.epoch import ensure_open, opening_of
+from rpc_api import codec, errors, events
+from rpc_api.feed.epoch import ensure_open, open_at_level, opening_of
+from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from tests.builders import EPOCH, Voice, record_of, report
 
@@ -65,3 +66,17 @@ def test_the_first_event_of_who_began_a_log_is_not_taken_for_its_beginning(log):
 
     ((_, record),) = decoded_records(log)
     assert record.events[0].producer_epoch < 5
+
+
+@pytest.mark.parametrize(
+    ("level", "pins"), [(None, [LEVEL]), (1, []), *[(level, [level]) for level in range(2, LEVEL + 1)]]
+)
+def test_a_log_that_an_operator_creates_is_at_the_newest_level_unless_one_is_named(log, level, pins):
+    named = () if level is None else (level,)
+    assert open_at_level(log, "cell1", "operator/one", *named)[1]
+    # A log that exists stays as it is.
+    assert not open_at_level(log, "cell1", "operator/two")[1]
+    with log.read_from(0) as reader:
+        said = [event for record in reader.read(100) for event in codec.decode_record(record.payload).events]
+    assert [event.name for event in said[:1]] == ["LogOpened"]
+    assert [event.data for event in said[1:]] == [events.LevelPinned(pin) for pin in pins]
