@@ -126,7 +126,7 @@ def _place(
         del projection.waiting[uuid]
     plain = projection.trees.get(root_uuid)
     is_other = host.root >= 0 and projection.table.uuids[host.root] != root_uuid
-    if is_other and (tree.inventory.root_uuid is not None or plain is not None):
+    if is_other and (tree.inventory.root_uuid is not None or type(plain) is PlainTree):
         leave_tree(projection, host)
     if host.root < 0 and type(plain) is PlainTree:
         join_tree(projection, host, plain)
@@ -201,7 +201,12 @@ def authority_passed(
 
 
 def _write_inventory(
-    projection: State, host: Host, tree: provider_tree.ProviderTree, at_ns: int, position: int, noted: list[Noted]
+    projection: State,
+    host: Host,
+    tree: provider_tree.ProviderTree,
+    at_ns: int | None,
+    position: int,
+    noted: list[Noted],
 ) -> None:
     """Write an inventory, and note which providers are closed by a fault."""
     _note_faults(inventories.write(projection, host, tree, at_ns), host.name, position, noted)
@@ -449,14 +454,24 @@ def level_pinned(
         projection.use_level(level, position)
         noted.append(Noted(position, "pinned", None, f"{event.producer} pinned the log to level {level}"))
         for host in projection.hosts.values():
-            _write_inventory(projection, host, provider_tree.tree_of(host), event.at_ns, position, noted)
+            if host.authority == AGENT:
+                _write_inventory(projection, host, provider_tree.tree_of(host), None, position, noted)
             projection.table.touched.touch(host.root)
         if projection.rules.one_ledger and not was_ledger:
-            projection.holders = {
-                consumer: Holder(1, entries[0].project_id, None, None, event.at_ns)
-                for consumer, entries in projection.consumers.items()
-            }
+            _begin_ledger(projection, event.at_ns)
     return None
+
+
+def _begin_ledger(projection: State, at_ns: int) -> None:
+    """Give the providers and consumers of a log that becomes a ledger their first generation."""
+    for uuid, tree in projection.trees.items():
+        provider_rows.mark_written(projection.table, tree.rows[uuid], at_ns)
+    for names in (projection.custom_classes, projection.custom_traits):
+        names.update(dict.fromkeys(names, at_ns))
+    projection.holders = {
+        consumer: Holder(1, entries[0].project_id, None, None, at_ns)
+        for consumer, entries in projection.consumers.items()
+    }
 
 
 def counted(projection: State, position: int, event: Event, noted: list[Noted]) -> None:

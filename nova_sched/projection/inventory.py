@@ -158,9 +158,9 @@ def _closing_fault(unread: dict[int, str], provider: Provider, index: int, rules
     return unread.get(index) or provider_fault(provider, rules)
 
 
-def write(projection: State, host: Host, tree: ProviderTree, at_ns: int) -> list[str]:
-    """Write a checked inventory with its tree into the table, and count the use of the host again. Returns why
-    providers are closed, a sentence for each."""
+def write(projection: State, host: Host, tree: ProviderTree, at_ns: int | None) -> list[str]:
+    """Write a checked inventory with its tree into the table, and count the use of the host again. Without a time it is
+    the one that the host has, written by other rules. Returns why providers are closed, a sentence for each."""
     faults = write_tree(projection, host, tree.inventory.providers, tree.faults, at_ns)
     write_facts(projection, host, tree.inventory)
     count_devices(projection.table, host)
@@ -168,7 +168,7 @@ def write(projection: State, host: Host, tree: ProviderTree, at_ns: int) -> list
 
 
 def write_tree(
-    projection: State, tree: Host | PlainTree, providers: Sequence[Provider], unread: dict[int, str], at_ns: int
+    projection: State, tree: Host | PlainTree, providers: Sequence[Provider], unread: dict[int, str], at_ns: int | None
 ) -> list[str]:
     """Write the providers that an agent reports, and count their use again. ``unread`` are the faults of
     providers that could not be read. Returns why providers are closed. Providers that are not in the report stay if
@@ -252,16 +252,17 @@ def _closed(provider: Provider) -> Provider:
     )
 
 
-def _write_provider(projection: State, row: int, provider: Provider, parent: int, at_ns: int) -> None:
+def _write_provider(projection: State, row: int, provider: Provider, parent: int, at_ns: int | None) -> None:
     table = projection.table
     clear_provider(table, row)
     table.provider_names[row] = provider.name
     table.parent[row] = parent
     if projection.rules.one_ledger:
         table.reported[row] = True
-        provider_rows.mark_written(table, row, at_ns)
         projection.provider_names.setdefault(provider.name, provider.uuid)
-        add_names(projection, provider, at_ns)
+        _add_names(projection, provider, at_ns or 0)
+        if at_ns is not None:
+            provider_rows.mark_written(table, row, at_ns)
     if table.row_aggregates[row] != provider.aggregates:
         table.row_aggregates[row] = provider.aggregates
         table.topology_version += 1
@@ -314,7 +315,7 @@ def write_status(table: HostTable, host: Host) -> None:
     table.metrics.write(host.root, status)
 
 
-def add_names(projection: State, provider: Provider, at_ns: int) -> None:
+def _add_names(projection: State, provider: Provider, at_ns: int) -> None:
     """Add the resource classes and traits of the cloud's own that a provider brings."""
     for inventory in provider.inventories:
         if inventory.resource_class.startswith(CUSTOM):
