@@ -1,14 +1,16 @@
 """Whether a claim is accepted: the checks of the fold, which schedulers and conductors also ask before they claim."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from nova_sched.projection.claim_refusals import HOLDS_ALREADY, ClaimRefused
 from nova_sched.projection.devices import guest_of
-from nova_sched.projection.ledger import POLICIES, TOGETHER, UNCHANGED, Domains, Entry, Host
+from nova_sched.projection.ledger import CLAIMED, POLICIES, TOGETHER, UNCHANGED, Domains, Entry, Host
 from nova_sched.projection.reason import Reason
+from nova_sched.projection.room import misfit, room_of
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
+from nova_sched.projection.use import plain_tree
 from rpc_api import errors, events
 
 
@@ -16,8 +18,8 @@ def claim_refusal(projection: State, host: Host, claim: events.ClaimProposed) ->
     """Why a claim cannot be accepted in the present state; None when it can."""
     return (
         status_refusal(projection.table, host.root, claim.forced)
-        or (HOLDS_ALREADY if claim.consumer_uuid in projection.consumers else None)
-        or room_refusal(projection.table, host, claim.allocations, claim.guest)
+        or _held_refusal(projection, host, claim)
+        or room_refusal(projection, host, claim.allocations, claim.guest)
         or (None if claim.rule is None else rule_refusal(projection, host, claim.rule, claim.companion))
     )
 
@@ -32,7 +34,7 @@ def refusal_ahead(projection: State, claim: events.ClaimProposed) -> Reason | No
         return Reason(ClaimRefused.UNKNOWN_HOST, (claim.host,))
     return (
         status_refusal(projection.table, host.root, claim.forced)
-        or room_refusal(projection.table, host, claim.allocations, claim.guest)
+        or room_refusal(projection, host, claim.allocations, claim.guest)
         or (
             None
             if claim.rule is None
@@ -84,10 +86,33 @@ def status_refusal(table: HostTable, root: int, forced: bool) -> Reason | None:
     return None
 
 
+def _held_refusal(projection: State, host: Host, claim: events.ClaimProposed) -> Reason | None:
+    """Why a consumer may not get more, as it holds something already; None if it may."""
+    if claim.consumer_uuid not in projection.consumers:
+        return None if claim.consumer_generation is None else Reason(ClaimRefused.CONSUMER_CHANGED)
+    if claim.consumer_generation is None or claim.consumer_uuid in host.entries:
+        return HOLDS_ALREADY
+    if projection.holders[claim.consumer_uuid].generation != claim.consumer_generation:
+        return Reason(ClaimRefused.CONSUMER_CHANGED)
+    return None
+
+
+def generation_to_add_to(projection: State, consumer_uuid: str, left_hosts: Collection[str]) -> int | None:
+    """The generation of a consumer that may get a claim beside what it holds, as it leaves the hosts where it holds
+    something: an evacuation. None for a consumer that must hold nothing."""
+    holder = projection.holders.get(consumer_uuid)
+    if holder is None:
+        return None
+    entries = projection.consumers[consumer_uuid]
+    leaves = all(entry.host in left_hosts and entry.state is not CLAIMED for entry in entries)
+    return holder.generation if leaves else None
+
+
 def room_refusal(
-    table: HostTable, host: Host, allocations: Iterable[events.Allocation], guest: bytes | None
+    projection: State, host: Host, allocations: Iterable[events.Allocation], guest: bytes | None
 ) -> Reason | None:
     """Why allocations and the devices of a packed Guest do not fit on a host; None if they do."""
+    table = projection.table
     wanted: dict[tuple[str, str], int] = {}
     for provider_uuid, resource_class, amount in allocations:
         if amount < 1 or not resource_class or (provider_uuid, resource_class) in wanted:
@@ -96,9 +121,12 @@ def room_refusal(
     for (provider_uuid, resource_class), amount in wanted.items():
         row = host.rows.get(provider_uuid)
         if row is None:
-            return Reason(ClaimRefused.UNKNOWN_PROVIDER, (provider_uuid,))
-        index = table.classes.get(resource_class)
-        if index < 0 or not fits(table, row, index, amount):
+            tree = plain_tree(projection, provider_uuid)
+            if tree is None:
+                return Reason(ClaimRefused.UNKNOWN_PROVIDER, (provider_uuid,))
+            row = tree.rows[provider_uuid]
+        room = room_of(table, row, table.classes.get(resource_class))
+        if room is None or misfit(room, amount) is not None:
             return Reason(ClaimRefused.NO_ROOM, (resource_class,))
     return None if guest is None else guest_refusal(table, host, guest)
 
@@ -130,13 +158,3 @@ def rule_refusal(
     if rule.policy == TOGETHER and fence is not None and rule.limit <= fence:
         return Reason(ClaimRefused.GROUP_MOVED)
     return projection.groups.breach(rule, projection.rules.affinity_without_itself, changed)
-
-
-def fits(table: HostTable, row: int, index: int, amount: int) -> bool:
-    """Whether an amount fits into what the log leaves of a class on a row (claims in flight do not count)."""
-    return (
-        table.used.item(index, row) + amount <= table.capacity.item(index, row)
-        and table.min_unit.item(index, row) <= amount <= table.max_unit.item(index, row)
-        and table.step_size.item(index, row) > 0
-        and amount % table.step_size.item(index, row) == 0
-    )

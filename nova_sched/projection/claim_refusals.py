@@ -28,11 +28,15 @@ class ClaimRefused(enum.StrEnum):
         "the consumer holds resources already",
         "The instance has a claim or runs already: another request for it came first.",
     )
+    CONSUMER_CHANGED = (
+        "the consumer has changed",
+        "What the instance holds was written after the scheduler read it. It decides again.",
+    )
     MALFORMED_ALLOCATIONS = (
         "malformed allocations",
         "An amount is below 1, has no resource class, or is named twice: a fault of the scheduler that claimed.",
     )
-    UNKNOWN_PROVIDER = "unknown provider {provider}", "The host reports this provider no more, or it is another host's."
+    UNKNOWN_PROVIDER = "unknown provider {provider}", "The log does not have it, or it is another host's."
     NO_ROOM = (
         "{resource class}",
         "Less of the resource class is free on the provider than was claimed: another claim came first, or the host "

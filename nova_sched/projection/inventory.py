@@ -263,9 +263,9 @@ def _write_provider(projection: State, row: int, provider: Provider, parent: int
         _add_names(projection, provider, at_ns or 0)
         if at_ns is not None:
             provider_rows.mark_written(table, row, at_ns)
-    if table.row_aggregates[row] != provider.aggregates:
-        table.row_aggregates[row] = provider.aggregates
-        table.topology_version += 1
+    # Those that Placement's API wrote stay while the agent names none.
+    if provider.aggregates or not projection.rules.one_ledger:
+        provider_rows.put_aggregates(projection, row, provider.aggregates)
     for inventory in provider.inventories:
         set_inventory(table, row, inventory)
     set_traits(table, row, provider.traits)

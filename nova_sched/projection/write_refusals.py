@@ -68,9 +68,9 @@ class WriteRefused(enum.StrEnum):
         "Less is free than was asked: another write came first.",
     )
     NOTHING_HELD = "consumer {consumer} holds nothing", "There are no allocations to remove."
-    CLASS_EXISTS = "the resource class {resource class} exists", "It was created before."
+    CLASS_EXISTS = "the resource class {resource class} exists", "It was created before this write."
     CLASS_IN_USE = "a provider has an inventory of {resource class}", "Only a class without inventories is removed."
-    TRAIT_EXISTS = "the trait {trait} exists", "It was created before."
+    TRAIT_EXISTS = "the trait {trait} exists", "It was created before this write."
     TRAIT_IN_USE = "a provider has the trait {trait}", "Only a trait that no provider has is removed."
 
 

@@ -1,11 +1,10 @@
 """The writes of Placement's API to allocations, and the table of all its writes.
 
-One function says whether allocations fit, for these writes and for claims: :func:`room_refusal`. As in Placement, a
-write may leave a class that is used beyond its capacity no worse than it was.
+One function says whether an amount fits, for these writes and for claims: :func:`~nova_sched.projection.room.misfit`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from nova_sched.projection import provider_rows, provider_writes
 from nova_sched.projection.allocations import Amounts, held_by, put, take_out
@@ -22,8 +21,8 @@ from nova_sched.projection.provider_writes import (
     unknown_provider,
 )
 from nova_sched.projection.reason import Reason
+from nova_sched.projection.room import Misfit, Room, misfit, room_of
 from nova_sched.projection.state import EventOf, State
-from nova_sched.projection.table import HostTable
 from nova_sched.projection.write_refusals import WriteRefused, refused
 from rpc_api import events
 from rpc_api.codec import SetAside
@@ -31,29 +30,6 @@ from rpc_api.events import ConsumerPut, Inventory
 
 #: Provider uuid -> its inventories by class, in place of those in the table.
 Inventories = Mapping[str, Mapping[str, Inventory]]
-
-
-class Room(NamedTuple):
-    """What a provider has of one class: ``capacity`` and ``used``, and the units of one allocation."""
-
-    capacity: int
-    used: int
-    min_unit: int
-    max_unit: int
-    step_size: int
-
-
-def room_of(table: HostTable, row: int, index: int) -> Room | None:
-    """The room of a class on a row, as the log has it; None if there is no inventory."""
-    if index < 0 or not table.step_size.item(index, row):
-        return None
-    return Room(
-        table.capacity.item(index, row),
-        table.used.item(index, row),
-        table.min_unit.item(index, row),
-        table.max_unit.item(index, row),
-        table.step_size.item(index, row),
-    )
 
 
 def allocations_put(
@@ -180,7 +156,7 @@ def put_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: In
         reason = _authority_refusal(projection, one.consumer_uuid, {each.provider_uuid for each in one.allocations})
         if reason is not None:
             return reason
-    return room_refusal(projection, consumers, instead) or next(
+    return _room_refusal(projection, consumers, instead) or next(
         (reason for one in consumers if (reason := _terms_refusal(projection, one)) is not None), None
     )
 
@@ -194,16 +170,16 @@ def _authority_refusal(projection: State, consumer_uuid: str, providers: Iterabl
     return None
 
 
-def room_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: Inventories) -> Reason | None:
+def _room_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: Inventories) -> Reason | None:
     """Why allocations do not fit; what the consumers hold now is given back first."""
     names = {allocation.resource_class for one in consumers for allocation in one.allocations}
     reason = classes_refusal(projection, sorted(names))
     if reason is not None:
         return reason
     given_back = _given_back(projection, consumers)
-    asked = {allocation.provider_uuid for one in consumers for allocation in one.allocations}
-    rooms = {uuid: _rooms(projection, uuid, names, instead) for uuid in asked}
-    for uuid in sorted(asked):
+    uuids = {allocation.provider_uuid for one in consumers for allocation in one.allocations}
+    rooms = {uuid: _rooms(projection, uuid, names, instead) for uuid in uuids}
+    for uuid in sorted(uuids):
         if not rooms[uuid]:
             return refused(WriteRefused.NO_INVENTORY, uuid, tuple(sorted(names)))
     sums: Amounts = {}
@@ -212,13 +188,13 @@ def room_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: I
             room = rooms[uuid].get(name)
             if room is None:
                 return refused(WriteRefused.NO_INVENTORY, uuid, (name,))
-            if not room.min_unit <= amount <= room.max_unit or amount % room.step_size:
+            freed, asked = given_back.get((uuid, name), 0), sums.get((uuid, name), 0)
+            fault = misfit(room, amount, freed, asked)
+            if fault is Misfit.UNITS:
                 return refused(WriteRefused.UNITS, amount, name, uuid)
-            sums[uuid, name] = sums.get((uuid, name), 0) + amount
-            before = room.used - given_back.get((uuid, name), 0)
-            after = before + sums[uuid, name]
-            if after > room.capacity and not (room.used and after <= room.used):
-                return refused(WriteRefused.CAPACITY, name, uuid, before, sums[uuid, name], room.capacity)
+            sums[uuid, name] = asked + amount
+            if fault is Misfit.CAPACITY:
+                return refused(WriteRefused.CAPACITY, name, uuid, room.used - freed, asked + amount, room.capacity)
     return None
 
 

@@ -2,6 +2,7 @@
 
 import logging
 
+from nova_sched.projection.claim_checks import generation_to_add_to
 from nova_sched.projection.fold import CELL0
 from nova_sched.request.server_group import as_known, has_no_uuid
 from nova_sched.scheduler.claim_life import Event, ImpossibleEvent
@@ -107,7 +108,9 @@ class Requests:
     def _claim(self, instance, request, positions, took_ns):
         """Publish the claim of a decision."""
         engine, chosen = self._engine, instance.decision.candidates[0]
-        proposed = claim_of(engine.new_uuid(), instance.uuid, request, chosen)
+        projection = engine.world.projections[instance.cell]
+        generation = generation_to_add_to(projection, instance.uuid, request.ignore_hosts)
+        proposed = claim_of(engine.new_uuid(), instance.uuid, request, chosen, generation)
         instance.placed = all_placed(engine.world, engine.policy, instance, proposed.claim_uuid)
         # The claim and its evidence together, or neither.
         epoch, sequence = engine.publish(

@@ -134,7 +134,8 @@ class ClaimRules:
 
     def refusal_of(self, row: int, allocations: tuple[events.Allocation, ...], guest: bytes | None) -> Reason | None:
         """Why the log would refuse allocations and a packed Guest on a host."""
-        return room_refusal(self.table, self._projection_of(row).hosts[self.table.host_names[row]], allocations, guest)
+        projection = self._projection_of(row)
+        return room_refusal(projection, projection.hosts[self.table.host_names[row]], allocations, guest)
 
     @cached_property
     def _has_several_names(self) -> bool:

@@ -258,9 +258,13 @@ def candidate_of(rules: ClaimRules, row: int, policy: Policy) -> Candidate | Unf
 
 
 def claim_of(
-    claim_uuid: str, instance_uuid: str, request: SchedulingRequest, chosen: Candidate
+    claim_uuid: str,
+    instance_uuid: str,
+    request: SchedulingRequest,
+    chosen: Candidate,
+    consumer_generation: int | None = None,
 ) -> events.ClaimProposed:
-    """The claim of an instance on its chosen host."""
+    """The claim of an instance on its chosen host; with a generation beside what it holds already."""
     return events.ClaimProposed(
         claim_uuid,
         instance_uuid,
@@ -273,6 +277,7 @@ def claim_of(
         is_forced(request),
         chosen.guest,
         chosen.companion,
+        consumer_generation,
     )
 
 

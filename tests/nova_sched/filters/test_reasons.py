@@ -13,6 +13,7 @@ from nova_sched.filters.explanation import Look
 from nova_sched.projection import claim_refusals
 from nova_sched.projection.claim_refusals import ClaimRefused
 from nova_sched.projection.reason import template_of
+from nova_sched.projection.write_refusals import WriteRefused
 from nova_sched.selection import prefilters
 from nova_sched.selection.host_fit import TOGETHER
 from nova_sched.selection.policy import Policy
@@ -66,11 +67,14 @@ def test_reasons_of_request_filters_are_those_that_occur():
 
 def test_reasons_of_the_fold_are_those_that_it_gives():
     text = "".join(
-        path.read_text() for path in PROJECTION.glob("*.py") if path.name not in ("claim_refusals.py", "reason.py")
+        path.read_text()
+        for path in PROJECTION.glob("*.py")
+        if path.name not in ("claim_refusals.py", "write_refusals.py", "reason.py")
     )
-    constants = re.findall(r"(HOLDS_ALREADY) if", text) + re.findall(r"return (OLDER_LEVEL)$", text, re.MULTILINE)
+    constants = re.findall(r"return (HOLDS_ALREADY|OLDER_LEVEL)$", text, re.MULTILINE)
     given = {*re.findall(r"ClaimRefused\.([A-Z_]+)", text), *constants}
     assert given == {*ClaimRefused.__members__}
+    assert {*re.findall(r"WriteRefused\.([A-Z_]+)", text)} == {*WriteRefused.__members__}
     assert not re.findall(r"Reason\(f?[\"']", text), "a reason of the fold has its code in ClaimRefused"
 
 
@@ -79,7 +83,7 @@ def test_reasons_of_the_fold_are_those_that_it_gives():
 MEANINGS = [
     *((name, code, meaning) for name, each in NAMED.items() for code, meaning in each.reasons.items()),
     *(("request filter", code, meaning) for code, meaning in prefilters.REASONS.items()),
-    *(("fold", code.value, code.meaning) for code in ClaimRefused),
+    *(("fold", code.value, code.meaning) for code in (*ClaimRefused, *WriteRefused)),
 ]
 
 
