@@ -24,7 +24,7 @@ def check(projection) -> None:
         tree = _open_tree(provider_tree.tree_of(host).inventory, projection.rules)
         if not projection.rules.one_ledger or table.reported[list(host.rows.values())].all():
             _check_rows(table, projection, host, tree)
-            _check_amounts(table, host, tree, projection.rules)
+            _check_amounts(projection, host, tree)
         _check_status(table, host)
         providers.update(dict.fromkeys(host.rows, host))
         for uuid, entry in host.entries.items():
@@ -156,22 +156,32 @@ def _check_rows(table, projection, host, tree):
     assert table.num_instances[host.root] == len(host.entries)
 
 
-def _check_amounts(table, host, tree, rules):
+def _on_host(projection, host):
+    """The allocations of a host's entries, without those of pools."""
+    return [
+        allocation
+        for entry in host.entries.values()
+        for allocation in entry.allocations
+        if type(projection.trees.get(allocation.provider_uuid)) is not PlainTree
+    ]
+
+
+def _check_amounts(projection, host, tree):
     """Used is what the entries use; free and the sums over the tree follow."""
+    table, rules = projection.table, projection.rules
     known = {(provider.uuid, own.resource_class) for provider in tree.providers for own in provider.inventories}
     used, strays = Counter(), Counter()
-    for entry in host.entries.values():
-        for provider_uuid, resource_class, amount in entry.allocations:
-            if (provider_uuid, resource_class) in known:
-                used[provider_uuid, resource_class] += amount
-                continue
-            strays[provider_uuid, resource_class] += amount
-            first = [provider.uuid for provider in tree.providers if (provider.uuid, resource_class) in known][:1]
-            if first and rules.use_is_never_dropped:
-                used[first[0], resource_class] += amount
+    for provider_uuid, resource_class, amount in _on_host(projection, host):
+        if (provider_uuid, resource_class) in known:
+            used[provider_uuid, resource_class] += amount
+            continue
+        strays[provider_uuid, resource_class] += amount
+        first = [provider.uuid for provider in tree.providers if (provider.uuid, resource_class) in known][:1]
+        if first and rules.use_is_never_dropped:
+            used[first[0], resource_class] += amount
     assert host.strays == {key: amount for key, amount in strays.items() if amount}
     if rules.use_is_never_dropped:
-        _check_that_nothing_is_dropped(table, host, known)
+        _check_that_nothing_is_dropped(projection, host, known)
     base, scaled, taken = Counter(), Counter(), Counter()
     for provider in tree.providers:
         row = host.rows[provider.uuid]
@@ -197,12 +207,13 @@ def _check_amounts(table, host, tree, rules):
         assert table.tree_taken[index, host.root] == taken[index]
 
 
-def _check_that_nothing_is_dropped(table, host, known):
+def _check_that_nothing_is_dropped(projection, host, known):
     """Per class that a host has, the use of its providers is the sum of the allocations of its entries."""
+    table = projection.table
     for resource_class in {name for _, name in known}:
         index = table.classes.get(resource_class)
         assert sum(table.used[index, row] for row in host.rows.values()) == sum(
-            amount for entry in host.entries.values() for _, name, amount in entry.allocations if name == resource_class
+            amount for _, name, amount in _on_host(projection, host) if name == resource_class
         )
 
 

@@ -16,6 +16,7 @@ from nova_sched.fit.providers import allowed
 from nova_sched.hosts.providers import Providers
 from nova_sched.hosts.view import HostView
 from nova_sched.projection.reason import Reason
+from nova_sched.projection.topology import providers_of
 
 MISSING_TRAIT = "trait {trait}"
 FORBIDDEN_TRAIT = "forbidden trait {trait}"
@@ -104,7 +105,7 @@ def refusal_of_host(table, row: int, request) -> Reason | None:
     for trait in request.root_forbidden:
         if table.row_has_trait(trait, row):
             return Reason(FORBIDDEN_TRAIT, (trait,))
-    tree = table.trees[row]
+    tree = providers_of(table, row)
     reason = _groups_refusal_of(table, tree, request.groups)
     if reason is not None and request.fallback_groups:
         neither = _groups_refusal_of(table, tree, request.fallback_groups) is not None
@@ -176,7 +177,7 @@ def usable_providers(providers: Providers, group) -> np.ndarray:
     if group.member_of:
         usable &= providers.in_aggregates(group.member_of, not single)
     for uuid in group.forbidden_aggregates:
-        usable &= ~providers.in_aggregates([[uuid]], not single)
+        usable &= ~providers.in_aggregates([[uuid]], not single, of_pools=True)
     if group.in_tree:
         usable &= providers.in_tree(group.in_tree)
     if single:
@@ -243,7 +244,12 @@ def _rooms(look):
 def _of_trait(look, trait, has=False):
     table = look.table
     traits = sorted(
-        {name for name in table.traits.values for row in table.trees[look.row] if table.row_has_trait(name, row)}
+        {
+            name
+            for name in table.traits.values
+            for row in providers_of(table, look.row)
+            if table.row_has_trait(name, row)
+        }
     )
     return Finding(
         f"it has {trait}" if has else f"none of its providers has {trait}",
@@ -308,7 +314,7 @@ def _of_providers(look, classes, wanted, reason):
     asked = [(each.resource_class, table.classes.get(each.resource_class), each.amount) for each in group.resources]
     rows = [
         row
-        for row in table.trees[look.row]
+        for row in providers_of(table, look.row)
         if allowed(table, row, look.row, group) and any(index >= 0 and table.total[index, row] for _, index, _ in asked)
     ]
     shares = {row: min(_share(table, row, index, amount) for _, index, amount in asked) for row in rows}

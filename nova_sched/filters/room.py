@@ -8,11 +8,15 @@ import abc
 import operator
 from functools import reduce
 
+import numpy as np
+
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.explanation import Finding
 from nova_sched.filters.shortage import last_taker, latest
 from nova_sched.hosts.columns import left_with_overcommitment, total
+from nova_sched.hosts.view import HostView
 from nova_sched.projection.reason import Reason
+from nova_sched.projection.topology import providers_of
 
 FREE_RAM = Reason("free RAM")
 FREE_CORES = Reason("free cores")
@@ -49,12 +53,12 @@ class _RoomFilter(Filter):
     def explain(self, look, reason):
         table, row = look.table, look.row
         asked = -(-self.wanted(look.request) // self.per_unit)
-        rows, parts, left = list(table.trees[row]), [], 0
+        rows, parts, left = list(providers_of(table, row)), [], 0
         for resource_class in self.classes:
             index = table.classes.get(resource_class)
             if index >= 0 and table.total[index, rows].any():
                 most = int(table.total[index, rows].sum())
-                here = int(table.tree_scaled[index, row] - table.tree_taken[index, row])
+                here = int(left_with_overcommitment(HostView(table, np.array([row])), resource_class)[0])
                 left += here
                 parts.append(f"{resource_class} {here} free of {most} x {table.ratio_of(row, resource_class):g}")
         takers = [

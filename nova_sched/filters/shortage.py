@@ -2,6 +2,7 @@
 
 from nova_sched.filters.explanation import Finding
 from nova_sched.fit import providers as fit
+from nova_sched.projection.topology import providers_of
 
 
 def asked_of(request) -> list:
@@ -14,7 +15,7 @@ def room(look, group, resource_class: str, amount: int) -> Finding:
     table, index = look.table, look.table.classes.get(resource_class)
     rows = [
         row
-        for row in table.trees[look.row]
+        for row in providers_of(table, look.row)
         if index >= 0 and table.total[index, row] and fit.allowed(table, row, look.row, group)
     ]
     if not rows:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from nova_sched.projection.table import HostTable
-from nova_sched.projection.topology import aggregate_rows
+from nova_sched.projection.topology import aggregate_rows, providers_of
 from rpc_api import events
 from rpc_api.events import ResourceGroup, SchedulingRequest
 
@@ -55,7 +55,7 @@ def allocate(
     and ``<request>-1``. ``serves(suffix, provider uuid)`` may exclude a provider for a suffixed group beforehand. The
     search ends after MAX_STEPS.
     """
-    if len(table.trees[root]) == 1:
+    if len(providers_of(table, root)) == 1:
         found = _allocate_on(table, root, request)
         found = found if found is None or accept is None or accept(found) else None
     else:
@@ -105,22 +105,23 @@ def _has_traits(table: HostTable, rows: Sequence[int], group: ResourceGroup) -> 
 
 
 def allowed(table: HostTable, row: int, root: int, group: ResourceGroup) -> bool:
-    """Whether a group may use a provider at all: its aggregates, tree and traits (required ones of suffixed groups)."""
-    has, single = table.row_has_trait, group.suffix != ""
+    """Whether a group may use a provider of a host at all, also a pool: its aggregates, tree and traits (required ones
+    of suffixed groups)."""
+    has, single, in_tree = table.row_has_trait, group.suffix != "", table.root.item(row) == root
     for trait in group.forbidden_traits:
         if has(trait, row):
             return False
     if single and not _has_traits(table, (row,), group):
         return False
     if group.member_of and not (
-        _in_all(table, row, group.member_of) or (not single and _in_all(table, root, group.member_of))
+        _in_all(table, row, group.member_of) or (not single and in_tree and _in_all(table, root, group.member_of))
     ):
         return False
     for uuid in group.forbidden_aggregates:
         members = aggregate_rows(table, uuid)
         if members[row] or (not single and members[root]):
             return False
-    return not group.in_tree or table.row_of_uuid.get(group.in_tree) in table.trees[root]
+    return not group.in_tree or (in_tree and table.row_of_uuid.get(group.in_tree) in table.trees[root])
 
 
 def _in_all(table: HostTable, row: int, member_of: Iterable[Sequence[str]]) -> bool:
@@ -143,7 +144,7 @@ class _Search:
         self.accept = accept
         self.serves = serves
         self.accepted: Assignment | None = None
-        self.tree = table.trees[root]
+        self.tree = providers_of(table, root)
         self.isolate = request.group_policy == "isolate"
         self.slots: list[_Slot] = []
         #: The row of each slot that is placed, and its place among the slot's options.

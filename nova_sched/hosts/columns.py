@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nova_sched.nova_compat.host_state import HostState
+from nova_sched.projection.pools import free_of_pools, total_of_pools
+from nova_sched.projection.topology import pools_of
 
 #: Up to how many hosts the providers of a tree are summed up one by one.
 FEW = 16
@@ -54,17 +56,26 @@ class Attribute(NamedTuple):
 
 def left(hosts, resource_class: str) -> np.ndarray:
     """What is left of a class on each host in view, without overcommitment (int64)."""
-    return _sums(hosts, "tree_base", resource_class) - _sums(hosts, "tree_taken", resource_class)
+    free = _sums(hosts, "tree_base", resource_class) - _sums(hosts, "tree_taken", resource_class)
+    return free + _free_of_pools(hosts, resource_class, scaled=False).astype(np.int64)
 
 
 def left_with_overcommitment(hosts, resource_class: str) -> np.ndarray:
     """What is left of a class on each host when totals count times their allocation ratio (float64)."""
-    return _sums(hosts, "tree_scaled", resource_class) - _sums(hosts, "tree_taken", resource_class)
+    free = _sums(hosts, "tree_scaled", resource_class) - _sums(hosts, "tree_taken", resource_class)
+    return free + _free_of_pools(hosts, resource_class, scaled=True)
 
 
 def _sums(hosts, column, resource_class):
     number = hosts.table.classes.get(resource_class)
     return np.zeros(len(hosts), np.int64) if number < 0 else getattr(hosts.table, column)[number][hosts.index]
+
+
+def _free_of_pools(hosts, resource_class, scaled):
+    pools, number = pools_of(hosts.table), hosts.table.classes.get(resource_class)
+    if not pools.of_host or number < 0:
+        return np.zeros(1)
+    return free_of_pools(hosts.table, pools, number, scaled, hosts.rows)
 
 
 def _total_of(totals, rows):
@@ -77,7 +88,13 @@ def total(hosts, resource_class: str) -> np.ndarray:
     table, number = hosts.table, hosts.table.classes.get(resource_class)
     if number < 0:
         return np.zeros(len(hosts), np.int64)
-    totals = table.total[number]
+    pools = pools_of(table)
+    own = _own_total(hosts, table.total[number])
+    return own if not pools.of_host else own + total_of_pools(table, pools, number, hosts.rows).astype(np.int64)
+
+
+def _own_total(hosts, totals):
+    table = hosts.table
     if not table.nested_rows:
         return totals[hosts.index]
     if len(hosts) <= FEW:

@@ -1,7 +1,11 @@
 """HostState: a read-only view of one host for the filters and weighers of deployers."""
 
+import numpy as np
+
 from nova_sched.nova_compat.devices import numa_topology_of, pci_stats_of
 from nova_sched.nova_compat.read_only import Facts, ReadOnlyDict, ReadOnlyList, refuse_to_set
+from nova_sched.projection.pools import free_of_pools
+from nova_sched.projection.topology import pools_of, providers_of
 
 
 class HostState:
@@ -32,11 +36,15 @@ class HostState:
         return self._table.ratio_of(self._row, resource_class)
 
     def _left(self, resource_class):
-        return self._sum("tree_base", resource_class) - self._sum("tree_taken", resource_class)
+        free = self._sum("tree_base", resource_class) - self._sum("tree_taken", resource_class)
+        pools, index = pools_of(self._table), self._table.classes.get(resource_class)
+        if index < 0 or self._row not in pools.of_host:
+            return free
+        return free + int(free_of_pools(self._table, pools, index, False, np.array([self._row]))[0])
 
     def _total(self, resource_class):
         index = self._table.classes.get(resource_class)
-        return 0 if index < 0 else int(self._table.total[index, list(self._table.trees[self._row])].sum())
+        return 0 if index < 0 else int(self._table.total[index, list(providers_of(self._table, self._row))].sum())
 
     def _with_claims(self, name):
         return int(getattr(self._table, name)[self._row]) + int(self._table.held_claims[self._row])

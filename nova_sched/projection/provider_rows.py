@@ -10,10 +10,8 @@ from nova_sched.projection.ledger import Host, PlainTree
 from nova_sched.projection.provider_columns import set_inventory, set_traits, sum_tree, unset_inventory
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
+from nova_sched.projection.topology import SHARES
 from rpc_api.events import Inventory
-
-#: A provider with this trait serves all trees that have a provider in one of its aggregates.
-SHARES = "MISC_SHARES_VIA_AGGREGATE"
 
 
 def add_provider(projection: State, uuid: str, name: str, parent_uuid: str | None) -> int:
@@ -193,7 +191,8 @@ def put_traits(projection: State, row: int, traits: Iterable[str]) -> None:
     table = projection.table
     shared = table.row_has_trait(SHARES, row)
     set_traits(table, row, traits)
-    if table.row_has_trait(SHARES, row) != shared:
+    # Which traits a pool has is not looked up again for each host that it serves.
+    if table.row_has_trait(SHARES, row) != shared or shared:
         table.topology_version += 1
     table.touch_tree(table.root.item(row))
 

@@ -6,13 +6,15 @@ value for each row (shape [rows]); dictionaries have root rows as keys.
 
 import math
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from nova_sched.projection.table import Flags, HostTable, Profile
+from nova_sched.projection.table import Flags, HostTable, Profile, RowNumbers
 from rpc_api.events import AggregateUpdated
 
+#: A provider with this trait serves all trees that have a provider in one of its aggregates.
+SHARES = "MISC_SHARES_VIA_AGGREGATE"
 #: A larger number in the metadata of an aggregate counts as unreadable, so that sums with it stay finite.
 GREATEST = 1e300
 
@@ -128,6 +130,59 @@ def _domains(table: HostTable, kind: str) -> dict[int, str]:
         if table.aggregates[uuid].metadata.get("domain") == kind:
             by_row.update((int(table.root[row]), uuid) for row in rows.get(uuid, ()))
     return by_row
+
+
+# --- pools ---------------------------------------------------------------------------------------------------------
+
+
+class Pools(NamedTuple):
+    """The providers that serve hosts without being in their trees, such as shared storage.
+
+    ``of_host`` has the rows of the pools of each root row that has some, in the order of their uuids. ``pairs`` are the
+    same as two arrays (int64, shape [pairs]): a pool, and the root row of a host that it serves.
+    """
+
+    of_host: dict[int, tuple[int, ...]]
+    pairs: tuple[RowNumbers, RowNumbers]
+
+    def hosts_of(self, pool: int) -> RowNumbers:
+        """The root rows of the hosts that a pool serves."""
+        pools, hosts = self.pairs
+        found: RowNumbers = hosts[pools == pool]
+        return found
+
+
+def pools_of(table: HostTable) -> Pools:
+    """All pools. A provider is one if it has the trait :data:`SHARES` and is in no tree of a host. It serves the hosts
+    of its cell that have a provider in one of its aggregates."""
+    return table.derived("pools", lambda: _pools_of(table))
+
+
+def _pools_of(table: HostTable) -> Pools:
+    sharing = np.flatnonzero(table.has_trait(SHARES))
+    sharing = sharing[~table.is_host[table.root[sharing]]]
+    by_aggregate: dict[str, list[int]] = {}
+    for pool in sorted(sharing.tolist(), key=table.uuids.__getitem__):
+        for uuid in table.row_aggregates[pool]:
+            by_aggregate.setdefault(uuid, []).append(pool)
+    found: dict[int, dict[int, None]] = {}
+    for row in range(table.count) if by_aggregate else ():
+        root = table.root.item(row)
+        if root < 0 or not table.is_host.item(root):
+            continue
+        for uuid in table.row_aggregates[row]:
+            for pool in by_aggregate.get(uuid, ()):
+                if table.cell.item(table.root.item(pool)) == table.cell.item(root):
+                    found.setdefault(root, {})[pool] = None
+    of_host = {root: tuple(sorted(pools, key=table.uuids.__getitem__)) for root, pools in found.items()}
+    pairs = np.array([(pool, root) for root, pools in of_host.items() for pool in pools], np.int64).reshape(-1, 2)
+    return Pools(of_host, (pairs[:, 0], pairs[:, 1]))
+
+
+def providers_of(table: HostTable, root: int) -> tuple[int, ...]:
+    """The rows of the providers of a host: its tree, the root first, and then its pools."""
+    tree, pools = table.trees[root], pools_of(table).of_host.get(root)
+    return tree if pools is None else tree + pools
 
 
 # --- availability zones --------------------------------------------------------------------------------------------

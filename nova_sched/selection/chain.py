@@ -15,6 +15,7 @@ import numpy.typing as npt
 from nova_sched.filters import ALWAYS, OF_ONE_HOST, Filter, HostView
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.table import Flags, HostTable, RowNumbers
+from nova_sched.projection.topology import pools_of
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import KeptScores, SelectedScores
@@ -98,6 +99,8 @@ class _Kept:
         "counts",
         "following",
         "places",
+        "plain_version",
+        "pool_rooms",
         "reasons",
         "rows",
         "scores",
@@ -110,6 +113,9 @@ class _Kept:
     codes: npt.NDArray[np.int64]
     counts: list[int]
     places: RowNumbers
+    #: :attr:`HostTable.plain_version` then, and for each pool which amounts of the request it has room for.
+    plain_version: int
+    pool_rooms: dict[int, tuple[bool, ...]]
     reasons: Codes
     rows: RowNumbers
     scores: KeptScores | None
@@ -119,6 +125,9 @@ class _Kept:
         self.following = [each for each in static if each.follows(request)]
         self.version = -1
         self.topology_version = -1
+        self.plain_version = -1
+        self.pool_rooms = {}
+        self.scores = None
 
     def settle(self, roots: RowNumbers) -> None:
         """Take the survivors from the codes."""
@@ -199,14 +208,38 @@ class FilterChain:
         # A weigher may have looked for this class before, and found it on no host.
         if kept.topology_version == table.topology_version and kept.classes == len(table.classes.values):
             touched = table.touched.since(kept.version)
+        if kept.plain_version != table.plain_version:
+            crossed = self._crossed_pools(kept, request)
+            if touched is not None:
+                touched |= crossed
         if touched is None or len(touched) > len(roots) // 8:
             self._renew_all(kept, request, roots)
         elif touched:
             self._renew(kept, request, roots, np.array(sorted(touched), np.int64))
         kept.version = table.touched.version
+        kept.plain_version = table.plain_version
         kept.topology_version = table.topology_version
         kept.classes = len(table.classes.values)
         return kept
+
+    def _crossed_pools(self, kept: _Kept, request: SchedulingRequest) -> set[int]:
+        """The hosts of the pools that have room for something of the request since the result was kept, or no more. As
+        long as it stays so, the use of a pool changes nothing for the hosts that it serves."""
+        table, pools = self.table, pools_of(self.table)
+        asked = [
+            (table.classes.get(resource_class), amount)
+            for group in (*request.groups, *request.fallback_groups)
+            for resource_class, amount in group.resources
+        ]
+        rooms = {
+            pool: tuple(index >= 0 and table.row_has_room(pool, index, amount) for index, amount in asked)
+            for pool in np.unique(pools.pairs[0]).tolist()
+        }
+        crossed = [pool for pool, room in rooms.items() if kept.pool_rooms.get(pool, room) != room]
+        kept.pool_rooms = rooms
+        if pools.of_host and kept.scores is not None:
+            kept.scores.touch_pools()
+        return {host for pool in crossed for host in pools.hosts_of(pool).tolist()}
 
     def _renew_all(self, kept: _Kept, request: SchedulingRequest, roots: RowNumbers) -> None:
         kept.reasons = {}

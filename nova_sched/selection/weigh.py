@@ -108,6 +108,7 @@ class KeptScores:
         #: Survivors to weigh again, and those of them to weigh again also by weighers that do not follow their use.
         self._stale: set[int] = set()
         self._said: set[int] = set()
+        self._pools_changed = False
         self._add_up()
 
     def _take(self, weigher: Weigher, multiplier: float, scope: Scope) -> None:
@@ -129,8 +130,15 @@ class KeptScores:
         self._stale.update(rows)
         self._said.update(said)
 
+    def touch_pools(self) -> None:
+        """Note that the use of pools changed, and with it what weighers see of each host that they serve."""
+        self._pools_changed = True
+
     def renewed(self, scope: Scope) -> tuple[Values, list[Part]]:
         """Scores and parts, after the touched hosts were weighed again. Do not write into the result."""
+        if self._pools_changed:
+            self._pools_changed = False
+            self._weigh_pools(scope)
         if self._stale:
             stale, said = [
                 (rows, self.rows.searchsorted(rows))
@@ -155,6 +163,15 @@ class KeptScores:
                         score += part.weighed.item(place)
                     self.scores[place] = score
         return self.scores, self.parts
+
+    def _weigh_pools(self, scope: Scope) -> None:
+        changed = False
+        for column in self.columns:
+            if column.weigher.follows_pools:
+                raw = column.weigher.raw(self.table, self.rows, self.request, self.policy, scope)
+                changed |= raw is not None and column.renew_all(raw)
+        if changed:
+            self._add_up()
 
     def selected(self, passes: npt.NDArray[np.bool_]) -> SelectedScores:
         """The same for two or more of the hosts (bool, shape [hosts])."""
@@ -233,6 +250,13 @@ class _Column:
         weighed = self.weigher.normalized(raw, low, high)
         weighed *= self.factor
         self.part = Part(self.weigher.name, raw, weighed)
+
+    def renew_all(self, raw: Values) -> bool:
+        """Take new raw values of all hosts; returns whether there are others."""
+        if np.array_equal(raw, self.part.raw):
+            return False
+        self._weigh(raw, self.weigher.bounds(raw))
+        return True
 
     def renew(self, values: Values, places: Places) -> int:
         """Take new raw values of some hosts. Returns the hosts whose scores changed: :data:`NOTHING`, :data:`THESE`, or

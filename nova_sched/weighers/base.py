@@ -38,6 +38,8 @@ class Weigher(abc.ABC):
     static: bool = False
     follows_use: bool = True
     costly: bool = False
+    #: Whether the values of a static weigher change with the use of pools.
+    follows_pools: bool = False
 
     def seen(self, request: SchedulingRequest) -> Hashable:
         """All that a static weigher looks at of a request, hashable."""

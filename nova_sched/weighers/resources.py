@@ -1,5 +1,7 @@
 """The weighers of the free resources of a host: RAM, CPU, disk. A positive multiplier spreads, a negative one packs."""
 
+from nova_sched.projection.pools import free_of_pools
+from nova_sched.projection.topology import pools_of
 from nova_sched.weighers.base import Weigher
 
 
@@ -8,6 +10,7 @@ class _FreeWeigher(Weigher):
 
     floor = 0.0
     static = True
+    follows_pools = True
     resource_class = ""
     #: Whether the total counts times the allocation ratio.
     scaled = False
@@ -17,7 +20,9 @@ class _FreeWeigher(Weigher):
         if index < 0:
             return None
         base = table.tree_scaled if self.scaled else table.tree_base
-        return base[index].take(rows) - table.tree_taken[index].take(rows).astype(float)
+        free = base[index].take(rows) - table.tree_taken[index].take(rows).astype(float)
+        pools = pools_of(table)
+        return free if not pools.of_host else free + free_of_pools(table, pools, index, self.scaled, rows)
 
 
 class RAMWeigher(_FreeWeigher):

@@ -10,6 +10,7 @@ from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.filters.explanation import Look, by_words
 from nova_sched.filters.resources import LACKING
 from nova_sched.projection.claim_refusals import OF_GROUP, ClaimRefused
+from nova_sched.projection.topology import providers_of
 from nova_sched.replay.decisions.causes import Cause, LogTraces
 from nova_sched.replay.decisions.not_loaded import FilterNotLoaded
 from nova_sched.selection.chain import filters_for
@@ -231,7 +232,7 @@ def nearest(history, scene, key, rows) -> tuple[str, Finding]:
     order = sorted(
         rows,
         key=lambda row: (
-            -max(int(table.free[index, provider]) for provider in table.trees[row]) if index >= 0 else 0,
+            -max(int(table.free[index, provider]) for provider in providers_of(table, row)) if index >= 0 else 0,
             table.host_names[row],
         ),
     )

@@ -16,6 +16,7 @@ from nova_sched.filters.resources import LACKING
 from nova_sched.hosts.aggregates import host_aggregates
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.table import AMOUNTS
+from nova_sched.projection.topology import pools_of, providers_of
 from nova_sched.selection.chain import filters_for
 from nova_sched.selection.claim_rules import CLAIM_RULES, ClaimRules
 from nova_sched.selection.decide import Candidate, candidate_of
@@ -94,7 +95,7 @@ def capacity(world, request, policy: Policy | None = None) -> list[HostCapacity]
     for place, row in enumerate(roots.tolist()):
         if refusals[place] is not None:
             continue
-        if plain is not None and len(table.trees[row]) == 1:
+        if plain is not None and len(providers_of(table, row)) == 1:
             counts[place] = int(plain[0][place])
             refusals[place] = ("ResourceFilter", Reason(LACKING, (fill.classes[int(plain[1][place])],)))
             for index, amount in fill.indexed:
@@ -104,6 +105,10 @@ def capacity(world, request, policy: Policy | None = None) -> list[HostCapacity]
     return _answers(world, roots, counts, refusals, taken)
 
 
+def _free_of(table, index, row):
+    return sum(int(table.free[index, provider]) for provider in providers_of(table, row))
+
+
 def _answers(world, roots, counts, refusals, taken):
     table = world.table
     names = table.classes.values
@@ -111,10 +116,13 @@ def _answers(world, roots, counts, refusals, taken):
         np.stack(
             [
                 np.array(
-                    [sum(int(table.free[index, provider]) for provider in table.trees[row]) for row in roots.tolist()],
+                    [
+                        sum(int(table.free[index, provider]) for provider in providers_of(table, row))
+                        for row in roots.tolist()
+                    ],
                     np.int64,
                 )
-                if table.nested_rows
+                if table.nested_rows or pools_of(table).of_host
                 else table.free[index, roots]
                 for index in range(len(names))
             ]
@@ -213,7 +221,7 @@ class _Filling:
         """Return a key that is equal for hosts with the same answer: providers, free amounts, and facts that filters
         read."""
         table = self.table
-        tree, classes = list(table.trees[row]), len(table.classes.values)
+        tree, classes = list(providers_of(table, row)), len(table.classes.values)
         places = {provider: place for place, provider in enumerate(tree)}
         devices = table.devices(row)
         return (
