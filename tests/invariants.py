@@ -63,7 +63,7 @@ def _free_entries(projection):
 
 
 def _check_ledger(projection):
-    """Trees, names, generations and use agree, whoever wrote them."""
+    """Trees, names, generations and use agree."""
     table, used, users = projection.table, Counter(), defaultdict(set)
     for entries in projection.consumers.values():
         for entry in entries:
