@@ -1,5 +1,5 @@
-"""What Placement's API makes of our events and of our state: the request that an event records, the status and code that
-a refusal comes to, and the answers to queries."""
+"""What Placement's API makes of our events and of our state: the request that an event records, the status and code of
+a refusal, and the answers to queries."""
 
 from collections import defaultdict
 from typing import NamedTuple
@@ -201,6 +201,8 @@ REFUSALS = {
     "TraitCreated": {WriteRefused.TRAIT_EXISTS: (204, None)},
     "TraitDeleted": {WriteRefused.UNKNOWN_TRAIT: (404, UNDEFINED), WriteRefused.TRAIT_IN_USE: (409, UNDEFINED)},
 }
+#: Our refusals that Placement does not have, as it does not know hosts.
+OURS = {WriteRefused.IS_HOST}
 #: The first microversion that has codes in its errors, the minor part.
 CODES_SINCE = 23
 
@@ -423,9 +425,7 @@ _PARTS = {
     },
     "/inventories": lambda uuid, facts, state: {
         "resource_provider_generation": facts["generation"],
-        "inventories": {
-            name: dict(zip(_INVENTORY, has, strict=True)) for name, has in facts["inventories"].items()
-        },
+        "inventories": {name: dict(zip(_INVENTORY, has, strict=True)) for name, has in facts["inventories"].items()},
     },
     "/usages": lambda uuid, facts, state: {
         "resource_provider_generation": facts["generation"],
@@ -495,9 +495,7 @@ def _names(draw, state):
             "/resource_classes",
             200,
             state["classes"],
-            lambda body: sorted(
-                one["name"] for one in body["resource_classes"] if one["name"].startswith("CUSTOM_")
-            ),
+            lambda body: sorted(one["name"] for one in body["resource_classes"] if one["name"].startswith("CUSTOM_")),
         )
     used = {trait for facts in state["providers"].values() for trait in facts["traits"]}
     if draw.random() < 0.5:

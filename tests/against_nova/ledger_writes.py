@@ -2,13 +2,16 @@
 
 A write is one of our events, with what its request needs beside: the microversion, and whether a single consumer is
 written with POST. Each client remembers the generations that it read last, and does not read before each write.
+
+Hosts whose authority is Nova come to roots and leave them meanwhile. Only our fold knows of them, and nothing that a
+client of the API can read may change by that.
 """
 
 import random
 from typing import NamedTuple
 
 from rpc_api import events
-from tests.builders import REQUEST, uuid_of
+from tests.builders import REQUEST, facts_of, uuid_of
 
 PROVIDERS = [uuid_of(f"provider {number}") for number in range(20)]
 NAMES = [f"name-{number}" for number in range(24)]
@@ -20,6 +23,7 @@ CLASSES = ["VCPU", "MEMORY_MB", "DISK_GB"]
 CUSTOM_CLASSES = ["CUSTOM_A", "CUSTOM_B", "CUSTOM_C"]
 TRAITS = ["HW_CPU_X86_AVX", "STORAGE_DISK_SSD", "MISC_SHARES_VIA_AGGREGATE", "COMPUTE_STATUS_DISABLED"]
 CUSTOM_TRAITS = ["CUSTOM_GOLD", "CUSTOM_SILVER", "CUSTOM_IRON"]
+HOSTS = ["h1", "h2", "h3", "h4"]
 RATIOS = (1.0, 1.0, 1.0, 1.5, 2.0, 16.0, 0.5, 0.33, 0.1, 1.1, 0.0, -0.05)
 PROJECTS, USERS, TYPES = ("p1", "p2"), ("u1", "u2"), ("INSTANCE", "MIGRATION")
 CLIENTS, DEEPEST, MAX_TREE, MAX_TREES = 4, 3, 4, 7
@@ -46,6 +50,8 @@ WEIGHTS = {
     "delete_class": 1,
     "create_trait": 2,
     "delete_trait": 1,
+    "report_host": 3,
+    "remove_host": 1,
 }
 
 
@@ -160,14 +166,14 @@ class Writer:
         ratio = self.draw.choice(RATIOS)
         if int((total - reserved) * ratio) < 0:
             ratio = 1.0
-        max_unit = self.draw.choice((total, total, 50, 3, 1))
+        max_unit = self.draw.choice((total, total, total, 50, 50, 50, 3))
         return events.Inventory(
             name,
             total,
             reserved,
-            self.draw.choice((1, 1, 1, 1, 2, 3)),
+            self.draw.choice((1, 1, 1, 1, 1, 1, 2, 3)),
             max_unit,
-            self.draw.choice((1, 1, 1, 1, 2, 3)),
+            self.draw.choice((1, 1, 1, 1, 1, 1, 2, 3)),
             ratio,
         )
 
@@ -175,7 +181,7 @@ class Writer:
         """Inventories of a provider: mostly those of its classes, and some more."""
         names = self.draw.sample(self.classes(), self.draw.randrange(3))
         if self.chance(0.75):
-            names += [name for name in self.state["providers"].get(uuid, {}).get("inventories", ())]
+            names += self.state["providers"].get(uuid, {}).get("inventories", {}).keys()
         names = list(dict.fromkeys(names))
         self.draw.shuffle(names)
         return tuple(map(self.inventory, names))
@@ -208,7 +214,7 @@ class Writer:
         uuid = self.provider()
         if self.chance(0.1):
             return Write(events.TraitsPut(uuid, None, (), *REQUEST))
-        names = TRAITS + (CUSTOM_TRAITS if self.chance(0.1) else self.state["traits"])
+        names = TRAITS + (CUSTOM_TRAITS if self.chance(0.2) else self.state["traits"])
         if self.chance(0.15):
             traits = self.state["providers"].get(uuid, {}).get("traits", ())
         else:
@@ -380,3 +386,12 @@ class Writer:
 
     def delete_trait(self):
         return Write(events.TraitDeleted(self.draw.choice(CUSTOM_TRAITS), *REQUEST))
+
+    # --- hosts, which Placement does not know ---
+
+    def report_host(self):
+        root = self.draw.choice(range(len(PROVIDERS)))
+        return Write(facts_of(self.draw.choice(HOSTS), root=f"provider {root}", authority="nova"))
+
+    def remove_host(self):
+        return Write(events.HostRemoved(self.draw.choice(HOSTS), "gone"))

@@ -105,11 +105,13 @@ class Placement:
         return int(statuses[0].split()[0]), json.loads(answer) if answer else None
 
     def drop_records_of_nobody(self):
-        """Remove the records of consumers that hold nothing (defect E). Returns how many there were."""
+        """Remove the records of consumers that hold nothing. Returns the uuids of these consumers."""
+        condition = "FROM consumers WHERE uuid NOT IN (SELECT consumer_id FROM allocations)"
         with self.engine.begin() as connection:
-            return connection.exec_driver_sql(
-                "DELETE FROM consumers WHERE uuid NOT IN (SELECT consumer_id FROM allocations)"
-            ).rowcount
+            records = {uuid for (uuid,) in connection.exec_driver_sql(f"SELECT uuid {condition}")}
+            if records:
+                connection.exec_driver_sql(f"DELETE {condition}")
+        return records
 
     def state(self):
         """All that clients can read, as :func:`tests.against_nova.ledger_answers.state_of` makes it of a projection."""
@@ -141,7 +143,8 @@ class Placement:
                 providers[uuids[provider]]["inventories"][classes[of]] = tuple(numbers)
                 providers[uuids[provider]]["used"][classes[of]] = 0
             for provider, name in rows(
-                "SELECT p.resource_provider_id, t.name FROM resource_provider_traits p JOIN traits t ON t.id = p.trait_id"
+                "SELECT p.resource_provider_id, t.name FROM resource_provider_traits p "
+                "JOIN traits t ON t.id = p.trait_id"
             ):
                 providers[uuids[provider]]["traits"].append(name)
             for provider, uuid in rows(
@@ -175,5 +178,8 @@ class Placement:
                 "providers": providers,
                 "consumers": consumers,
                 "classes": sorted(name for name in classes.values() if name.startswith("CUSTOM_")),
-                "traits": [name for (name,) in rows("SELECT name FROM traits WHERE name LIKE 'CUSTOM|_%' ESCAPE '|' ORDER BY name")],
+                "traits": [
+                    name
+                    for (name,) in rows("SELECT name FROM traits WHERE name LIKE 'CUSTOM|_%' ESCAPE '|' ORDER BY name")
+                ],
             }
