@@ -42,14 +42,13 @@ def host_reported(
             consumers = _consumers(data)
     except errors.InvalidEvent as broken:
         return SetAside("invalid", str(broken), b"")
-    authority = AGENT
-    if host is not None:
-        authority = host.authority
-    elif tree is not None:
-        authority = tree.inventory.authority
-    fault = _authority_fault(event, authority, tree)
-    if fault:
-        return SetAside("not-its-authority", fault, b"")
+    authority = AGENT if host is None else host.authority
+    if projection.rules.one_ledger:
+        if host is None and tree is not None:
+            authority = tree.inventory.authority
+        fault = _authority_fault(event, authority, tree)
+        if fault:
+            return SetAside("not-its-authority", fault, b"")
     if host is None:
         host = Host(data.host, data.server, projection.cell)
         host.authority = authority
