@@ -58,3 +58,9 @@ def test_a_host_gets_its_root_when_the_provider_leaves_its_parent():
     cell.say(events.ProviderChanged(uuid_of("rp"), "rp", None, True, *REQUEST))
     assert not cell.projection.waiting
     assert cell.projection.table.row_of_host["host"] == cell.projection.trees[uuid_of("rp")].rows[uuid_of("rp")]
+
+
+def test_a_host_that_is_removed_does_not_come_back_with_its_root():
+    cell = Cell(PINNED, facts_of("host", root="rp", authority="nova"), events.HostRemoved("host", "gone"))
+    cell.say(created("rp"))
+    assert not cell.projection.waiting and not cell.projection.hosts
