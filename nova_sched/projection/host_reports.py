@@ -234,6 +234,9 @@ def host_removed(projection: State, position: int, event: EventOf[events.HostRem
     """Remove a host, its providers and its entries."""
     host = projection.hosts.get(event.data.host)
     if host is None:
+        # One that waits for its root must not come back with it.
+        for uuid in [uuid for uuid, waiting in projection.waiting.items() if waiting.name == event.data.host]:
+            del projection.waiting[uuid]
         return None
     if host.authority == AGENT:
         with devices_counted_once(projection.table, host):

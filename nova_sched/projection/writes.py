@@ -17,6 +17,7 @@ from nova_sched.projection.provider_writes import (
     classes_refusal,
     generation_refusal,
     inventories_fault,
+    reported_refusal,
     row_of,
     unknown_provider,
 )
@@ -79,9 +80,7 @@ def reshaped(projection: State, position: int, event: EventOf[events.Reshaped], 
         row = row_of(projection, one.provider_uuid)
         if row is None:
             return unknown_provider(one.provider_uuid)
-        reason = generation_refusal(projection, row, one.generation) or provider_writes.reported_refusal(
-            projection, row
-        )
+        reason = generation_refusal(projection, row, one.generation) or reported_refusal(projection, row)
         if reason is not None:
             return reason
         after[one.provider_uuid] = {inventory.resource_class: inventory for inventory in one.inventories}
