@@ -63,7 +63,7 @@ def _free_entries(projection):
 
 
 def _check_ledger(projection):
-    """Trees, names, generations and use agree, whoever wrote them."""
+    """Trees, names, generations and use agree."""
     table, used, users = projection.table, Counter(), defaultdict(set)
     for entries in projection.consumers.values():
         for entry in entries:
@@ -104,7 +104,9 @@ def _check_ledger(projection):
     for name, uuid in projection.provider_names.items():
         assert table.provider_names[projection.trees[uuid].rows[uuid]] == name
     for uuid, host in projection.waiting.items():
-        assert uuid not in projection.trees and host.root == -1 and host.name not in projection.hosts
+        assert host.root == -1 and host.name not in projection.hosts
+        # A provider under another one is not yet the root that the host waits for.
+        assert uuid not in projection.trees or table.parent[projection.trees[uuid].rows[uuid]] >= 0
 
 
 def _open_tree(tree, rules):

@@ -8,7 +8,7 @@ from cliff.command import Command
 from nova_sched.cli import command_config
 from nova_sched.cli.create_log import user
 from nova_sched.process.snapshot_store import store_of
-from nova_sched.projection.fold import CELL0
+from nova_sched.projection.state import CELL0
 from nova_sched.replay.health import known_levels
 from nova_sched.replay.logs.reading import decoded_records
 from nova_sched.replay.state.history import History

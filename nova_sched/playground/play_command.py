@@ -1,6 +1,7 @@
 """``nova-sched play``: the command."""
 
 import argparse
+import json
 import time
 from pathlib import Path
 
@@ -9,17 +10,22 @@ from cliff.command import Command
 from nova_sched import weighers
 from nova_sched.playground import numbers, workload
 from nova_sched.playground.chains import CHAINS
+from nova_sched.playground.logs import cell_log_url, masked
 from nova_sched.playground.play import Cloud, Player, PlaySettings
 from nova_sched.playground.report import write_all
+from nova_sched.playground.scenario import CELL, play_scenario
+from nova_sched.playground.scenario_file import read_scenario
 from nova_sched.process.text import one_line
 from nova_sched.selection.policy import Policy
 from rpc_api import errors
+from rpc_api.log import open_log
 
 EPILOG = """\
 examples:
   nova-sched play --generate 120,600 --out out/demo
   nova-sched play --servers servers.csv --racks racks.csv --requests requests_c1.csv --out out/c1
   nova-sched play --trace bernoulli_0.csv.gz --hosts 1000 --schedulers 4 --out out/azure
+  nova-sched play --scenario docs/examples/shared-storage.yaml --out out/storage
   nova-sched play --generate 120,600 --log rabbit://guest:guest@localhost:5672/?stream=demo --out out/rabbit
 
 input files: CSV with a header line, as programs, spreadsheets and cat write it (commas, semicolons or tabs; UTF-8 or
@@ -35,7 +41,8 @@ another came first; alternates_refused are such claims of a conductor. claim_ms 
 accepted claim, build_ms to its running instance. --seed fixes the instances, the groups and the failing builds. With
 several schedulers or requests in flight the order of the log, and so the placement, differs from run to run.
 
-exit codes: 0 played, 1 the audit found an over-commitment or a broken group, 2 wrong usage, 3 broker or log unreachable
+exit codes: 0 played, 1 the audit found an over-commitment or a broken group, or a request of a scenario went where the
+file does not say, 2 wrong usage, 3 broker or log unreachable
 """
 
 
@@ -77,6 +84,12 @@ class Play(Command):
             help="RAM of a host for --trace (default: that of the largest instance)",
         )
         source.add_argument("--generate", metavar="HOSTS,REQUESTS", help="a generated cloud of the Huawei shape")
+        source.add_argument(
+            "--scenario",
+            metavar="FILE",
+            help="a small cloud with its requests and where they are to go (YAML: docs/examples); beside it only --log "
+            "and --out count",
+        )
         cloud = parser.add_argument_group("cloud")
         cloud.add_argument(
             "--log",
@@ -145,6 +158,8 @@ class Play(Command):
         return parser
 
     def take_action(self, arguments):
+        if arguments.scenario and not _sources(arguments):
+            return self._play_scenario(arguments)
         work = _workload(arguments)
         if not work.requests or not work.inventories:
             raise errors.UsageError(
@@ -153,15 +168,7 @@ class Play(Command):
             )
         for note in work.notes:
             self.app.stderr.write(f"nova-sched play: {one_line(note)}\n")
-        out = Path(arguments.out)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise errors.UsageError(f"{out} is a file, wanted a directory; name another --out") from None
-        except OSError as fault:
-            raise errors.UsageError(
-                f"the directory {out} cannot be created ({fault.strerror}); name another --out"
-            ) from None
+        out = _directory(arguments.out)
         settings = PlaySettings(
             log=arguments.log or f"sqlite:///{out}/log.db",
             policy=Policy(
@@ -186,6 +193,25 @@ class Play(Command):
         figures = self._play(work, settings, out, picture)
         self._say(figures, out, picture)
         return 1 if figures["over_commitments"] or figures["group_breaches"] else 0
+
+    def _play_scenario(self, arguments):
+        scenario = read_scenario(arguments.scenario)
+        out = _directory(arguments.out)
+        with open_log(cell_log_url(arguments.log or f"sqlite:///{out}/log.db", CELL)) as log:
+            played = play_scenario(scenario, log)
+        (out / "summary.json").write_text(json.dumps({"logs": {CELL: masked(log.url)}}, indent=2) + "\n")
+        for each in played:
+            held = "; ".join(
+                f"{provider} {' '.join(f'{name}={amount}' for name, amount in sorted(of.items()))}"
+                for provider, of in sorted(each.allocations.items())
+            )
+            result = f"{each.host}: {held}" if each.host else f"no host: {each.none}"
+            self.app.stdout.write(one_line(f"{each.request.name:<32} {result}") + "\n")
+            if each.fault:
+                self.app.stdout.write(one_line(f"{'':<32} not as in the file: {each.fault}") + "\n")
+        faults = sum(bool(each.fault) for each in played)
+        self.app.stdout.write(f"{len(played)} requests, {faults} not as in the file; see the log {log.url}\n")
+        return 1 if faults else 0
 
     def _play(self, work, settings, out, picture):
         from rich.console import Console
@@ -255,16 +281,36 @@ def _note(counts):
     )
 
 
+def _directory(name):
+    """The directory for the results, which is made."""
+    out = Path(name)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise errors.UsageError(f"{out} is a file, wanted a directory; name another --out") from None
+    except OSError as fault:
+        raise errors.UsageError(
+            f"the directory {out} cannot be created ({fault.strerror}); name another --out"
+        ) from None
+    return out
+
+
+def _sources(arguments):
+    """How many workloads are named, without a scenario."""
+    return sum(
+        [
+            bool(arguments.servers or arguments.racks or arguments.requests),
+            bool(arguments.trace),
+            bool(arguments.generate),
+        ]
+    )
+
+
 def _workload(arguments):
-    sources = [
-        bool(arguments.servers or arguments.racks or arguments.requests),
-        bool(arguments.trace),
-        bool(arguments.generate),
-    ]
-    if sum(sources) != 1:
+    if _sources(arguments) != 1 or arguments.scenario:
         raise errors.UsageError(
             "name one workload: --servers with --racks and --requests, or --trace with --hosts, "
-            "or --generate HOSTS,REQUESTS"
+            "or --generate HOSTS,REQUESTS, or --scenario FILE"
         )
     if arguments.generate:
         try:

@@ -8,6 +8,7 @@ from collections import Counter
 
 from nova_sched.projection.devices import guest_of
 from nova_sched.projection.ledger import CLAIMED, Entry, GroupIndex
+from nova_sched.projection.provider_columns import touch_tree
 from nova_sched.projection.table import HostTable
 from rpc_api.events import ClaimProposed
 
@@ -59,7 +60,7 @@ class InFlight:
         table = self.table
         for index, row in zip(*(places.tolist() for places in table.held.nonzero()), strict=True):
             table.hold(row, index, -int(table.held[index, row]))
-            table.touch_tree(int(table.root[row]), use_only=True)
+            touch_tree(table, int(table.root[row]), use_only=True)
         for (provider_uuid, resource_class), held in self._held.items():
             self._set(provider_uuid, resource_class, held)
         if table.held_guests:
@@ -113,4 +114,4 @@ class InFlight:
             # The row may be another one by now, so the column is set, not added to.
             index = table.class_index(resource_class)
             table.hold(row, index, held - int(table.held[index, row]))
-            table.touch_tree(int(table.root[row]), use_only=True)
+            touch_tree(table, int(table.root[row]), use_only=True)

@@ -18,6 +18,7 @@ from nova_sched.projection.ledger import Entry, GroupIndex
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.rules import rules_of
+from nova_sched.projection.speakers import AGENT, fault_of_speaker
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import Tracked, TrackedInstances
@@ -25,14 +26,12 @@ from nova_sched.projection.writes import WRITE_HANDLERS
 from rpc_api import errors
 from rpc_api.accounts import speaks_for
 from rpc_api.codec import DecodedRecord, Event, SetAside
-from rpc_api.events import EVENTS
 from rpc_api.levels import LEVEL
 from rpc_api.proof import Trail
 
 MAX_KEPT = 1000
 #: Greatest length of the reason why an event was set aside, in characters: names in it may be long.
 MAX_REASON = 400
-AGENT = "compute_agent"
 #: A service of a lower level does not know that claims after the pin hold: it must not end them.
 ENDS_OF_CLAIMS = ("ClaimReleased", "ClaimExpired")
 #: Names of counts: of all events that were set aside (with ":CODE": for one reason), of those that a service which
@@ -75,14 +74,6 @@ class Quarantined(NamedTuple):
     code: str
     reason: str
     raw: bytes
-
-
-def _requires(event: Event) -> bool:
-    """Whether an event makes a rule that counts for the event itself, too."""
-    data: Any = event.data
-    return (event.name == "AccountsRequired" and data.required) or (
-        event.name == "LogRebased" and data.accounts_required
-    )
 
 
 def shows_level(record: DecodedRecord) -> bool:
@@ -144,9 +135,7 @@ class Projection(State):
     def _begin(self) -> None:
         """The state of an empty log."""
         self.hosts = {}
-        #: Consumer uuid -> tuple of its entries (more than one only while reports contradict each other).
         self.consumers = {}
-        #: Those of them that have more than one.
         self.several = set()
         self.groups = GroupIndex()
         #: The time for which conductors watched the claims of this log; 0 without the rule ``claims_have_an_age``.
@@ -158,7 +147,6 @@ class Projection(State):
         #: Aggregate uuid -> AggregateUpdated, as this log has it (the table has them of all logs).
         self.aggregates = {}
         self.holders = {}
-        #: Provider uuid -> the tree that it is in.
         self.trees = {}
         self.provider_names = {}
         self.waiting = {}
@@ -321,26 +309,10 @@ class Projection(State):
     def _may_speak(self, position: int, index: int, event: Event, account: str | None) -> bool:
         """Whether the producer may publish this event, for this host, with this account; if not, the event is set
         aside."""
-        role, _, name = event.producer.partition("/")
-        data: Any = event.data
-        schema = EVENTS[event.name]
-        if role not in schema.ROLES and schema.LATER_ROLES.get(role, self.level + 1) > self.level:
-            self._set_aside(
-                position, index, "not-allowed", f"a {event.name} of {event.producer}, whose role may not", b""
-            )
-        elif role == AGENT and getattr(data, "host", name) != name:
-            self._set_aside(position, index, "not-its-host", f"a {event.name} for {data.host} by {event.producer}", b"")
-        elif (self.accounts_required or _requires(event)) and not speaks_for(account, event.producer):
-            self._set_aside(
-                position,
-                index,
-                "not-its-account",
-                f"a {event.name} of {event.producer}, appended with {f'the account {account}' if account else 'none'}",
-                b"",
-            )
-        else:
-            return True
-        return False
+        fault = fault_of_speaker(event, account, self.level, self.accounts_required)
+        if fault is not None:
+            self._set_aside(position, index, *fault, b"")
+        return fault is None
 
     def _is_next(self, position: int, event: Event, noted: list[Noted]) -> bool:
         """Whether an event is new, by its producer's count; a gap is noted and the event still counts."""

@@ -11,6 +11,16 @@ from nova_sched.projection.table import ALL_BITS, AMOUNTS, MAX_CAPACITY, HostTab
 from rpc_api.events import Inventory
 
 
+def touch_tree(table: HostTable, root: int, use_only: bool = False) -> None:
+    """Note that a tree changed, a host's or another one; or only :data:`~nova_sched.projection.touched.USE` of it."""
+    if not table.is_host.item(root):
+        table.plain_version += 1
+    elif use_only:
+        table.touched.touch_use(root)
+    else:
+        table.touched.touch(root)
+
+
 def clear_provider(table: HostTable, row: int) -> None:
     """Remove inventories, use and traits of a row. Its place in the tree stays, and so do the claims in flight."""
     for name in AMOUNTS:

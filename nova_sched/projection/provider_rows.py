@@ -7,7 +7,7 @@ Nothing here checks whether a write is allowed, and nothing counts use: see
 from collections.abc import Iterable
 
 from nova_sched.projection.ledger import Host, PlainTree
-from nova_sched.projection.provider_columns import set_inventory, set_traits, sum_tree, unset_inventory
+from nova_sched.projection.provider_columns import set_inventory, set_traits, sum_tree, touch_tree, unset_inventory
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.topology import SHARES
@@ -139,7 +139,7 @@ def move_subtree(projection: State, uuid: str, parent_uuid: str | None) -> None:
     for tree in (source, target):
         if tree.rows:
             sum_tree(table, tree.root)
-            table.touch_tree(tree.root)
+            touch_tree(table, tree.root)
     table.topology_version += 1
 
 
@@ -183,7 +183,7 @@ def put_inventories(projection: State, row: int, inventories: Iterable[Inventory
     for inventory in inventories:
         set_inventory(table, row, inventory)
     sum_tree(table, table.root.item(row))
-    table.touch_tree(table.root.item(row))
+    touch_tree(table, table.root.item(row))
 
 
 def put_traits(projection: State, row: int, traits: Iterable[str]) -> None:
@@ -194,7 +194,7 @@ def put_traits(projection: State, row: int, traits: Iterable[str]) -> None:
     # Which traits a pool has is not looked up again for each host that it serves.
     if table.row_has_trait(SHARES, row) != shared or shared:
         table.topology_version += 1
-    table.touch_tree(table.root.item(row))
+    touch_tree(table, table.root.item(row))
 
 
 def put_aggregates(projection: State, row: int, aggregates: tuple[str, ...]) -> None:

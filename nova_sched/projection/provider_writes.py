@@ -102,6 +102,8 @@ def provider_changed(
         apart = SetApart(projection, users_of(projection, trees))
         provider_rows.move_subtree(projection, data.provider_uuid, data.parent_uuid)
         apart.put_back()
+        if data.parent_uuid is None:
+            root_found(projection, data.provider_uuid)
     mark_written(projection.table, row, event.at_ns, by=0)
     return None
 

@@ -14,29 +14,17 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from nova_sched.projection.devices import Capacity, HostDevices, guest_of
-from nova_sched.projection.digest import free_entries, state_digest
+from nova_sched.projection.devices import Capacity, HostDevices
+from nova_sched.projection.digest import state_digest
 from nova_sched.projection.holding import count_devices, index_entry
-from nova_sched.projection.ledger import (
-    AGENT,
-    AUTHORITIES,
-    NO_HOST,
-    NOVA,
-    RUNNING,
-    STATES,
-    Entry,
-    Holder,
-    Host,
-    PlainTree,
-)
+from nova_sched.projection.ledger import Host, PlainTree
 from nova_sched.projection.projection import Projection
+from nova_sched.projection.snapshot_ledger import ReadLedger, facts_of, host_of, ledger_of, plain_trees, thawed
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.table_rows import Rows, taken_out
-from nova_sched.projection.use import find_strays, note_user
-from rpc_api import errors, events, levels
-from rpc_api.digest import MASK, inventory_digest
+from nova_sched.projection.use import find_strays
+from rpc_api import errors
 from rpc_api.events import HostNUMACell, PCIPool
-from rpc_api.events.schema import thaw_fields
 from rpc_api.levels import LEVEL
 from rpc_api.packing import unpack
 from rpc_api.proof import Proof, Trail
@@ -82,11 +70,11 @@ def dump(projection: Projection) -> bytes:
             "start from a snapshot that fits it, or wait until it is rebased"
         )
     hosts, is_first = [projection.hosts[name] for name in sorted(projection.hosts)], projection.level == 1
-    is_ledger, plain = projection.rules.one_ledger, _plain_trees(projection)
+    is_ledger, plain = projection.rules.one_ledger, plain_trees(projection)
     state = zlib.compress(
         msgpack.packb(
             (
-                [_facts_of(projection, host) for host in hosts],
+                [facts_of(projection, host) for host in hosts],
                 taken_out(projection.table, [*hosts, *plain], is_ledger),
                 _devices_of(projection.table, hosts),
                 list(projection.producers.items()),
@@ -96,7 +84,7 @@ def dump(projection: Projection) -> bytes:
                 projection.accounts_required,
                 projection.tracked.facts(),
                 *([] if is_first else [projection.watched_ms, projection.pinned_at]),
-                *([_ledger_of(projection, hosts, plain)] if is_ledger else []),
+                *([ledger_of(projection, hosts, plain)] if is_ledger else []),
             )
         ),
         1,
@@ -105,36 +93,6 @@ def dump(projection: Projection) -> bytes:
     body = state + _packed_proof(projection.trail.proof())
     packed: bytes = msgpack.packb((MAGIC, FORMAT + projection.level - 1, *head[:4], _checksum(head, body)))
     return packed + body
-
-
-def _facts_of(projection: Projection, host: Host) -> tuple[object, ...]:
-    entries = [_entry_facts(projection, entry) for entry in host.entries.values()]
-    return host.name, host.server, host.inventory, levels.at(host.status, projection.level), host.lost, entries
-
-
-def _entry_facts(projection: Projection, entry: Entry) -> tuple[object, ...]:
-    return (*entry.facts(), entry.position, entry.hash, *([] if projection.level == 1 else [entry.watched_from_ms]))
-
-
-def _plain_trees(projection: Projection) -> list[PlainTree]:
-    """The trees that are no host's, in the order of their roots' uuids."""
-    uuids = projection.table.uuids
-    trees = {tree.root: tree for tree in projection.trees.values() if type(tree) is PlainTree}
-    return sorted(trees.values(), key=lambda tree: uuids[tree.root])
-
-
-def _ledger_of(projection: Projection, hosts: list[Host], plain: list[PlainTree]) -> tuple[object, ...]:
-    """What a log has with the rule ``one_ledger``."""
-    return (
-        [(host.authority, host.providers) for host in hosts],
-        [tree.providers for tree in plain],
-        [(uuid, host.authority, _facts_of(projection, host)) for uuid, host in projection.waiting.items()],
-        [(uuid, *holder.facts()) for uuid, holder in projection.holders.items()],
-        [_entry_facts(projection, entry) for entry in free_entries(projection).values()],
-        list(projection.custom_classes.items()),
-        list(projection.custom_traits.items()),
-        projection.holds_writes,
-    )
 
 
 def with_proof(packed: bytes, proof: Proof) -> bytes:
@@ -284,10 +242,10 @@ def _load_state(
     ledger: Any = None,
 ) -> None:
     """Read and check everything first, so that a fault is found before the table is written."""
-    hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
+    hosts = [host_of(projection.cell, *host_facts) for host_facts in facts]
     if (ledger is not None) != projection.rules.one_ledger:
         raise ValueError("it has a ledger, or lacks one, against the level of its log")
-    read_ledger = _Ledger(projection, hosts, *ledger) if ledger is not None else None
+    read_ledger = ReadLedger(projection, hosts, *ledger) if ledger is not None else None
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
         raise ValueError("a host is there twice, or accounts_required is not a boolean")
     if not type(watched_ms) is type(pinned_at) is (type(None) if projection.level == 1 else int):
@@ -296,14 +254,14 @@ def _load_state(
     projection.pinned_at = -1 if pinned_at is None else pinned_at
     rows = Rows(*rows)
     devices = _devices(hosts, *devices)
-    aggregates = [_thawed("AggregateUpdated", aggregate) for aggregate in aggregates]
+    aggregates = [thawed("AggregateUpdated", aggregate) for aggregate in aggregates]
     projection.producers = {name: _mark(name, *mark) for name, mark in producers}
     for group_uuid, anchor in anchors:
-        projection.anchors[group_uuid] = _thawed("GroupAnchored", (group_uuid, *anchor))[1:]
-    projection.fences = dict(_thawed("GroupFenced", fence) for fence in fences)
+        projection.anchors[group_uuid] = thawed("GroupAnchored", (group_uuid, *anchor))[1:]
+    projection.fences = dict(thawed("GroupFenced", fence) for fence in fences)
     projection.accounts_required = accounts_required
     for host, instances in tracked:
-        _thawed("InstancesTracked", (host, [(uuid, dict(properties)) for uuid, properties in instances], []))
+        thawed("InstancesTracked", (host, [(uuid, dict(properties)) for uuid, properties in instances], []))
         for uuid, properties in instances:
             projection.tracked.put(host, uuid, dict(properties))
     for aggregate in aggregates:
@@ -333,85 +291,10 @@ def _load_state(
             count_devices(projection.table, host)
 
 
-class _Ledger:
-    """What :func:`_ledger_of` gave, read and checked."""
-
-    def __init__(
-        self,
-        projection: Projection,
-        hosts: list[Host],
-        of_hosts: Any,
-        of_plain: Any,
-        waiting: Any,
-        holders: Any,
-        entries: Any,
-        classes: Any,
-        traits: Any,
-        holds_writes: Any,
-    ) -> None:
-        for host, (authority, providers) in zip(hosts, of_hosts, strict=True):
-            _set_authority(host, authority)
-            host.providers = _checked_bytes(providers)
-        self.plain = []
-        for providers in of_plain:
-            tree = PlainTree()
-            tree.providers = _checked_bytes(providers)
-            self.plain.append(tree)
-        self._waiting = {}
-        for uuid, authority, facts in waiting:
-            self._waiting[uuid] = host = _host(projection.cell, *facts)
-            _set_authority(host, authority)
-        self._holders = {uuid: _holder(*facts) for uuid, *facts in holders}
-        self._entries = [_entry(NO_HOST, *facts) for facts in entries]
-        self._classes, self._traits = (dict(_custom(*pair) for pair in pairs) for pairs in (classes, traits))
-        if type(holds_writes) is not bool:
-            raise ValueError("holds_writes is not a boolean")
-        self._holds_writes = holds_writes
-
-    def put_into(self, projection: Projection) -> None:
-        for entry in self._entries:
-            index_entry(projection, entry)
-            note_user(projection, entry)
-        if self._holders.keys() != projection.consumers.keys():
-            raise ValueError("its consumers are not those of its entries")
-        projection.holders, projection.waiting = self._holders, self._waiting
-        projection.custom_classes, projection.custom_traits = self._classes, self._traits
-        projection.holds_writes = self._holds_writes
-        table = projection.table
-        for uuid, tree in projection.trees.items():
-            projection.provider_names.setdefault(table.provider_names[tree.rows[uuid]], uuid)
-
-
-def _set_authority(host: Host, authority: object) -> None:
-    if authority not in AUTHORITIES:
-        raise ValueError("the authority over a host is not known")
-    host.authority = AGENT if authority == AGENT else NOVA
-
-
-def _checked_bytes(providers: object) -> bytes:
-    if type(providers) is not bytes:
-        raise ValueError("the providers of a tree are not bytes")
-    return providers
-
-
-def _holder(generation: Any, project_id: Any, user_id: Any, consumer_type: Any, written_ns: Any) -> Holder:
-    if not type(generation) is type(written_ns) is int:
-        raise ValueError("the generation or the time of a consumer is no number")
-    if any(type(text) not in (str, type(None)) for text in (project_id, user_id, consumer_type)):
-        raise ValueError("the project, user or type of a consumer is not text")
-    return Holder(generation, project_id, user_id, consumer_type, written_ns)
-
-
-def _custom(name: Any, created_ns: Any) -> tuple[str, int]:
-    if type(name) is not str or type(created_ns) is not int:
-        raise ValueError("a resource class or trait is not a name and a time")
-    return name, created_ns
-
-
 def _devices(hosts: list[Host], capacities: Any, of_hosts: Any) -> list[tuple[Host, Devices]]:
     """(Host, (NUMA nodes, PCI pools)) of what :func:`_devices_of` gave."""
     capacities = [
-        (tuple(_thawed("HostNUMACell", cell) for cell in cells), tuple(_thawed("PCIPool", pool) for pool in pools))
+        (tuple(thawed("HostNUMACell", cell) for cell in cells), tuple(thawed("PCIPool", pool) for pool in pools))
         for cells, pools in capacities
     ]
     if any(type(number) is not int or number < 0 for pair in of_hosts for number in pair):
@@ -419,73 +302,7 @@ def _devices(hosts: list[Host], capacities: Any, of_hosts: Any) -> list[tuple[Ho
     return [(hosts[number], capacities[place]) for number, place in of_hosts]
 
 
-def _thawed(name: str, values: object) -> Any:
-    return thaw_fields(events.TABLE[name], values)
-
-
 def _mark(name: object, epoch: Any, sequence: Any) -> tuple[int, int]:
     if not (type(name) is str and type(epoch) is type(sequence) is int):
         raise ValueError("the name of a producer is not a text, or its mark is not two integers")
     return epoch, sequence
-
-
-def _host(cell: str, name: Any, server: Any, inventory: Any, status: Any, lost: Any, entries: Any) -> Host:
-    if not (type(name) is type(server) is str and type(inventory) is bytes and type(lost) is bool):
-        raise ValueError("a host's facts are of other types")
-    host = Host(name, server, cell)
-    host.inventory, host.inventory_digest = inventory, inventory_digest(inventory)
-    host.status, host.lost = _thawed("HostStatus", status), lost
-    for facts in entries:
-        entry = _entry(name, *facts)
-        host.entries[entry.consumer_uuid] = entry
-        if entry.state is RUNNING:
-            host.running_digest = (host.running_digest + entry.hash) & MASK
-    return host
-
-
-def _entry(
-    host: str,
-    consumer_uuid: Any,
-    instance_uuid: Any,
-    project_id: Any,
-    _: object,
-    allocations: Any,
-    rule: Any,
-    claim_uuid: Any,
-    state: object,
-    guest: Any,
-    position: Any,
-    hash_: Any,
-    watched_from_ms: Any = 0,
-) -> Entry:
-    allocations = tuple(map(_new_allocation, allocations))
-    for provider_uuid, resource_class, amount in allocations:
-        if not (type(provider_uuid) is type(resource_class) is str and type(amount) is int):
-            raise ValueError(f"an allocation on {host} has fields of other types")
-    if not (
-        type(consumer_uuid) is type(instance_uuid) is str
-        and type(position) is type(hash_) is int
-        and state in STATES
-        and type(watched_from_ms) in (int, type(None))
-    ):
-        raise ValueError(f"an entry on {host} has fields of other types")
-    if guest is not None:
-        guest_of(guest)
-    # Other code compares the two states by identity.
-    return Entry(
-        consumer_uuid,
-        instance_uuid,
-        project_id,
-        host,
-        allocations,
-        rule and _thawed("GroupRule", rule),
-        claim_uuid,
-        STATES[STATES.index(state)],
-        position,
-        hash_,
-        guest,
-        watched_from_ms,
-    )
-
-
-_new_allocation = events.Allocation._make

@@ -11,6 +11,9 @@ from nova_sched.projection.tracked import TrackedInstances
 from rpc_api.events import AggregateUpdated
 from rpc_api.proof import Trail
 
+#: Name of the log for what belongs to no cell.
+CELL0 = "cell0"
+
 Data = TypeVar("Data", covariant=True)
 
 
@@ -42,7 +45,7 @@ class State(abc.ABC):
     #: The last records folded: they prove to which log the state belongs.
     trail: Trail
     hosts: dict[str, Host]
-    #: Consumer uuid -> its entries (more than one only while reports contradict each other).
+    #: Consumer uuid -> its entries: more than one while it moves between hosts, or reports contradict each other.
     consumers: dict[str, tuple[Entry, ...]]
     #: Those of them that have more than one.
     several: set[str]

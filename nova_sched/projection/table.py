@@ -393,16 +393,6 @@ class HostTable(Columns):
         self.free[index, row] -= amount
         self.tree_taken[index, self.root[row]] += amount
 
-    def touch_tree(self, root: int, use_only: bool = False) -> None:
-        """Note that a tree changed, a host's or another one; or only :data:`~nova_sched.projection.touched.USE` of
-        it."""
-        if not self.is_host.item(root):
-            self.plain_version += 1
-        elif use_only:
-            self.touched.touch_use(root)
-        else:
-            self.touched.touch(root)
-
     # --- levels ----------------------------------------------------------------------------------------------
 
     def set_level(self, cell_index: int, level: int) -> None:

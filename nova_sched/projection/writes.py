@@ -78,10 +78,8 @@ def reshaped(projection: State, position: int, event: EventOf[events.Reshaped], 
         row = row_of(projection, one.provider_uuid)
         if row is None:
             return unknown_provider(one.provider_uuid)
-        reason = (
-            generation_refusal(projection, row, one.generation)
-            or provider_writes.reported_refusal(projection, row)
-            or classes_refusal(projection, [inventory.resource_class for inventory in one.inventories])
+        reason = generation_refusal(projection, row, one.generation) or provider_writes.reported_refusal(
+            projection, row
         )
         if reason is not None:
             return reason
@@ -156,8 +154,10 @@ def put_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: In
         reason = _authority_refusal(projection, one.consumer_uuid, {each.provider_uuid for each in one.allocations})
         if reason is not None:
             return reason
-    return _room_refusal(projection, consumers, instead) or next(
-        (reason for one in consumers if (reason := _terms_refusal(projection, one)) is not None), None
+    return (
+        classes_refusal(projection, [name for inventories in instead.values() for name in inventories])
+        or _room_refusal(projection, consumers, instead)
+        or next((reason for one in consumers if (reason := _terms_refusal(projection, one)) is not None), None)
     )
 
 
@@ -255,11 +255,11 @@ def _put_all(projection: State, consumers: Sequence[ConsumerPut], position: int,
     """Write the allocations of some consumers; each consumer's generation rises by one, and that of each provider of
     which one holds something now, or of which one that holds nothing any more did."""
     before: list[Entry] = []
-    generations: dict[str, int] = {}
+    known: dict[str, tuple[int, str | None]] = {}
     named: set[str] = set()
     for one in consumers:
         holder = projection.holders.get(one.consumer_uuid)
-        generations[one.consumer_uuid] = 0 if holder is None else holder.generation
+        known[one.consumer_uuid] = (0, None) if holder is None else (holder.generation, holder.consumer_type)
         entries = take_out(projection, one.consumer_uuid)
         before += entries
         held = one.allocations or [allocation for entry in entries for allocation in entry.allocations]
@@ -268,9 +268,12 @@ def _put_all(projection: State, consumers: Sequence[ConsumerPut], position: int,
         put(projection, one.consumer_uuid, one.project_id, one.allocations, before, one.terms, position)
         holder = projection.holders.get(one.consumer_uuid)
         if holder is not None:
-            holder.generation = generations[one.consumer_uuid] + 1
+            generation, consumer_type = known[one.consumer_uuid]
+            holder.generation = generation + 1
             holder.project_id, holder.user_id = one.project_id, one.user_id
-            holder.consumer_type, holder.written_ns = one.consumer_type, at_ns
+            # Before microversion 1.38 a client does not name a type, and must not remove the one that another named.
+            holder.consumer_type = one.consumer_type or consumer_type
+            holder.written_ns = at_ns
     mark_providers(projection, named, at_ns)
 
 

@@ -1,6 +1,6 @@
 """Host aggregates that Nova reports to this scheduler. They are written to the log of cell0 if they differ from it."""
 
-from nova_sched.projection.fold import CELL0
+from nova_sched.projection.state import CELL0
 from nova_sched.scheduler.claims import NEVER
 from rpc_api import errors, events
 

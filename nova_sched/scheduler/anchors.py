@@ -7,7 +7,7 @@ claims under anchors up to a number, and from then on no request of the group fo
 
 from collections import deque
 
-from nova_sched.projection.fold import CELL0
+from nova_sched.projection.state import CELL0
 from nova_sched.selection.claim_rules import anchor_of, needs_anchor
 from rpc_api import errors, events
 

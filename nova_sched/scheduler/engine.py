@@ -10,8 +10,8 @@ from collections import Counter
 
 from nova_sched.process.account_rule import AccountRule
 from nova_sched.projection.beginning import projection_of
-from nova_sched.projection.fold import CELL0
 from nova_sched.projection.projection import Projection
+from nova_sched.projection.state import CELL0
 from nova_sched.projection.world import World
 from nova_sched.scheduler.aggregates import Aggregates
 from nova_sched.scheduler.anchors import Anchors

@@ -2,7 +2,7 @@
 
 import enum
 
-from nova_sched.projection.fold import CELL0
+from nova_sched.projection.state import CELL0
 from rpc_api import errors, faults
 
 

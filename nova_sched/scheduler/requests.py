@@ -3,7 +3,7 @@
 import logging
 
 from nova_sched.projection.claim_checks import generation_to_add_to
-from nova_sched.projection.fold import CELL0
+from nova_sched.projection.state import CELL0
 from nova_sched.request.server_group import as_known, has_no_uuid
 from nova_sched.scheduler.claim_life import Event, ImpossibleEvent
 from nova_sched.scheduler.evidence import decision_event, positions_of

@@ -4,10 +4,10 @@ from functools import cached_property
 
 from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.projection.claim_checks import members_ahead, room_refusal, rule_refusal, status_refusal
-from nova_sched.projection.fold import CELL0
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER, Domains
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.reason import Reason
+from nova_sched.projection.state import CELL0
 from nova_sched.projection.topology import domains
 from nova_sched.projection.world import World
 from nova_sched.selection.chain import is_forced

@@ -210,7 +210,7 @@ class HostInventory(NamedTuple):
     numa_cells: tuple[HostNUMACell, ...] = ()
     pci_pools: tuple[PCIPool, ...] = ()
     root_uuid: str | None = None
-    authority: str = "agent"
+    authority: str = 'agent'
     @property
     def schema(self) -> type[SchemaObject]: ...
     @property
@@ -947,8 +947,8 @@ class ClaimTerms(NamedTuple):
 class ConsumerPut(NamedTuple):
     """All that one consumer holds of the providers of this log from now on.
 
-    If it is ``guarded``, the consumer must have ``generation`` at this position, or hold nothing (None). A
-    ``consumer_type`` of None is not known. ``terms`` are those under which a scheduler offered the allocations.
+    If it is ``guarded``, the consumer must have ``generation`` at this position, or hold nothing (None). With a
+    ``consumer_type`` of None it keeps its type. ``terms`` are those under which a scheduler offered the allocations.
     """
 
     consumer_uuid: str

@@ -134,8 +134,8 @@ class ClaimTerms(SchemaObject):
 class ConsumerPut(SchemaObject):
     """All that one consumer holds of the providers of this log from now on.
 
-    If it is ``guarded``, the consumer must have ``generation`` at this position, or hold nothing (None). A
-    ``consumer_type`` of None is not known. ``terms`` are those under which a scheduler offered the allocations.
+    If it is ``guarded``, the consumer must have ``generation`` at this position, or hold nothing (None). With a
+    ``consumer_type`` of None it keeps its type. ``terms`` are those under which a scheduler offered the allocations.
     """
 
     VERSION = "1.0"

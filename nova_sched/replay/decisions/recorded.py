@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from nova_sched.projection.fold import CELL0
+from nova_sched.projection.state import CELL0
 from nova_sched.projection.world import World
 from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.logs.reading import holding

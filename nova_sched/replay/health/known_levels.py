@@ -7,7 +7,7 @@ fails, so each topic is also asked several times without a name: a broker gives 
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from nova_sched.projection.fold import CELL0
+from nova_sched.projection.state import CELL0
 from rpc_api import config, errors
 from rpc_api.contracts import agent as agent_rpc
 from rpc_api.contracts import conductor as conductor_rpc

@@ -21,6 +21,7 @@ CODES = frozenset(
         "foreign-epoch",
         "not-allowed",
         "not-its-account",
+        "not-its-authority",
         "not-its-host",
         "wrong-log",
         "lower-level",

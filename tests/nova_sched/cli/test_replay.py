@@ -230,7 +230,7 @@ def test_a_faulty_fold_is_seen(cloud, monkeypatch, capsys):
     )
     with Logs(cloud) as logs:
         assert logs.run("replay", "--verify", "--no-decisions") == 0
-        monkeypatch.setattr("nova_sched.projection.claim_checks.fits", lambda *arguments: True)
+        monkeypatch.setattr("nova_sched.projection.claim_checks.misfit", lambda *arguments: None)
         assert logs.run("replay", "--verify", "--no-decisions") == 1
     assert f"{uuid_of('more')} takes VCPU" in capsys.readouterr().out
 

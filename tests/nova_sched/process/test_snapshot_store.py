@@ -115,7 +115,7 @@ def told_by_host(projection):
                 {
                     column: getattr(table, column)[row].item()
                     for column in (
-                        "is_root",
+                        "is_host",
                         "disabled",
                         "down",
                         "num_io_ops",

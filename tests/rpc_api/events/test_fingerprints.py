@@ -20,10 +20,10 @@ FINGERPRINTS = {
     "BuildAnswer": "1.0-ae5753b764598550",
     "BuildFailed": "1.0-b17b3ce26fdfd8c6",
     "BuildOutcome": "1.0-e7db29bc056f2775",
-    "BuildRequest": "1.3-e4f6b8ec16dfc295",
+    "BuildRequest": "1.4-36f24c3e0f2fbd52",
     "CellPosition": "1.0-d8e7055e4c107714",
     "ClaimExpired": "1.0-d8b2f7bb8e182a96",
-    "ClaimProposed": "1.2-af34a45224db8f69",
+    "ClaimProposed": "1.3-9ca03f9e79e6d304",
     "ClaimReleased": "1.0-a322fb6ea258b140",
     "ClaimsWatched": "1.0-06ea6e94d57a1e2e",
     "Consumer": "1.1-3c18c65cd1e57061",
@@ -35,12 +35,12 @@ FINGERPRINTS = {
     "Guest": "1.0-ad72a2b3f62016bc",
     "HostConfirmed": "1.0-ae2e28c8db8a6af2",
     "HostConsumers": "1.1-fdb45965b3c228cd",
-    "HostInventory": "1.1-7b52cb74ed8dad34",
+    "HostInventory": "1.2-e1034146e0edffde",
     "HostLost": "1.0-8356e9620e943b08",
     "HostNUMACell": "1.0-7a7118df2d634916",
     "HostPages": "1.0-7d5b413ee8782f48",
     "HostRemoved": "1.0-8356e9620e943b08",
-    "HostReported": "1.2-b82160dc2eeb2a80",
+    "HostReported": "1.3-3c2fb86908ece7fc",
     "HostScore": "1.0-2bb225e8a2d12cbc",
     "HostSeen": "1.0-60fa90786fabccf0",
     "HostStatus": "1.1-2bdbc1445ad270e3",
@@ -67,10 +67,30 @@ FINGERPRINTS = {
     "SchedulingRequest": "1.1-83375e2a1202c57c",
     "ServerGroupRequest": "1.0-62f700b60148beb1",
     "TrackedInstance": "1.0-c2e3b4843840685c",
+    "AggregatesPut": "1.0-7f77d31e65cc66a4",
+    "AllocationsDropped": "1.0-a89e600c110a0500",
+    "AllocationsPut": "1.0-db310a6c32b257ee",
+    "AuthorityPassed": "1.0-e1bcd37f462ed29a",
+    "ClaimTerms": "1.0-aaf5993c7b2aa8f4",
+    "ClassCreated": "1.0-43cf3e9256bd8bd4",
+    "ClassDeleted": "1.0-43cf3e9256bd8bd4",
+    "ClassRenamed": "1.0-ca5d536bd92d3b15",
+    "ConsumerPut": "1.0-05aedc0aa16c2583",
+    "InventoriesPut": "1.0-2d5815acc89241b0",
+    "ProviderChanged": "1.0-d9e16597b13ad3e8",
+    "ProviderCreated": "1.0-b6785b3717ef992e",
+    "ProviderDeleted": "1.0-118bf596f5d368a8",
+    "ProviderInventories": "1.0-0712697bc7b7ad31",
+    "ProvidersReported": "1.0-5e90454e6e98719c",
+    "ReportedProviders": "1.0-5f19f0d691f41aa2",
+    "Reshaped": "1.0-6abaf0afc1f35130",
+    "TraitCreated": "1.0-43cf3e9256bd8bd4",
+    "TraitDeleted": "1.0-43cf3e9256bd8bd4",
+    "TraitsPut": "1.0-3795b2ee5c986642",
     "WeigherScore": "1.0-3ba1b745e535e65f",
 }
 
-SCHEDULER, CONDUCTOR, AGENT, OPERATOR = "scheduler", "conductor", "compute_agent", "operator"
+SCHEDULER, CONDUCTOR, AGENT, OPERATOR, PLACEMENT = "scheduler", "conductor", "compute_agent", "operator", "placement"
 
 #: Who may append what.
 ROLES = {
@@ -99,6 +119,22 @@ ROLES = {
     "AggregateDeleted": {SCHEDULER, OPERATOR},
     "GroupAnchored": {SCHEDULER},
     "GroupFenced": {SCHEDULER},
+    "ProvidersReported": {AGENT},
+    "AuthorityPassed": {OPERATOR},
+    "ProviderCreated": {OPERATOR, PLACEMENT},
+    "ProviderChanged": {OPERATOR, PLACEMENT},
+    "ProviderDeleted": {OPERATOR, PLACEMENT},
+    "InventoriesPut": {OPERATOR, PLACEMENT},
+    "TraitsPut": {OPERATOR, PLACEMENT},
+    "AggregatesPut": {OPERATOR, PLACEMENT},
+    "AllocationsPut": {OPERATOR, PLACEMENT},
+    "AllocationsDropped": {OPERATOR, PLACEMENT},
+    "Reshaped": {OPERATOR, PLACEMENT},
+    "ClassCreated": {OPERATOR, PLACEMENT},
+    "ClassRenamed": {OPERATOR, PLACEMENT},
+    "ClassDeleted": {OPERATOR, PLACEMENT},
+    "TraitCreated": {OPERATOR, PLACEMENT},
+    "TraitDeleted": {OPERATOR, PLACEMENT},
 }
 
 
@@ -121,6 +157,11 @@ def test_roles():
     roles = {name: set(cls.ROLES) for name, cls in EVENTS.items()}
     changed = {name: roles.get(name) for name in {*roles, *ROLES} if roles.get(name) != ROLES.get(name)}
     assert not changed, f"say who may append these, on purpose, in ROLES of this test: {changed}"
+
+
+def test_roles_that_came_later():
+    later = {name: cls.LATER_ROLES for name, cls in EVENTS.items() if cls.LATER_ROLES}
+    assert later == {"HostReported": {CONDUCTOR: 3}}
 
 
 def test_what_is_no_event_has_no_role():

@@ -1,0 +1,33 @@
+"""Who may publish which event: by the role of the producer, its host, and its account."""
+
+from typing import Any
+
+from rpc_api.accounts import speaks_for
+from rpc_api.codec import Event
+from rpc_api.events import EVENTS
+
+AGENT = "compute_agent"
+
+
+def fault_of_speaker(event: Event, account: str | None, level: int, accounts_required: bool) -> tuple[str, str] | None:
+    """Why a producer may not publish an event in a log of a level, with an account: (code, sentence); None if it
+    may."""
+    role, _, name = event.producer.partition("/")
+    data: Any = event.data
+    schema = EVENTS[event.name]
+    if role not in schema.ROLES and schema.LATER_ROLES.get(role, level + 1) > level:
+        return "not-allowed", f"a {event.name} of {event.producer}, whose role may not"
+    if role == AGENT and getattr(data, "host", name) != name:
+        return "not-its-host", f"a {event.name} for {data.host} by {event.producer}"
+    if (accounts_required or _requires(event)) and not speaks_for(account, event.producer):
+        given = f"the account {account}" if account else "none"
+        return "not-its-account", f"a {event.name} of {event.producer}, appended with {given}"
+    return None
+
+
+def _requires(event: Event) -> bool:
+    """Whether an event makes a rule that counts for the event itself, too."""
+    data: Any = event.data
+    return (event.name == "AccountsRequired" and data.required) or (
+        event.name == "LogRebased" and data.accounts_required
+    )
