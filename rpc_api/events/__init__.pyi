@@ -210,7 +210,7 @@ class HostInventory(NamedTuple):
     numa_cells: tuple[HostNUMACell, ...] = ()
     pci_pools: tuple[PCIPool, ...] = ()
     root_uuid: str | None = None
-    authority: str = 'agent'
+    authority: str = "agent"
     @property
     def schema(self) -> type[SchemaObject]: ...
     @property

@@ -205,6 +205,22 @@ CHANGES = [
         ],
     ),
     (
+        "an old generation, after another refused write",
+        [
+            created("pool"),
+            put_inventories("pool", inventory_of(DISK, 10)),
+            put_traits("pool", "CUSTOM_NOT_THERE"),
+            put_inventories("pool", generation=0),
+        ],
+        (PROVIDER, "pool"),
+        [
+            (2, None, 0, "created", ""),
+            (3, 0, 1, "+DISK_GB 10", ""),
+            (4, 1, "unknown trait CUSTOM_NOT_THERE", None),
+            (5, 1, f"provider {POOL} has generation 1, expected 0", 3),
+        ],
+    ),
+    (
         "an inventory in use, and a name that is taken",
         [
             created("pool"),
