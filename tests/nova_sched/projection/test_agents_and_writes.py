@@ -54,3 +54,15 @@ def test_use_of_a_class_that_comes_later(write):
     assert cell.holdings() == {("a", uuid_of("vm")): RUNNING}
     cell.say(deleted("vm", "a"))
     assert (cell.used("a"), cell.used("late")) == (0, 0)
+
+
+def test_use_of_a_class_that_nobody_has_yet():
+    """A provider that is no host's comes after an instance that uses it, and has nothing at first."""
+    pool = of("pool", 85, "DISK_GB")
+    cell = Cell(events.LevelPinned(LEVEL), report("a", consumer("vm", of("a", 1), pool)), created("pool"))
+    assert cell.used("a", "MEMORY_MB") == 0 and cell.used("pool", "MEMORY_MB") == 0
+    assert cell.used("pool", "DISK_GB") == 85
+    cell.say(put_inventories("pool", inventory_of("DISK_GB", 100)))
+    assert cell.free("pool", "DISK_GB") == 15
+    cell.say(deleted("vm", "a"))
+    assert cell.used("pool", "DISK_GB") == 0
