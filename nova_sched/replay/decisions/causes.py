@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from nova_sched.projection.provider_rows import inventories_of
+from nova_sched.projection.writes import WRITE_HANDLERS
 from nova_sched.replay.logs.matching import subjects
 from nova_sched.replay.logs.reading import backwards, decoded_records
 from rpc_api.codec import Event
@@ -63,8 +64,14 @@ class LogTraces:
         """The event with which an entry came to the host."""
 
         def names(event):
-            of = subjects(event)
-            return bool({entry.instance_uuid, entry.consumer_uuid}.intersection(of.instances)) or entry.host in of.hosts
+            data = event.data
+            consumer = getattr(data, "consumer", None)
+            if event.name in WRITE_HANDLERS:
+                return entry.consumer_uuid in subjects(event).instances
+            return (
+                entry.instance_uuid in (getattr(data, "instance_uuid", None), getattr(consumer, "instance_uuid", None))
+                or getattr(data, "host", None) == entry.host
+            )
 
         return event_at(self._log, self._look.cell, entry.position, what, names)
 

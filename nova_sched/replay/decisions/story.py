@@ -144,7 +144,9 @@ def _newer(history, cell, projection, recorded, claim):
             cell,
             entry.position,
             f"instance {entry.instance_uuid} came to {entry.host or 'no host'}",
-            lambda event, entry=entry: entry.consumer_uuid in subjects(event).instances,
+            lambda event, entry=entry: (
+                event.name != "DecisionMade" and entry.consumer_uuid in subjects(event).instances
+            ),
         )
         for entry in entries
     ]
