@@ -8,6 +8,7 @@ compares these files with what this module writes.
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +31,11 @@ _SIMPLE = {
     ovo_fields.Float: "float",
     ovo_fields.Boolean: "bool",
 }
+
+
+def _shown(default: object) -> str:
+    """A default as ruff writes it: text in double quotes."""
+    return json.dumps(default) if isinstance(default, str) else repr(default)
 
 
 def type_of(field: ovo_fields.Field[Any]) -> str:
@@ -57,7 +63,7 @@ def class_text(schema: type[SchemaObject]) -> str:
     doc = inspect.cleandoc(schema.__doc__ or "").splitlines()
     lines += [f"    {line}".rstrip() for line in _quoted(doc)] + [""]
     for name, field in schema.fields.items():
-        default = "" if field.default is ovo_fields.UnspecifiedDefault else f" = {field.default!r}"
+        default = "" if field.default is ovo_fields.UnspecifiedDefault else f" = {_shown(field.default)}"
         hides = "  # type: ignore[assignment]  # hides a method of tuple" if hasattr(tuple, name) else ""
         lines.append(f"    {name}: {type_of(field)}{default}{hides}")
     lines += ["    @property", "    def schema(self) -> type[SchemaObject]: ..."]

@@ -394,11 +394,14 @@ def providers_reported(host, inventory=None):
     return events.ProvidersReported(host, pack(events.ReportedProviders((inventory or tree(host)).providers)))
 
 
-def facts_of(host, inventory=None, root=None, authority="agent", **more):
+def facts_of(host, *consumers, inventory=None, root=None, authority="agent", **more):
     """A report of a host without its tree, whose root provider has the host's name."""
     inventory = inventory or tree(host)
     return report(
-        host, inventory=inventory._replace(providers=(), root_uuid=uuid_of(root or host), authority=authority), **more
+        host,
+        *consumers,
+        inventory=inventory._replace(providers=(), root_uuid=uuid_of(root or host), authority=authority),
+        **more,
     )
 
 

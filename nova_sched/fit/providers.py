@@ -58,6 +58,8 @@ def allocate(
     if len(providers_of(table, root)) == 1:
         found = _allocate_on(table, root, request)
         found = found if found is None or accept is None or accept(found) else None
+    elif accept is None and _is_plain(request):
+        found = _allocate_class_by_class(table, root, request.groups[0])
     else:
         found = _Search(table, root, request, accept, serves).run()
     if found is None and request.fallback_groups:
@@ -89,6 +91,33 @@ def _allocate_on(table: HostTable, row: int, request: SchedulingRequest) -> Assi
         return None
     uuid = table.uuids[row]
     return Assignment(tuple(events.Allocation(uuid, name, amount) for name, amount in sorted(sums.items())), mappings)
+
+
+def _is_plain(request: SchedulingRequest) -> bool:
+    """Whether each class of a request can be served without a look at the others: it has one group without a suffix
+    and without traits that its providers must have together."""
+    groups = request.groups
+    return (
+        len(groups) == 1
+        and not (groups[0].suffix or groups[0].required_traits or groups[0].any_traits or request.same_subtree)
+        and bool(groups[0].resources)
+    )
+
+
+def _allocate_class_by_class(table: HostTable, root: int, group: ResourceGroup) -> Assignment | None:
+    """Like :func:`allocate`, for a request that needs no search: what the search would find first."""
+    rows = [row for row in providers_of(table, root) if allowed(table, row, root, group)]
+    allocations, serving = [], set()
+    for resource_class, amount in group.resources:
+        index = table.classes.get(resource_class)
+        options = [row for row in rows if table.row_has_room(row, index, amount)] if index >= 0 else []
+        if not options:
+            return None
+        row = options[0] if len(options) == 1 else min(options, key=table.free[index].__getitem__)
+        if amount:
+            allocations.append(events.Allocation(table.uuids[row], resource_class, amount))
+        serving.add(table.uuids[row])
+    return Assignment(tuple(sorted(allocations)), {"": sorted(serving)})
 
 
 def _room_for_sum(table: HostTable, row: int, index: int, amount: int) -> bool:

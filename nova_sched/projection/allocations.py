@@ -151,11 +151,10 @@ class SetApart:
         """Give all consumers their allocations again. Each entry stays the one of its host."""
         projection = self._projection
         for consumer_uuid, holder, entries in self._taken:
-            generation = holder.generation
             allocations = [allocation for entry in entries for allocation in entry.allocations]
             for host_name, part in _by_host(projection, allocations).items():
                 add(projection, self._entry(consumer_uuid, host_name, part, entries))
-            holder.generation = generation
+            # What was added had a new holder, as the first entry of a consumer has.
             if consumer_uuid in projection.consumers:
                 projection.holders[consumer_uuid] = holder
 

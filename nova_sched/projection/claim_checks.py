@@ -7,7 +7,7 @@ from nova_sched.projection.claim_refusals import HOLDS_ALREADY, ClaimRefused
 from nova_sched.projection.devices import guest_of
 from nova_sched.projection.ledger import CLAIMED, POLICIES, TOGETHER, UNCHANGED, Domains, Entry, Host
 from nova_sched.projection.reason import Reason
-from nova_sched.projection.room import misfit, room_of
+from nova_sched.projection.room import misfit, values_of
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.use import plain_tree
@@ -125,8 +125,9 @@ def room_refusal(
             if tree is None:
                 return Reason(ClaimRefused.UNKNOWN_PROVIDER, (provider_uuid,))
             row = tree.rows[provider_uuid]
-        room = room_of(table, row, table.classes.get(resource_class))
-        if room is None or misfit(room, amount) is not None:
+        index = table.classes.get(resource_class)
+        room = values_of(table, row, index)
+        if index < 0 or not room[-1] or misfit(*room, amount) is not None:
             return Reason(ClaimRefused.NO_ROOM, (resource_class,))
     return None if guest is None else guest_refusal(table, host, guest)
 

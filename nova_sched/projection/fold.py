@@ -60,7 +60,7 @@ def claim_proposed(
     )
     if projection.rules.one_ledger:
         projection.holders[data.consumer_uuid].written_ns = event.at_ns
-        mark_providers(projection, {allocation.provider_uuid for allocation in data.allocations}, event.at_ns)
+        mark_providers(projection, {provider_uuid for provider_uuid, _, _ in data.allocations}, event.at_ns)
     return None
 
 

@@ -42,14 +42,13 @@ def host_reported(
             consumers = _consumers(data)
     except errors.InvalidEvent as broken:
         return SetAside("invalid", str(broken), b"")
-    authority = AGENT
-    if host is not None:
-        authority = host.authority
-    elif tree is not None:
-        authority = tree.inventory.authority
-    fault = _authority_fault(event, authority, tree)
-    if fault:
-        return SetAside("not-its-authority", fault, b"")
+    authority = AGENT if host is None else host.authority
+    if projection.rules.one_ledger:
+        if host is None and tree is not None:
+            authority = tree.inventory.authority
+        fault = _authority_fault(event, authority, tree)
+        if fault:
+            return SetAside("not-its-authority", fault, b"")
     if host is None:
         host = Host(data.host, data.server, projection.cell)
         host.authority = authority
@@ -235,6 +234,9 @@ def host_removed(projection: State, position: int, event: EventOf[events.HostRem
     """Remove a host, its providers and its entries."""
     host = projection.hosts.get(event.data.host)
     if host is None:
+        # One that waits for its root must not come back with it.
+        for uuid in [uuid for uuid, waiting in projection.waiting.items() if waiting.name == event.data.host]:
+            del projection.waiting[uuid]
         return None
     if host.authority == AGENT:
         with devices_counted_once(projection.table, host):

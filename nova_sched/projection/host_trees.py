@@ -11,6 +11,8 @@ from nova_sched.projection.inventory import show_host, write_facts, write_status
 from nova_sched.projection.ledger import AGENT, HELD, Host, PlainTree
 from nova_sched.projection.provider_tree import read
 from nova_sched.projection.state import State
+from rpc_api.digest import inventory_digest
+from rpc_api.levels import pack_oldest
 
 
 def join_tree(projection: State, host: Host, plain: PlainTree) -> None:
@@ -60,9 +62,11 @@ def root_found(projection: State, root_uuid: str) -> None:
 
 def pass_authority(projection: State, host: Host, authority: str) -> None:
     """Another one says what the consumers of a host hold. To Nova, the providers are those that its API wrote."""
-    host.authority = authority
+    root_uuid = projection.table.uuids[host.root]
+    facts = read(host.inventory).inventory._replace(providers=(), root_uuid=root_uuid, authority=authority)
+    host.authority, host.inventory = authority, pack_oldest(facts)
+    host.inventory_digest = inventory_digest(host.inventory)
     if authority != AGENT:
         host.providers = b""
         projection.table.reported[list(host.rows.values())] = False
-        host.forget_digest()
-    SetApart(projection, users_of(projection, [projection.table.uuids[host.root]])).put_back()
+    SetApart(projection, users_of(projection, [root_uuid])).put_back()

@@ -197,7 +197,8 @@ def write_tree(
             faults.append(fault)
             provider = _closed(provider)
         _write_provider(projection, row, provider, parent, at_ns)
-    rows += _unreported(projection, tree, set(rows))
+    if len(tree.rows) > len(rows):
+        rows += _unreported(projection, tree, set(rows))
     table.trees[tree.root] = tuple(rows)
     table.children[tree.root] = len(rows) - 1
     if isinstance(tree, Host):
@@ -224,8 +225,6 @@ def _unreported(projection: State, tree: Host | PlainTree, reported: set[int]) -
     them, which offer nothing any more. The rest is dropped."""
     table = projection.table
     others = [row for row in tree.rows.values() if row not in reported]
-    if not others:
-        return []
     stay: set[int] = set()
     for row in others:
         if projection.rules.one_ledger and not table.reported[row]:

@@ -13,6 +13,11 @@ Values = npt.NDArray[np.float64]
 FEW = 16
 
 
+def have_class(table: HostTable, pools: Pools, index: int) -> bool:
+    """Whether a pool has an inventory of class ``index``."""
+    return any(table.step_size.item(index, pool) for pool in pools.rows)
+
+
 def total_of_pools(table: HostTable, pools: Pools, index: int, rows: RowNumbers) -> Values:
     """How much of class ``index`` the pools of some hosts have, used or not (float64, shape [hosts])."""
     return _of_hosts(table, pools, rows, lambda pool: table.total.item(index, pool))
@@ -33,8 +38,14 @@ def free_of_pools(table: HostTable, pools: Pools, index: int, scaled: bool, rows
 def _of_hosts(table: HostTable, pools: Pools, rows: RowNumbers, amount_of: Callable[[int], float]) -> Values:
     if len(rows) <= FEW:
         return np.array([sum(map(amount_of, pools.of_host.get(row, ()))) for row in rows.tolist()], float)
-    pool_rows, hosts = pools.pairs
-    distinct = np.unique(pool_rows)
-    amounts = np.array([amount_of(pool) for pool in distinct.tolist()], float)
-    sums = np.bincount(hosts, amounts[np.searchsorted(distinct, pool_rows)], minlength=table.count)
-    return sums.take(rows).astype(float)
+    amounts = np.array([amount_of(pool) for pool in pools.rows], float)
+    if not amounts.any():
+        return np.zeros(len(rows))
+    if len(amounts) == 1 and len(pools.of_host) == len(table.roots()):
+        # One pool for the whole cloud, as many have.
+        return np.full(len(rows), amounts[0])
+    if pools.only is not None:
+        return np.append(amounts, 0.0).take(pools.only.take(rows))
+    sums = np.bincount(pools.pairs[1], amounts.take(pools.places), minlength=table.count)
+    found: Values = sums.take(rows)  # type: ignore[assignment]  # with weights they are floats
+    return found

@@ -18,11 +18,11 @@ from nova_sched.projection.ledger import Entry, GroupIndex
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.rules import rules_of
-from nova_sched.projection.speakers import AGENT, fault_of_speaker
+from nova_sched.projection.speakers import AGENT, USUAL_SPEAKERS, fault_of_speaker
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import Tracked, TrackedInstances
-from nova_sched.projection.writes import WRITE_HANDLERS
+from nova_sched.projection.write_outcomes import Written
 from rpc_api import errors
 from rpc_api.accounts import speaks_for
 from rpc_api.codec import DecodedRecord, Event, SetAside
@@ -51,19 +51,6 @@ class Outcome(NamedTuple):
     claim_uuid: str
     consumer_uuid: str
     reason: Reason | None
-
-
-class Written(NamedTuple):
-    """The outcome of a write of Placement's API at its position: the mark of its event (``producer``,
-    ``producer_epoch``, ``sequence``), the ``reason`` why it was refused (None: it was not), and the ``generation`` that
-    the provider in it has after it (None: it names none, or there is none)."""
-
-    position: int
-    producer: str
-    producer_epoch: int
-    sequence: int
-    reason: Reason | SetAside | None
-    generation: int | None
 
 
 class Quarantined(NamedTuple):
@@ -309,6 +296,13 @@ class Projection(State):
     def _may_speak(self, position: int, index: int, event: Event, account: str | None) -> bool:
         """Whether the producer may publish this event, for this host, with this account; if not, the event is set
         aside."""
+        role, _, name = event.producer.partition("/")
+        if (
+            role in USUAL_SPEAKERS[event.name]
+            and not self.accounts_required
+            and (role != AGENT or getattr(event.data, "host", name) == name)
+        ):
+            return True
         fault = fault_of_speaker(event, account, self.level, self.accounts_required)
         if fault is not None:
             self._set_aside(position, index, *fault, b"")
@@ -364,8 +358,6 @@ class Projection(State):
         answer: Reason | SetAside | None = self._answer_to_older(event) if is_older else None
         if answer is None:
             answer = HANDLERS[event.name](self, position, event, noted)
-        if event.name in WRITE_HANDLERS:
-            self._note_written(position, event, answer)
         if type(answer) is SetAside:
             self._set_aside(position, index, *answer)
             return
@@ -374,16 +366,6 @@ class Projection(State):
             self.counts["claim-accepted" if answer is None else "claim-refused"] += 1
             claim: Any = event.data
             outcomes.append(Outcome(position, event.producer, claim.claim_uuid, claim.consumer_uuid, answer))
-
-    def _note_written(self, position: int, event: Event, answer: Reason | SetAside | None) -> None:
-        self.counts["write-accepted" if answer is None else "write-refused"] += 1
-        if self.writes is not None:
-            uuid = getattr(event.data, "provider_uuid", "")
-            tree = self.trees.get(uuid)
-            row = None if tree is None else tree.rows[uuid]
-            generation = None if row is None else self.table.generation.item(row)
-            mark = event.producer, event.producer_epoch, event.sequence
-            self.writes.append(Written(position, *mark, answer, generation))
 
     def _answer_to_older(self, event: Event) -> Reason | SetAside | None:
         """Why an event of a service that does not know the level of the log has no effect; None if it has one."""

@@ -208,5 +208,5 @@ def put_aggregates(projection: State, row: int, aggregates: tuple[str, ...]) -> 
 
 def mark_written(table: HostTable, row: int, at_ns: int, by: int = 1) -> None:
     """Raise the generation of a provider, as something of it was written."""
-    table.generation[row] += by
+    table.generation[row] = table.generation.item(row) + by
     table.written_ns[row] = at_ns

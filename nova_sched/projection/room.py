@@ -27,7 +27,12 @@ def room_of(table: HostTable, row: int, index: int) -> Room | None:
     """The room of a class on a row as the log has it (claims in flight do not count); None without an inventory."""
     if index < 0 or not table.step_size.item(index, row):
         return None
-    return Room(
+    return Room(*values_of(table, row, index))
+
+
+def values_of(table: HostTable, row: int, index: int) -> tuple[int, int, int, int, int]:
+    """The values of a :class:`Room`; the step is 0 without an inventory."""
+    return (
         table.capacity.item(index, row),
         table.used.item(index, row),
         table.min_unit.item(index, row),
@@ -36,15 +41,24 @@ def room_of(table: HostTable, row: int, index: int) -> Room | None:
     )
 
 
-def misfit(room: Room, amount: int, given_back: int = 0, asked: int = 0) -> Misfit | None:
-    """Why an amount of one consumer does not fit; None if it does.
+def misfit(
+    capacity: int,
+    used: int,
+    min_unit: int,
+    max_unit: int,
+    step_size: int,
+    amount: int,
+    given_back: int = 0,
+    asked: int = 0,
+) -> Misfit | None:
+    """Why an amount of one consumer does not fit the values of a :class:`Room`; None if it does.
 
     In the same step ``given_back`` is freed, and ``asked`` is asked for by others. As in Placement, a step may leave a
     class that is used beyond its capacity no worse than it was.
     """
-    if not room.min_unit <= amount <= room.max_unit or amount % room.step_size:
+    if not min_unit <= amount <= max_unit or amount % step_size:
         return Misfit.UNITS
-    after = room.used - given_back + asked + amount
-    if after > room.capacity and not (room.used and after <= room.used):
+    after = used - given_back + asked + amount
+    if after > capacity and not (used and after <= used):
         return Misfit.CAPACITY
     return None

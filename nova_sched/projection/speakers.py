@@ -7,6 +7,10 @@ from rpc_api.codec import Event
 from rpc_api.events import EVENTS
 
 AGENT = "compute_agent"
+#: Events that may make the rule which counts for themselves.
+_OF_ACCOUNTS = ("AccountsRequired", "LogRebased")
+#: Name of an event -> the roles of which, at each level and without the rule of accounts, only the host is checked.
+USUAL_SPEAKERS = {name: frozenset() if name in _OF_ACCOUNTS else schema.ROLES for name, schema in EVENTS.items()}
 
 
 def fault_of_speaker(event: Event, account: str | None, level: int, accounts_required: bool) -> tuple[str, str] | None:

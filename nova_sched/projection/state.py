@@ -8,6 +8,7 @@ from nova_sched.projection.ledger import Entry, GroupIndex, Holder, Host, PlainT
 from nova_sched.projection.rules import Rules
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import TrackedInstances
+from nova_sched.projection.write_outcomes import Written
 from rpc_api.events import AggregateUpdated
 from rpc_api.proof import Trail
 
@@ -24,6 +25,10 @@ class EventOf(Protocol[Data]):
     def name(self) -> str: ...
     @property
     def producer(self) -> str: ...
+    @property
+    def producer_epoch(self) -> int: ...
+    @property
+    def sequence(self) -> int: ...
     @property
     def at_ns(self) -> int: ...
     @property
@@ -88,6 +93,8 @@ class State(abc.ABC):
     accounts_required: bool
     #: Counts by kind; not a part of the state.
     counts: Counter[str]
+    #: The outcomes of API writes, for a process that takes them out; None if none does.
+    writes: list[Written] | None
 
     @abc.abstractmethod
     def forget(self) -> None:

@@ -144,6 +144,12 @@ class Pools(NamedTuple):
 
     of_host: dict[int, tuple[int, ...]]
     pairs: tuple[RowNumbers, RowNumbers]
+    #: The rows of all pools, and the place in them of the pool of each pair.
+    rows: tuple[int, ...]
+    places: RowNumbers
+    #: For each row of the table the place of its only pool, ``len(rows)`` where there is none; None if a host has
+    #: several.
+    only: RowNumbers | None
 
     def hosts_of(self, pool: int) -> RowNumbers:
         """The root rows of the hosts that a pool serves."""
@@ -176,7 +182,12 @@ def _pools_of(table: HostTable) -> Pools:
                     found.setdefault(root, {})[pool] = None
     of_host = {root: tuple(sorted(pools, key=table.uuids.__getitem__)) for root, pools in found.items()}
     pairs = np.array([(pool, root) for root, pools in of_host.items() for pool in pools], np.int64).reshape(-1, 2)
-    return Pools(of_host, (pairs[:, 0], pairs[:, 1]))
+    rows, places = np.unique(pairs[:, 0], return_inverse=True)
+    only: RowNumbers | None = None
+    if len(pairs) == len(of_host):
+        only = np.full(table.count, len(rows), np.int64)
+        only[pairs[:, 1]] = places
+    return Pools(of_host, (pairs[:, 0], pairs[:, 1]), tuple(rows.tolist()), places, only)
 
 
 def providers_of(table: HostTable, root: int) -> tuple[int, ...]:

@@ -17,12 +17,14 @@ from nova_sched.projection.provider_writes import (
     classes_refusal,
     generation_refusal,
     inventories_fault,
+    reported_refusal,
     row_of,
     unknown_provider,
 )
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.room import Misfit, Room, misfit, room_of
 from nova_sched.projection.state import EventOf, State
+from nova_sched.projection.write_outcomes import Written
 from nova_sched.projection.write_refusals import WriteRefused, refused
 from rpc_api import events
 from rpc_api.codec import SetAside
@@ -78,9 +80,7 @@ def reshaped(projection: State, position: int, event: EventOf[events.Reshaped], 
         row = row_of(projection, one.provider_uuid)
         if row is None:
             return unknown_provider(one.provider_uuid)
-        reason = generation_refusal(projection, row, one.generation) or provider_writes.reported_refusal(
-            projection, row
-        )
+        reason = generation_refusal(projection, row, one.generation) or reported_refusal(projection, row)
         if reason is not None:
             return reason
         after[one.provider_uuid] = {inventory.resource_class: inventory for inventory in one.inventories}
@@ -191,7 +191,7 @@ def _room_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: 
             if room is None:
                 return refused(WriteRefused.NO_INVENTORY, uuid, (name,))
             freed, asked = given_back.get((uuid, name), 0), sums.get((uuid, name), 0)
-            fault = misfit(room, amount, freed, asked)
+            fault = misfit(*room, amount, freed, asked)
             if fault is Misfit.UNITS:
                 return refused(WriteRefused.UNITS, amount, name, uuid)
             sums[uuid, name] = asked + amount
@@ -288,11 +288,17 @@ def mark_providers(projection: State, uuids: Iterable[str], at_ns: int) -> None:
 
 
 def _write(check_and_do: Callable[..., Answer]) -> Callable[..., Answer]:
-    """A handler that notes that the log holds writes of the API."""
+    """A handler that notes the outcome, and that the log holds writes of the API."""
 
     def handle(projection: State, position: int, event: EventOf[object], noted: list[Noted]) -> Answer:
         answer = check_and_do(projection, position, event, noted)
         projection.holds_writes |= answer is None
+        projection.counts["write-accepted" if answer is None else "write-refused"] += 1
+        if projection.writes is not None:
+            row = row_of(projection, getattr(event.data, "provider_uuid", ""))
+            generation = None if row is None else projection.table.generation.item(row)
+            mark = event.producer, event.producer_epoch, event.sequence
+            projection.writes.append(Written(position, *mark, answer, generation))
         return answer
 
     return handle

@@ -233,7 +233,7 @@ class FilterChain:
         ]
         rooms = {
             pool: tuple(index >= 0 and table.row_has_room(pool, index, amount) for index, amount in asked)
-            for pool in np.unique(pools.pairs[0]).tolist()
+            for pool in pools.rows
         }
         crossed = [pool for pool, room in rooms.items() if kept.pool_rooms.get(pool, room) != room]
         kept.pool_rooms = rooms

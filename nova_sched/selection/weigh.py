@@ -167,7 +167,7 @@ class KeptScores:
     def _weigh_pools(self, scope: Scope) -> None:
         changed = False
         for column in self.columns:
-            if column.weigher.follows_pools:
+            if column.weigher.follows_pools(self.table):
                 raw = column.weigher.raw(self.table, self.rows, self.request, self.policy, scope)
                 changed |= raw is not None and column.renew_all(raw)
         if changed:
@@ -252,11 +252,10 @@ class _Column:
         self.part = Part(self.weigher.name, raw, weighed)
 
     def renew_all(self, raw: Values) -> bool:
-        """Take new raw values of all hosts; returns whether there are others."""
-        if np.array_equal(raw, self.part.raw):
-            return False
+        """Take new raw values of all hosts; returns whether the scores change."""
+        was_level = self.level
         self._weigh(raw, self.weigher.bounds(raw))
-        return True
+        return not (was_level and self.level)
 
     def renew(self, values: Values, places: Places) -> int:
         """Take new raw values of some hosts. Returns the hosts whose scores changed: :data:`NOTHING`, :data:`THESE`, or

@@ -38,8 +38,6 @@ class Weigher(abc.ABC):
     static: bool = False
     follows_use: bool = True
     costly: bool = False
-    #: Whether the values of a static weigher change with the use of pools.
-    follows_pools: bool = False
 
     def seen(self, request: SchedulingRequest) -> Hashable:
         """All that a static weigher looks at of a request, hashable."""
@@ -50,6 +48,10 @@ class Weigher(abc.ABC):
         """Raw value of each host (float64, shape [hosts]), by their root ``rows``; None if all are alike, which a
         static weigher answers for all hosts and for good. NaN for a host that may not be weighed: the request then
         finds no host, for the reason that :meth:`missing` gives."""
+
+    def follows_pools(self, table) -> bool:
+        """Whether the values of a static weigher change with the use of pools."""
+        return False
 
     def missing(self, table, row: int, policy) -> str:
         """Why :meth:`raw` gave NaN for a host."""

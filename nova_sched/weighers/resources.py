@@ -1,6 +1,8 @@
 """The weighers of the free resources of a host: RAM, CPU, disk. A positive multiplier spreads, a negative one packs."""
 
-from nova_sched.projection.pools import free_of_pools
+import numpy as np
+
+from nova_sched.projection.pools import free_of_pools, have_class
 from nova_sched.projection.topology import pools_of
 from nova_sched.weighers.base import Weigher
 
@@ -10,7 +12,6 @@ class _FreeWeigher(Weigher):
 
     floor = 0.0
     static = True
-    follows_pools = True
     resource_class = ""
     #: Whether the total counts times the allocation ratio.
     scaled = False
@@ -19,10 +20,18 @@ class _FreeWeigher(Weigher):
         index = table.classes.get(self.resource_class)
         if index < 0:
             return None
-        base = table.tree_scaled if self.scaled else table.tree_base
+        base, pools = table.tree_scaled if self.scaled else table.tree_base, pools_of(table)
+        of_pools = None
+        if pools.of_host and have_class(table, pools, index):
+            of_pools = free_of_pools(table, pools, index, self.scaled, rows)
+            if not (np.count_nonzero(base[index]) or np.count_nonzero(table.tree_taken[index])):
+                return of_pools
         free = base[index].take(rows) - table.tree_taken[index].take(rows).astype(float)
-        pools = pools_of(table)
-        return free if not pools.of_host else free + free_of_pools(table, pools, index, self.scaled, rows)
+        return free if of_pools is None else free + of_pools
+
+    def follows_pools(self, table):
+        index = table.classes.get(self.resource_class)
+        return index >= 0 and have_class(table, pools_of(table), index)
 
 
 class RAMWeigher(_FreeWeigher):

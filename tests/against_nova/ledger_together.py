@@ -4,9 +4,9 @@ Run by the peer's own Python, in which both are installed, from the root of the 
 
     python -m tests.against_nova.ledger_together --seed 1 --count 100000
 
-Each world has a seed of its own and starts empty, so a run can be continued at any seed. The first difference ends the
-run: its seed, the number of the write and the writes before it are printed. With ``--shrink`` the writes are left out
-that the difference does not need.
+Each world has a seed of its own and starts empty, so a run can be continued at any seed; the next one is printed after
+each world. The first difference ends the run: its seed and the number of the write are printed. With ``--shrink`` a
+smaller case that differs is looked for and printed.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.projection.write_refusals import WriteRefused
 from rpc_api import events
 from rpc_api.codec import SetAside
-from tests.against_nova import ledger_answers, shrink
+from tests.against_nova import ledger_answers, ledger_cases, shrink
 from tests.against_nova.ledger_writes import Writer
 from tests.builders import Cell
 
@@ -166,6 +166,24 @@ def replayed(placement, writes):
     return None
 
 
+def named_cases(placement):
+    """The smallest cases in which the two sides differ on purpose: name -> for each write Placement's status and our
+    outcome."""
+    found = {}
+    for name, writes in ledger_cases.CASES.items():
+        together = Together(placement, Counter())
+        found[name] = []
+        for write in writes:
+            together.cell.say(write.event)
+            if not together.cell.projection.writes:
+                continue  # A report of a host, which Placement does not get.
+            ours = together.cell.projection.writes.pop().reason
+            status, _ = placement.call(*ledger_answers.request_of(write), write.version)
+            outcome = "set aside" if isinstance(ours, SetAside) else ours and ours.code.name
+            found[name].append([status, outcome or "accepted"])
+    return found
+
+
 def run(placement, seed, count=None, seconds=None):
     """Worlds from a seed on, until ``count`` writes and queries were compared, or for some seconds. Returns the counts,
     with the seed at which the next run would start."""
@@ -179,6 +197,7 @@ def run(placement, seed, count=None, seconds=None):
             message, done = error.args
             raise Difference(f"seed {seed}, write {len(done)}: {done[-1]}\n{message}", done) from error
         seed += 1
+        print(f"next seed {seed}: {counts['writes']} writes, {counts['queries']} queries", file=sys.stderr)
     counts["next seed"], counts["seconds"] = seed, round(time.monotonic() - began)
     return counts
 
@@ -190,10 +209,14 @@ def main(*arguments):
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, help="writes and queries")
     parser.add_argument("--seconds", type=float)
-    parser.add_argument("--shrink", action="store_true", help="show the smallest case that still differs")
+    parser.add_argument("--shrink", action="store_true", help="look for a smaller case; takes minutes")
+    parser.add_argument("--cases", action="store_true", help="only make the cases that differ on purpose")
     options = parser.parse_args(arguments)
     placement = Placement()
     gc.freeze()
+    if options.cases:
+        print(json.dumps(named_cases(placement)))
+        return 0
     try:
         counts = run(placement, options.seed, options.count, options.seconds)
     except Difference as error:

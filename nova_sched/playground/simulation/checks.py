@@ -3,10 +3,12 @@
 import contextlib
 from collections import Counter
 
+from nova_sched.playground.simulation.write_checks import Before
 from nova_sched.projection import provider_tree
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.ledger import CLAIMED, RUNNING, SPREAD, TOGETHER
 from nova_sched.projection.projection import Projection
+from nova_sched.projection.writes import WRITE_HANDLERS
 from rpc_api import events
 from rpc_api.digest import pool_key
 from rpc_api.errors import NovaSchedError
@@ -20,11 +22,12 @@ class Broken(NovaSchedError):
 
 
 class Oracle(Projection):
-    """The fold of a log while it is appended to; it calls ``on_accepted`` for each accepted claim."""
+    """The fold of a log while it is appended to; it calls ``on_accepted`` for each accepted claim, and ``on_written``
+    for each API write."""
 
-    def __init__(self, cell, on_accepted, has_forgotten=False):
+    def __init__(self, cell, on_accepted, on_written, has_forgotten=False):
         super().__init__(cell)
-        self.on_accepted = on_accepted
+        self.on_accepted, self.on_written = on_accepted, on_written
         #: Whether this log, or the log before it, lost records.
         self.has_forgotten = has_forgotten
 
@@ -33,10 +36,13 @@ class Oracle(Projection):
         self.has_forgotten = True
 
     def _fold_event(self, position, index, event, is_older, outcomes, noted):
-        before = len(outcomes)
+        count, before = len(outcomes), Before(self, event) if event.name in WRITE_HANDLERS else None
+        self.writes = []
         super()._fold_event(position, index, event, is_older, outcomes, noted)
-        if len(outcomes) > before and outcomes[-1].reason is None:
+        if len(outcomes) > count and outcomes[-1].reason is None:
             self.on_accepted(self, position, event.data)
+        if before is not None:
+            self.on_written(self, position, before, self.writes[-1].reason is None)
 
 
 class Checks:
@@ -58,7 +64,7 @@ class Checks:
 
     def begun(self, cell):
         """Note that the log of a cell is another one from now on."""
-        self.oracles[cell] = Oracle(cell, self._claim_accepted, has_forgotten=cell in self.oracles)
+        self.oracles[cell] = Oracle(cell, self._claim_accepted, self._written, has_forgotten=cell in self.oracles)
 
     def lost(self, cell, last, records):
         """The log of a cell lost all records after a position; ``records`` are all up to there since it was begun."""
@@ -73,9 +79,9 @@ class Checks:
                     self._lost.add((claim_uuid, cell, position))
                     del accepted[incarnation]
         # The fences and anchors that it lost are not made again: see docs/design/0009-recovery.md.
-        self.oracles[cell] = Oracle(cell, lambda *claim: None, has_forgotten=True)
-        self.oracles[cell].fold(records)
-        self.oracles[cell].on_accepted = self._claim_accepted
+        oracle = self.oracles[cell] = Oracle(cell, lambda *claim: None, lambda *write: None, has_forgotten=True)
+        oracle.fold(records)
+        oracle.on_accepted, oracle.on_written = self._claim_accepted, self._written
 
     def record(self, cell, position, record):
         """Check an appended record."""
@@ -110,14 +116,21 @@ class Checks:
         if claim.rule is not None:
             self._check_group(oracle, position, claim.rule)
 
+    def _written(self, oracle, position, before, accepted):
+        self.counts["writes accepted" if accepted else "writes refused"] += 1
+        fault = before.fault(oracle, accepted)
+        if fault:
+            raise Broken(f"{oracle.cell} {position}: {fault}")
+
     def _check_use(self, oracle, position):
         """Check that all that is held on a host is counted on it, if it has the resource class at all."""
         table = oracle.table
         for host in oracle.hosts.values():
             held = Counter()
             for entry in host.entries.values():
-                for _, resource_class, amount in entry.allocations:
-                    held[resource_class] += amount
+                for provider_uuid, resource_class, amount in entry.allocations:
+                    if oracle.trees.get(provider_uuid, host) is host:
+                        held[resource_class] += amount
             rows = list(host.rows.values())
             for resource_class, amount in held.items():
                 index = table.classes.get(resource_class)
@@ -135,7 +148,7 @@ class Checks:
         for entry in host.entries.values():
             for provider_uuid, resource_class, amount in entry.allocations:
                 held[provider_uuid, resource_class] += amount
-        for provider in provider_tree.read(host.inventory).inventory.providers:
+        for provider in provider_tree.tree_of(host).inventory.providers:
             for inventory in provider.inventories:
                 if (provider.uuid, inventory.resource_class) in wanted:
                     capacity = int((inventory.total - inventory.reserved) * inventory.allocation_ratio)
@@ -288,6 +301,8 @@ class Checks:
                 raise Broken(f"{scheduler.name} schedules nothing to {closed[0]}")
         for conductor in cloud.conductors:
             self._agrees(conductor.name, {conductor.cell: conductor.engine.projection})
+        for writer in cloud.writers:
+            self._agrees(writer.name, {writer.cell: writer.projection})
         for agent in cloud.agents:
             self._runs(agent)
 

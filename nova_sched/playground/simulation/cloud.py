@@ -12,6 +12,7 @@ from nova_sched.playground.simulation.client import Client
 from nova_sched.playground.simulation.nodes import CLAIM_TTL, ConductorNode, SchedulerNode
 from nova_sched.playground.simulation.script import NO_FAULTS, Faults, write
 from nova_sched.playground.simulation.world import KeptSnapshots, SimClock, SimLog, World
+from nova_sched.playground.simulation.writer_node import WriterNode
 from nova_sched.process.cell_log import keep_newest
 from nova_sched.projection.digest import state_digest
 from nova_sched.scheduler.engine import CELL0
@@ -25,6 +26,7 @@ HOSTS_AN_AGENT = 2
 AGENTS_A_CELL = 2
 SCHEDULERS = 2
 CONDUCTORS_A_CELL = 2
+WRITERS_A_CELL = 2
 GROUPS = 12
 #: Extra specs that distinguish simulated hosts.
 WEIGHERS = tuple(
@@ -56,7 +58,8 @@ class Outcome(NamedTuple):
 
 
 class SimCloud:
-    """Two cells of four hosts each, two conductors per cell, two schedulers, and a client."""
+    """Two cells of four hosts each, two conductors and two workers of Placement's API per cell, two schedulers, and a
+    client."""
 
     def __init__(self, seed: int, faults: Faults):
         self.seed = seed
@@ -86,10 +89,17 @@ class SimCloud:
                     AgentNode(self, f"agent-{cell}-{number}", cell, {host: _inventory(host, number) for host in hosts})
                 )
         self.client = Client(self)
-        self.nodes = [*self.schedulers, *self.conductors, *self.agents]
+        self.writers = [
+            WriterNode(self, f"placement/{cell}-{number}", cell) for cell in CELLS for number in range(WRITERS_A_CELL)
+        ]
+        self.nodes = [*self.schedulers, *self.conductors, *self.agents, *self.writers]
         self._agents = {agent.name: agent for agent in self.agents}
         for node in self.nodes:
             self.world.at(self.world.chance.random(), node.start)
+        if random.Random(f"level {seed}").random() < 0.5:
+            # Half of the clouds are new ones, of the newest level; the others are pinned later, or never.
+            for cell in self.logs:
+                self.world.at(1.5, self.pin, cell, LEVEL)
 
     def close(self):
         for log in self.logs.values():
@@ -151,16 +161,21 @@ class SimCloud:
         elif stimulus.kind == "delete":
             self.client.delete_one()
         elif stimulus.kind.startswith("crash"):
-            nodes = {"scheduler": self.schedulers, "conductor": self.conductors, "agent": self.agents}
+            nodes = {
+                "scheduler": self.schedulers,
+                "conductor": self.conductors,
+                "agent": self.agents,
+                "writer": self.writers,
+            }
             node = chance.choice(nodes[stimulus.kind.partition(" ")[2]])
             node.crash()
             self.world.at(chance.uniform(0.1, 12.0), node.start)
         elif stimulus.kind == "partition":
-            node = chance.choice([*self.schedulers, *self.conductors])
+            node = chance.choice([*self.schedulers, *self.conductors, *self.writers])
             if node.alive:
                 node.partition(chance.uniform(0.5, 15.0))
         elif stimulus.kind == "lag":
-            node = chance.choice([*self.schedulers, *self.conductors])
+            node = chance.choice([*self.schedulers, *self.conductors, *self.writers])
             if node.alive:
                 node.lag(chance.uniform(2.0, 15.0))
         elif stimulus.kind == "truncate":

@@ -29,6 +29,7 @@ BREAKING = {
     "crash scheduler": 6,
     "crash conductor": 6,
     "crash agent": 4,
+    "crash writer": 3,
     "partition": 6,
     "lag": 4,
     "truncate": 2,

@@ -10,6 +10,7 @@ from nova_sched.projection.inventory import MAX_RATIO
 from nova_sched.selection.policy import Policy
 from rpc_api import codec, errors, events
 from rpc_api.digest import consumers_digest
+from rpc_api.levels import pack_oldest
 from rpc_api.packing import pack
 
 #: Namespace of the uuids of added hosts' providers; they are derived from those of the copied host.
@@ -86,15 +87,21 @@ class HostEvents:
         self.changes = changes
         self.is_traffic = is_traffic
         self._inventories = {}
+        #: Host -> the bytes of the providers that its agent reported by themselves last.
+        self._providers = {}
 
     def of(self, event) -> list:
         """Return the events that replace a recorded event about a host."""
         host = event.data.host
         if host in self.changes.dropped:
             return []
+        if event.name == "ProvidersReported":
+            # The report that follows it gets them.
+            self._providers[host] = event.data.providers
+            return []
         if event.name != "HostReported":
             return [event]
-        data = event.data
+        data = event.data._replace(inventory=self._whole(host, event.data.inventory))
         consumers = self._staying(data)
         packed = self._inventory(host, data.inventory, 0)
         made = [
@@ -116,6 +123,31 @@ class HostEvents:
             )
             made.append(event._replace(producer=f"compute_agent/{name}", data=more))
         return made
+
+    def _whole(self, host, packed):
+        """The inventory of a report, with the providers that its agent reported by themselves."""
+        if host not in self._providers:
+            return packed
+        key = host, self._providers[host], packed
+        if key not in self._inventories:
+            try:
+                facts = events.thaw("HostInventory", packed)
+                providers, _ = provider_tree.read_providers(self._providers[host])
+                is_split = facts.root_uuid is not None and not facts.providers
+                whole = facts._replace(providers=providers, root_uuid=None) if is_split else facts
+                self._inventories[key] = pack_oldest(whole)
+            except errors.InvalidEvent:
+                self._inventories[key] = packed
+        return self._inventories[key]
+
+    def written(self, event):
+        """A write of inventories by Placement's API, with the changed allocation ratios."""
+        inventories = tuple(self._with_ratio(inventory) for inventory in event.data.inventories)
+        return event._replace(data=event.data._replace(inventories=inventories))
+
+    def _with_ratio(self, inventory):
+        ratio = self.changes.ratios.get(inventory.resource_class, inventory.allocation_ratio)
+        return inventory._replace(allocation_ratio=ratio)
 
     def _staying(self, data):
         try:
@@ -140,16 +172,8 @@ class HostEvents:
         return self._inventories[key]
 
     def _changed(self, inventory, host, number):
-        ratios = self.changes.ratios
         providers = tuple(
-            provider._replace(
-                inventories=tuple(
-                    inventory._replace(
-                        allocation_ratio=ratios.get(inventory.resource_class, inventory.allocation_ratio)
-                    )
-                    for inventory in provider.inventories
-                )
-            )
+            provider._replace(inventories=tuple(map(self._with_ratio, provider.inventories)))
             for provider in inventory.providers
         )
         if not number:

@@ -29,9 +29,26 @@ from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord, Event
 
 AS_A_WHOLE = "its request was refused as a whole"
-_HOST_EVENTS = frozenset({"HostReported", "HostLost", "HostSeen", "HostRemoved"})
+_HOST_EVENTS = frozenset({"HostReported", "ProvidersReported", "HostLost", "HostSeen", "HostRemoved"})
+#: Writes of Placement's API to what providers are and have.
+_OF_PROVIDERS = frozenset(
+    {
+        "ProviderCreated",
+        "ProviderChanged",
+        "ProviderDeleted",
+        "TraitsPut",
+        "AggregatesPut",
+        "ClassCreated",
+        "ClassRenamed",
+        "ClassDeleted",
+        "TraitCreated",
+        "TraitDeleted",
+    }
+)
 #: Events that change nothing that a what-if changes.
-_PASSED = frozenset({"LogOpened", "LevelPinned", "ClaimsWatched", "AggregateDeleted"})
+_PASSED = frozenset(
+    {"LogOpened", "LevelPinned", "AuthorityPassed", "ClaimsWatched", "AggregateDeleted", *_OF_PROVIDERS}
+)
 
 
 class Run:
@@ -199,6 +216,12 @@ class Run:
             self.emit(cell, self._host_events.aggregate(event))
         elif name in _PASSED:
             self.emit(cell, event)
+        elif name == "InventoriesPut":
+            self.emit(cell, self._host_events.written(event))
+        elif name == "AllocationsPut":
+            self._allocated(cell, event)
+        elif name == "AllocationsDropped":
+            self._dropped(cell, event)
         elif name == "LogRebased" and not self.truth.projections[cell].whole:
             self.emit(cell, event._replace(data=data._replace(accounts_required=False)))
         elif name == "DecisionMade":
@@ -207,6 +230,24 @@ class Run:
             self._groups.setdefault(data.group_uuid, Group()).real_anchors.add(data.host)
         elif name in OF_INSTANCES:
             OF_INSTANCES[name](self, cell, event)
+
+    def _allocated(self, cell, event):
+        """What consumers hold that are not instances of the traffic, such as volumes. An instance that holds nothing
+        any more has left. A guard may name a generation that the consumer does not have in this world."""
+        for one in event.data.consumers:
+            if not one.allocations and one.consumer_uuid in self.decided:
+                self.leave(self.decided[one.consumer_uuid])
+        others = [one for one in event.data.consumers if one.consumer_uuid not in self.decided]
+        if others:
+            consumers = tuple(one._replace(guarded=False, generation=None) for one in others)
+            self.emit(cell, event._replace(data=event.data._replace(consumers=consumers)))
+
+    def _dropped(self, cell, event):
+        instance = self.decided.get(event.data.consumer_uuid)
+        if instance is not None:
+            self.leave(instance)
+        else:
+            self.emit(cell, event)
 
     def leave(self, instance):
         """An instance is gone in the real logs."""
