@@ -317,7 +317,7 @@ def _of_readers(checks, intervals):
                     + ("longer than the log goes back" if found[host] is None else spelled(found[host] / 1e9))
                 ),
             )
-            or f"none of {len(check.hosts - check.lost)} agents was silent for more than {limit}",
+            or f"none of {len(check.hosts - check.lost - check.of_nova)} agents was silent for more than {limit}",
         )
         others = {
             name: check.end_ns - producer.at_ns

@@ -8,7 +8,7 @@ certain time: see :class:`~nova_sched.replay.health.intervals.Intervals`.
 from typing import NamedTuple
 
 from nova_sched.projection.inventory import closed_providers
-from nova_sched.projection.ledger import HELD
+from nova_sched.projection.ledger import HELD, NOVA
 from nova_sched.projection.projection import AGENT, Projection
 from nova_sched.projection.use import strays_text
 from nova_sched.replay.health.intervals import Intervals
@@ -115,8 +115,8 @@ class LogCheck:
         self.incidents = {}
         #: How often the log was rebased.
         self.rebased = 0
-        #: At the end of the log: hosts by status, names of hosts, names of lost hosts.
-        self.host_counts, self.hosts, self.lost = {}, (), ()
+        #: At the end of the log: hosts by status, names of hosts, of lost ones, and of those of Nova, without agent.
+        self.host_counts, self.hosts, self.lost, self.of_nova = {}, (), (), ()
         #: Instances that several hosts report at the end of the log.
         self.contradictions = 0
         #: At the end of the log, in words: host -> use of providers and classes that it does not report; host -> why
@@ -190,6 +190,7 @@ class LogCheck:
         hosts = projection.hosts.values()
         self.host_counts, self.hosts = counts_of(hosts), frozenset(projection.hosts)
         self.lost = frozenset(host.name for host in hosts if host.lost)
+        self.of_nova = frozenset(host.name for host in hosts if host.authority == NOVA)
         # In a ledger a consumer may hold something on several hosts: only agents contradict each other.
         self.contradictions = sum(
             sum(entry.state is not HELD for entry in projection.consumers[uuid]) > 1 for uuid in projection.several
@@ -321,7 +322,7 @@ def silent(check: LogCheck) -> dict[str, int | None]:
     event), for silent hosts that are not marked as lost. Other services publish nothing when nothing happens.
     """
     end_ns, found = check.end_ns, {}
-    for host in check.hosts - check.lost:
+    for host in check.hosts - check.lost - check.of_nova:
         at_ns = check.heard.at(f"{AGENT}/{host}")
         # (If records were removed, an agent counts from the first record that is left.)
         if end_ns is not None and end_ns - (check.first_ns if at_ns is None else at_ns) > check.intervals.silent_ns:

@@ -4,6 +4,7 @@ from collections import Counter, OrderedDict
 
 import msgpack
 
+from nova_sched.projection.ledger import AGENT as OF_AGENT
 from nova_sched.projection.projection import AGENT, Projection
 from nova_sched.projection.reason import template_of
 from nova_sched.projection.table import HostTable
@@ -230,7 +231,7 @@ def _sizes(payload, count):
 
 def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, str]]:
     """Give a Stats all records from the positions ``first`` to ``last`` (both included) of each cell. Return (cell,
-    host) of the hosts at the end that are not lost.
+    host) of the hosts of agents at the end that are not lost.
 
     The state before the range is folded first, because the outcomes of claims follow from it. If it is not known, the
     outcomes are not counted, and ``stats.unknown`` has the reason.
@@ -260,6 +261,8 @@ def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, st
             if not done % BATCH or done == total:
                 history.progress(cell, done, total)
         history.folded(projection)
-        hosts += [(cell, name) for name, host in projection.hosts.items() if not host.lost]
+        hosts += [
+            (cell, name) for name, host in projection.hosts.items() if not host.lost and host.authority == OF_AGENT
+        ]
         stats.host_counts.update(counts_of(projection.hosts.values()))
     return hosts

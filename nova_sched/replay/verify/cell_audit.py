@@ -10,6 +10,7 @@ from nova_sched.replay.verify.holdings import NOBODY, Held, Holdings, Host, gues
 from nova_sched.replay.verify.providers import Providers
 from rpc_api import events
 from rpc_api.digest import consumer_hash, pool_key
+from rpc_api.levels import pack_oldest
 
 #: Number of sentences to keep per kind of broken law; all are counted.
 KEPT = 1000
@@ -233,6 +234,9 @@ class CellAudit(Holdings):
         if host is None or host.authority == data.authority:
             return
         host.authority = data.authority
+        # From here on its reports are compared with one without a tree.
+        facts = provider_tree.read(host.inventory).inventory
+        host.inventory = pack_oldest(facts._replace(providers=(), root_uuid=host.root, authority=data.authority))
         if data.authority != AGENT:
             host.tree = b""
             for uuid in host.providers:
@@ -250,6 +254,7 @@ class CellAudit(Holdings):
         """Remove a host. What its agent said of it goes; what Nova holds of its providers stays."""
         host = self.hosts.get(name)
         if host is None:
+            self.waiting = {uuid: waiting for uuid, waiting in self.waiting.items() if waiting[0] != name}
             return
         if host.authority != AGENT:
             self._leave(name, host)

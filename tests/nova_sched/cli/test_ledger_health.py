@@ -107,3 +107,19 @@ def test_stats(story, capsys):
     found = json.loads(run(capsys, story, "stats", "8:11", "-o", "json")[1])["writes"]
     assert (found["accepted"], found["refused"]) == (1, 3)
     assert "writes  " not in run(capsys, Written(report("a")), "stats")[1]
+
+
+def test_a_host_of_nova_has_no_agent_that_may_be_silent(tmp_path, capsys):
+    log = ledger_story.told()
+    for _ in range(10):
+        log.say(created(f"later-{log.log.bounds().last}"))
+    found = row(capsys, log, "silent", "--silent", "12s")
+    assert found["count"] == 1 and found["found"].startswith("agent of a for ")
+    assert [
+        one["host"] for one in json.loads(run(capsys, log, "stats", "--silent", "12s", "-o", "json")[1])["silent_hosts"]
+    ] == ["a"]
+    file = tmp_path / "file.nslog"
+    run(capsys, log, "export", "--no-redact", "-o", str(file))
+    replay(["--log", str(file), "--no-cache", "doctor", "--silent", "12s", "-o", "json"])
+    (agents,) = [one for one in json.loads(capsys.readouterr().out) if one["check"] == "agents"]
+    assert agents["found"].startswith("1 of 2 hosts")
