@@ -62,6 +62,12 @@ def _free_entries(projection):
     return [entry for entries in projection.consumers.values() for entry in entries if entry.host == NO_HOST]
 
 
+def _has(table, row, resource_class):
+    """Whether a provider has an inventory; use of one that it does not have is a stray of its host."""
+    index = table.classes.get(resource_class)
+    return index >= 0 and table.step_size[index, row] > 0
+
+
 def _check_ledger(projection):
     """Trees, names, generations and use agree."""
     table, used, users = projection.table, Counter(), defaultdict(set)
@@ -73,7 +79,7 @@ def _check_ledger(projection):
                 if type(tree) is PlainTree:
                     used[provider_uuid, resource_class] += amount
                     users[tree].add(((entry.consumer_uuid, entry.host), entry))
-                elif tree is host:
+                elif tree is host and _has(table, host.rows[provider_uuid], resource_class):
                     used[provider_uuid, resource_class] += amount
     trees = set(projection.trees.values())
     assert sum(len(tree.rows) for tree in trees) == len(projection.trees)

@@ -10,7 +10,7 @@ from nova_sched.process.text import one_line
 from nova_sched.projection.topology import zone_names
 from nova_sched.replay.decisions.not_loaded import words_for
 from nova_sched.replay.decisions.policies import HOW_TO_LOAD, PolicyBook, PolicyMissing
-from nova_sched.replay.state.capacity import by_reason, capacity, stranded
+from nova_sched.replay.state.capacity import by_reason, capacity, stranded, together
 from nova_sched.replay.state.capacity_question import amounts_in, recorded_in, request_for
 from nova_sched.replay.state.hosts import aggregates_by_host
 from nova_sched.selection.policy import Policy
@@ -90,7 +90,9 @@ class Capacity(ReplayCommand):
             )
         asked = _asked_amounts(request)
         groups = self._groups(world, policy, answers, arguments.by)
-        (self._as_json if arguments.output == "json" else self._as_text)(answers, asked, request, groups, arguments)
+        total = together(world, request, answers, policy)
+        shown = self._as_json if arguments.output == "json" else self._as_text
+        shown(total, answers, asked, request, groups, arguments)
         if self.unknown or lacking:
             return errors.EXIT_GAP
         return errors.EXIT_OK if any(answer.fits for answer in answers) else errors.EXIT_NEGATIVE
@@ -133,14 +135,14 @@ class Capacity(ReplayCommand):
                 groups[name] = fits + answer.fits, room + (answer.fits > 0), hosts + 1
         return [(name, *groups[name]) for name in sorted(groups)]
 
-    def _as_json(self, answers, asked, request, groups, arguments):
-        total = sum(answer.fits for answer in answers)
+    def _as_json(self, total, answers, asked, request, groups, arguments):
         self.out.write(
             json.dumps(
                 {
                     "asked": asked,
                     "flavor": request.flavor_name or None,
                     "fits": total,
+                    "fits_alone": sum(answer.fits for answer in answers),
                     "hosts": len(answers),
                     "hosts_with_room": sum(answer.fits > 0 for answer in answers),
                     "by": {
@@ -172,11 +174,13 @@ class Capacity(ReplayCommand):
             + "\n"
         )
 
-    def _as_text(self, answers, asked, request, groups, arguments):
-        total, room = sum(answer.fits for answer in answers), sum(answer.fits > 0 for answer in answers)
+    def _as_text(self, total, answers, asked, request, groups, arguments):
+        alone, room = sum(answer.fits for answer in answers), sum(answer.fits > 0 for answer in answers)
         what = ", ".join(f"{amount} {name}" for name, amount in asked.items())
         name = f"{request.flavor_name} ({what})" if request.flavor_name else what
         lines = [self.paint(one_line(f"{total} more of {name} fit, on {room} of {len(answers)} hosts"), "bold"), ""]
+        if alone != total:
+            lines.insert(1, f"hosts share providers: all figures below are of each host alone, which sum up to {alone}")
         lines += aligned(
             (arguments.by, "fits", "hosts_with_room", "hosts"), groups, ("fits", "hosts_with_room", "hosts")
         )

@@ -18,6 +18,8 @@ state: ok; note (not a fault, or one without effect: a duplicate event, position
 stray-use: what instances use of providers or resource classes that their hosts do not report
 closed-provider: providers that offer nothing because their inventory or traits have a fault
 hosts: how many are up, disabled, forced down and lost
+writes: those of Placement's API, in a log that is pinned to level 3; a refused write is not a fault
+waiting: hosts that were reported, and whose root provider Placement's API did not create; wrong after --silent
 silent: agents that published nothing for longer than --silent
 reader: the position up to which a scheduler knew the log at its last decision, and the time between the oldest event
   that it did not know and that decision
@@ -92,6 +94,35 @@ def _of_log(check):
     yield _of_state(check, checking.STRAYS, strays)
     yield _of_state(check, checking.CLOSED, {host: f"{host}: {fault}" for host, fault in check.closed.items()})
     yield _of_hosts(check)
+    yield from _of_ledger(check)
+
+
+def _of_ledger(check):
+    """The writes of Placement's API, and the hosts that wait for their root providers, of a log that has them."""
+    if check.writes is None:
+        return
+    accepted, refused = check.writes
+    yield check.cell, "writes", OK, accepted + refused, f"{accepted} accepted, {refused} refused"
+    long = check.waits_long()
+    end_ns = check.end_ns
+    yield (
+        check.cell,
+        "waiting",
+        WRONG if long else NOTE if check.waiting else OK,
+        len(check.waiting),
+        _named(
+            {host: -(since_ns or 0) for host, (_, since_ns) in check.waiting.items()},
+            lambda host: (
+                f"{host} waits for its root provider {check.waiting[host][0]}"
+                + (
+                    ""
+                    if end_ns is None or check.waiting[host][1] is None
+                    else f" for {spelled((end_ns - check.waiting[host][1]) / 1e9)}"
+                )
+            ),
+        )
+        or "no host waits for its root provider",
+    )
 
 
 def _of_records(check):
@@ -286,7 +317,7 @@ def _of_readers(checks, intervals):
                     + ("longer than the log goes back" if found[host] is None else spelled(found[host] / 1e9))
                 ),
             )
-            or f"none of {len(check.hosts - check.lost)} agents was silent for more than {limit}",
+            or f"none of {len(check.hosts - check.lost - check.of_nova)} agents was silent for more than {limit}",
         )
         others = {
             name: check.end_ns - producer.at_ns

@@ -10,9 +10,12 @@ from nova_sched.replay.state.hosts import wanted
 from rpc_api import errors
 
 EPILOG = """\
-Changes: added, removed (a host), status (or load), inventory (one field), aggregates, came, runs, moved, went, claimed
-(an instance), free (the free amount of a resource class). Each row names the last events that made the change, with
-their positions and times. The free amounts of a host follow from the changes above them.
+Changes: added, removed (a host), status (or load), authority, waits (for its root provider), inventory (one field),
+aggregates, provider (one field of a resource provider that is not in the report of its host), name (a resource class or
+trait of the cloud's own), came, runs, holds, moved, went, claimed (an instance or another consumer), consumer (its
+generation, type, project or user), free (the free amount of a resource class). A host "-" is none. Each row names the
+last events that made the change, with their positions and times. The free amounts of a host follow from the changes
+above them.
 
 exit codes: 0 shown, 1 something changed (only with --exit-code), 2 wrong usage, 3 a log cannot be reached, 4 the state
 at the first moment is not known, because records before it were removed from a log
@@ -34,7 +37,7 @@ class Diff(ReplayCommand):
     def add_arguments(self, parser):
         parser.add_argument("first", metavar="A", help="the earlier moment: a position or a time")
         parser.add_argument("last", metavar="B", help="the later moment")
-        parser.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts, by name or glob")
+        parser.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts or providers, by name or glob")
         parser.add_argument("--hosts-only", action="store_true", help="leave out instances")
         parser.add_argument("--exit-code", action="store_true", help="end with 1 if something changed")
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
@@ -63,7 +66,7 @@ class Diff(ReplayCommand):
             )
         rows.end()
         counts = Counter(change.kind for change in changes)
-        hosts = len({(change.cell, change.host) for change in changes})
+        hosts = len({(change.cell, change.host) for change in changes if change.host is not None})
         self.say("; ".join(_positions(cell, first[cell] + 1, last[cell]) for cell in sorted(first)))
         self.say(
             f"{len(changes)} {'change' if len(changes) == 1 else 'changes'} on {hosts} "
@@ -75,7 +78,12 @@ class Diff(ReplayCommand):
     def _check_known(self, history, positions, pattern):
         """Raise NovaSchedError if a name matches no host: that is a typing error, and not "nothing changed"."""
         world = history.world_at(positions)
-        if not any(wanted(name, [pattern]) for projection in world.projections.values() for name in projection.hosts):
+        names = (
+            name
+            for projection in world.projections.values()
+            for name in (*projection.hosts, *projection.provider_names)
+        )
+        if not any(wanted(name, [pattern]) for name in names):
             raise errors.NovaSchedError(
                 f"there is no host {pattern!r} at either moment; name another host, or a glob like 'host-*'"
             )

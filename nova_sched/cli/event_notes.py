@@ -1,6 +1,7 @@
-"""Notes for the line of an event, from other events of the log: the outcome of a claim, what a policy changed."""
+"""Notes for the line of an event, from other events: the outcome of a claim or write, what a policy changed."""
 
 from nova_sched.cli import event_text
+from nova_sched.replay.decisions.outcomes import HAVE_OUTCOMES
 from nova_sched.replay.decisions.policies import PolicyTrail, differences
 from rpc_api import errors
 
@@ -8,8 +9,8 @@ from rpc_api import errors
 class Notes:
     """Texts of events in their logs.
 
-    A policy is shown by its differences from the one before, or with ``full`` by its options. Claims have their
-    outcomes if ``outcomes`` (an :class:`~nova_sched.replay.decisions.outcomes.Outcomes`) is not None."""
+    A policy is shown by its differences from the one before, or with ``full`` by its options. Claims and writes have
+    their outcomes if ``outcomes`` (an :class:`~nova_sched.replay.decisions.outcomes.Outcomes`) is not None."""
 
     def __init__(self, logs, outcomes=None, full: bool = False):
         self._trail = PolicyTrail(logs)
@@ -25,10 +26,13 @@ class Notes:
         return text if outcome is None else f"[{outcome}] {text}"
 
     def outcome(self, cell, position, event):
-        """Return the ClaimOutcome of a ClaimProposed; None for other events, and if outcomes are not wanted."""
-        if self._outcomes is None or event.name != "ClaimProposed":
+        """Return the ClaimOutcome of a ClaimProposed, or the WriteOutcome of a write of Placement's API; None for
+        other events, and if outcomes are not wanted."""
+        if self._outcomes is None or event.name not in HAVE_OUTCOMES:
             return None
-        return self._outcomes.of(cell, position, event.data.claim_uuid)
+        if event.name == "ClaimProposed":
+            return self._outcomes.of(cell, position, event.data.claim_uuid)
+        return self._outcomes.of_write(cell, position, event)
 
     def _adopted(self, cell, position, index, event):
         data, before = event.data, self._trail.before(cell, position, index, event.producer)

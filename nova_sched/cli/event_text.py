@@ -4,7 +4,7 @@ from nova_sched.cli.output import stamp
 from nova_sched.process.text import one_line
 from nova_sched.replay.decisions.explanation import attempt_of
 from nova_sched.replay.decisions.policies import differences
-from nova_sched.replay.logs.matching import SET_ASIDE, project_of, subjects
+from nova_sched.replay.logs.matching import SET_ASIDE, projects_of, subjects
 from nova_sched.replay.logs.plain import plain
 from rpc_api import errors, events
 from rpc_api.codec import SetAside
@@ -27,6 +27,13 @@ COLOURS = {
     SET_ASIDE: ("bold", "red"),
     "LogRebased": ("bold", "red"),
     "HostConfirmed": ("dim",),
+    "AuthorityPassed": ("bold", "yellow"),
+    **dict.fromkeys(("AllocationsPut", "AllocationsDropped", "Reshaped"), ("cyan",)),
+    **dict.fromkeys(
+        ("ProviderCreated", "ProviderChanged", "ProviderDeleted", "InventoriesPut", "TraitsPut", "AggregatesPut"),
+        ("magenta",),
+    ),
+    **dict.fromkeys(("ClassCreated", "ClassRenamed", "ClassDeleted", "TraitCreated", "TraitDeleted"), ("blue",)),
 }
 #: Fields of an event for templates and tables.
 FIELDS = (
@@ -37,8 +44,10 @@ FIELDS = (
     "index",
     "type",
     "host",
+    "provider",
     "instance",
     "request",
+    "user",
     "project",
     "producer",
     "sequence",
@@ -107,9 +116,11 @@ def as_fields(cell, position, index, event, notes=None) -> dict:
         "at_ns": event.at_ns,
         "type": event.name,
         "host": _first(of.hosts),
+        "provider": _first(of.providers),
         "instance": _first(of.instances),
         "request": _first(of.requests),
-        "project": project_of(event),
+        "user": getattr(event.data, "user_id", None),
+        "project": _first(projects_of(event)),
         "producer": event.producer,
         "sequence": event.sequence,
         "text": _text(cell, position, index, event, notes),
@@ -183,8 +194,11 @@ def _reported(data):
         words.append("forced down")
     try:
         words.append(f"{len(events.thaw('HostConsumers', data.consumers).consumers)} instances")
-        root = events.thaw("HostInventory", data.inventory).providers[0]
-        words.append(" ".join(f"{inventory.resource_class}={inventory.total}" for inventory in root.inventories))
+        inventory = events.thaw("HostInventory", data.inventory)
+        if inventory.root_uuid is not None:
+            words.append(f"root provider {inventory.root_uuid}, authority {inventory.authority}")
+        else:
+            words.append(_totals(inventory.providers[0].inventories))
     except (errors.InvalidEvent, IndexError):
         words.append("a report of which a part cannot be read")
     return " ".join(
@@ -192,6 +206,18 @@ def _reported(data):
         + [f"io_ops={status.num_io_ops}"] * bool(status.num_io_ops)
         + [f"failed_builds={status.failed_builds}"] * bool(status.failed_builds)
     )
+
+
+def _totals(inventories):
+    return " ".join(f"{inventory.resource_class}={inventory.total}" for inventory in inventories)
+
+
+def _reported_providers(data):
+    try:
+        providers = events.thaw("ReportedProviders", data.providers).providers
+        return f"{data.host} {_counted(providers, 'provider')}, {_totals(providers[0].inventories)}"
+    except (errors.InvalidEvent, IndexError):
+        return f"{data.host} a tree that cannot be read"
 
 
 def _proposed(data):
@@ -244,7 +270,92 @@ def whole_policy(data) -> str:
     return f"{data.digest} {data.options}"
 
 
+# --- writes of Placement's API ---------------------------------------------------------------------------------------
+
+#: The number of consumers or providers of one write that a line names.
+NAMED = 3
+
+
+def _by_request(data):
+    return f" request {data.request_id}" + ("" if data.user_id is None else f" user {data.user_id}")
+
+
+def _counted(things, word):
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
+
+
+def _expected(generation):
+    return "" if generation is None else f" if at generation {generation}"
+
+
+def _some(texts):
+    texts = list(texts)
+    return "; ".join(texts[:NAMED]) + (f"; and {len(texts) - NAMED} more" if len(texts) > NAMED else "")
+
+
+def consumer_put(one) -> str:
+    """Return what a ConsumerPut gives to its consumer, and on which condition."""
+    condition = "" if not one.guarded else " if new" if one.generation is None else _expected(one.generation)
+    return f"{one.consumer_uuid} holds {_amounts(one.allocations)}{condition}"
+
+
+def _named(data):
+    parent = "" if data.parent_uuid is None else f" under {data.parent_uuid}"
+    return f"{data.provider_uuid} {data.name}{parent}"
+
+
+_KINDS = {"all": "has", "add": "gets", "change": "changes", "remove": "loses"}
+
+
+def _inventories(data):
+    totals = (
+        " ".join(inventory.resource_class for inventory in data.inventories)
+        if data.kind == "remove"
+        else _totals(data.inventories)
+    )
+    return f"{data.provider_uuid} {_KINDS.get(data.kind, data.kind)} {totals or 'nothing'}{_expected(data.generation)}"
+
+
+def _reshaped(data):
+    return _some(
+        [
+            *(
+                f"{one.provider_uuid} has {_totals(one.inventories) or 'nothing'}{_expected(one.generation)}"
+                for one in data.inventories
+            ),
+            *map(consumer_put, data.consumers),
+        ]
+    )
+
+
+#: Name of a write -> its text without the request.
+_WRITES = {
+    "ProviderCreated": _named,
+    "ProviderChanged": _named,
+    "ProviderDeleted": lambda data: data.provider_uuid,
+    "InventoriesPut": _inventories,
+    "TraitsPut": lambda data: (
+        f"{data.provider_uuid} has {' '.join(data.traits) or 'no traits'}{_expected(data.generation)}"
+    ),
+    "AggregatesPut": lambda data: (
+        f"{data.provider_uuid} is in {' '.join(data.aggregates) or 'no aggregate'}{_expected(data.generation)}"
+    ),
+    "AllocationsPut": lambda data: _some(map(consumer_put, data.consumers)) or "no consumers",
+    "AllocationsDropped": lambda data: f"{data.consumer_uuid} holds nothing",
+    "Reshaped": _reshaped,
+    "ClassRenamed": lambda data: f"{data.name} to {data.new_name}",
+    **dict.fromkeys(("ClassCreated", "ClassDeleted", "TraitCreated", "TraitDeleted"), lambda data: data.name),
+}
+
+
+def _with_request(text_of_write):
+    return lambda data: text_of_write(data) + _by_request(data)
+
+
 _TEXTS = {
+    **{name: _with_request(text) for name, text in _WRITES.items()},
+    "ProvidersReported": _reported_providers,
+    "AuthorityPassed": lambda data: f"{data.host} to {data.authority}",
     "PolicyAdopted": _adopted,
     "HostReported": _reported,
     "HostConfirmed": lambda data: f"{data.host} is unchanged, digest {data.digest:013x}",

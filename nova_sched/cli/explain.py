@@ -2,10 +2,12 @@
 
 import json
 
+from nova_sched.cli.history import as_json, as_lines
 from nova_sched.cli.output import stamp
 from nova_sched.cli.requests import RequestCommand, only_attempt
 from nova_sched.process.text import one_line
 from nova_sched.replay.decisions.explanation import facts_of
+from nova_sched.replay.decisions.ledger_history import CONSUMER, found_by, past_of
 from rpc_api import errors
 
 EPILOG = """\
@@ -14,7 +16,8 @@ the chain, so that the counts add up; of an instance that found a host it
 begins with "chosen HOST:". How a request ended has a stable code: built,
 claimed, no-valid-host, cells-unreachable, refused (for a reason that is in no
 decision: a log or a service failed), retries-exhausted, claim-refused,
-claim-lost, given-back, deleted.
+claim-lost, given-back, deleted. Of a consumer that no decision is about, such
+as a volume, it shows what history shows: who wrote its allocations.
 
 examples:
   nova-sched-replay --log out/demo explain $INSTANCE
@@ -34,6 +37,31 @@ class Explain(RequestCommand):
 
     def add_more(self, parser):
         parser.add_argument("--attempt", type=int, metavar="N", help="this attempt, from 1 on (the last one)")
+
+    def run_on(self, source, arguments):
+        try:
+            return super().run_on(source, arguments)
+        except errors.NovaSchedError as fault:
+            # What no scheduler decided (a volume, or what Placement's API alone wrote) has a history.
+            if type(fault) is not errors.NovaSchedError or not self._tell_history(source, arguments):
+                raise
+            return errors.EXIT_OK
+
+    def _tell_history(self, source, arguments):
+        """Show the history of a consumer that no decision is about; False if there is no such consumer."""
+        with self.history(source, arguments) as history:
+            try:
+                kind, uuid = found_by(history, arguments.key)
+            except errors.NovaSchedError:
+                return False
+            if kind != CONSUMER:
+                return False
+            past = past_of(history, kind, uuid)
+        if arguments.output == "json":
+            self.out.write(json.dumps([as_json(past)], indent=2) + "\n")
+        else:
+            self.lines(as_lines(past, self.paint))
+        return True
 
     def tell(self, source, history, policies, by_instance, arguments):
         code, all_facts = errors.EXIT_OK, []

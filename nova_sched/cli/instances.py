@@ -2,7 +2,7 @@
 
 from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.output import FORMS, Rows, stamp
-from nova_sched.cli.state import resources
+from nova_sched.cli.state_lists import resources
 from nova_sched.replay.logs.moments import parse_moment, resolve
 from nova_sched.replay.logs.times import times_of
 from nova_sched.replay.state.hosts import TRACKED, wanted
@@ -10,11 +10,11 @@ from nova_sched.replay.state.instances import flavors_of, instances_of, last_kno
 from rpc_api import errors
 
 EPILOG = """\
-States: claimed (a host was claimed, the instance is not started yet), running, tracked (nova-compute reports the
-instance, our agent does not). An instance that moves has two rows, one per host. "since" is the time of the claim, or
-of the host's report if there is no claim. If the log of a cell cannot be opened, its last known instances are shown and
-marked with their time; they come from --snapshots, or from the cache of earlier commands such as this one. If nothing
-is known of a cell, it has one row without an instance.
+States: claimed (a host was claimed, the instance is not started yet), running, held (on a host of Nova, or another
+consumer on no host), tracked (nova-compute reports the instance, our agent does not). An instance that moves has two
+rows, one per host. "since" is the time of the claim, or of the host's report if there is no claim. If the log of a cell
+cannot be opened, its last known instances are shown and marked with their time; they come from --snapshots, or from the
+cache of earlier commands such as this one. If nothing is known of a cell, it has one row without an instance.
 
 exit codes: 0 all instances are known, 2 wrong usage, 3 a log cannot be reached, 4 partial: a cell is down, or its state
 at that moment is not known
@@ -28,7 +28,7 @@ examples:
 #: The mark of a cell whose instances are not known.
 NOTHING = "down, nothing is known"
 COLUMNS = ("instance", "cell", "host", "project", "state", "since", "flavor", "resources", "as_of")
-STATES = ("claimed", "running", TRACKED)
+STATES = ("claimed", "running", "held", TRACKED)
 SORTS = ("instance", "cell", "host", "project", "state", "since")
 
 
@@ -200,12 +200,12 @@ class Instances(ReplayCommand):
 
 
 def _identity(row):
-    return row.instance, row.cell, row.host, row.consumer
+    return row.instance, row.cell, row.host or "", row.consumer
 
 
 def _is_wanted(row, arguments):
     return (
-        wanted(row.host, arguments.hosts)
+        (not arguments.hosts or (row.host is not None and wanted(row.host, arguments.hosts)))
         and wanted(row.cell, arguments.cells)
         and wanted(row.instance, arguments.instances)
         and (not arguments.projects or (row.project is not None and wanted(row.project, arguments.projects)))

@@ -122,13 +122,7 @@ class Replay(ReplayCommand):
                 )
         heads = ("cell", "from", "to", "records", "events", "hosts", "set aside", "duplicates", "gaps", "digest")
         self.out.write("\n".join(aligned(heads, rows, heads[1:9], self.paint)) + "\n")
-        found.end(
-            "laws",
-            f"{audit.counts['claims']} claims accepted, "
-            f"{audit.counts['conflicts'] + audit.counts['alternates_refused']} refused"
-            if audit
-            else None,
-        )
+        found.end("laws", _judged(audit.counts) if audit else None)
 
     def _decide(self, history, spool, policies, begin, arguments, found):
         spool.sort()
@@ -148,6 +142,14 @@ class Replay(ReplayCommand):
         ):
             found.decision(replayed)
         found.end("decisions")
+
+
+def _judged(counts):
+    """Return how many claims and writes of Placement's API were accepted and refused."""
+    text = f"{counts['claims']} claims accepted, {counts['conflicts'] + counts['alternates_refused']} refused"
+    if counts["writes"] or counts["writes_refused"]:
+        text += f"; {counts['writes']} writes accepted, {counts['writes_refused']} refused"
+    return text
 
 
 def _taker(spool, policies):

@@ -3,10 +3,11 @@
 import json
 import textwrap
 
-from nova_sched.cli.event_text import build_of
+from nova_sched.cli.event_text import build_of, text_of
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.requests import RequestCommand, milliseconds, only_attempt
 from nova_sched.process.text import one_line
+from nova_sched.projection.writes import WRITE_HANDLERS
 from nova_sched.replay.decisions import story
 from nova_sched.replay.decisions.explanation import asked_for, attempt_of, summary_line
 from nova_sched.replay.logs.plain import plain
@@ -292,6 +293,8 @@ def _text_of(step, fates):
     data, parts = step.data, []
     if step.name == "DecisionMade":
         return f"attempt {attempt_of(data)}: {data.outcome}"
+    if step.name in WRITE_HANDLERS:
+        return text_of(step)
     if getattr(data, "host", None):
         parts.append(data.host)
     if step.name == "ClaimProposed" and data.claim_uuid in fates:

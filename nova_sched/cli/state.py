@@ -6,11 +6,14 @@ import re
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.output import FORMS, Rows, aligned, stamp
+from nova_sched.cli.state_lists import LISTS, resources
 from nova_sched.process.text import one_line
+from nova_sched.projection.ledger import AGENT
 from nova_sched.replay.health.heard import IDLE, end_of, heard_of, told
 from nova_sched.replay.logs.moments import parse_moment, resolve
 from nova_sched.replay.logs.times import times_of
-from nova_sched.replay.state.hosts import counted, details_of, folds_of, named_hosts, rows_of
+from nova_sched.replay.state.hosts import counted, details_of, folds_of, named_hosts, provider_details, rows_of
+from nova_sched.replay.state.ledger_rows import provider_row, summary_of, waiting_rows_of
 from rpc_api import errors
 
 EPILOG = """\
@@ -18,6 +21,11 @@ Amounts are used/capacity, summed over all providers of a host; the capacity is 
 MEMORY_MB is in MiB, DISK_GB in GiB. A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m,
 2026-11-21T12:03:05Z). Without names of hosts the command also counts hosts by status, and shows the time from the last
 event of each service to the moment. A scheduler or conductor publishes nothing when nothing happens.
+
+A log that is pinned to level 3 has more: --list providers shows the resource providers that are no host's, or those
+that match names, uuids or hosts; --list consumers all that holds allocations, with generation, type, project and user;
+--list names the resource classes and traits of the cloud's own; --list waiting the hosts that were reported, and wait
+for their root provider. A provider that is named alone is shown in all detail.
 
 exit codes: 0 shown, 1 there is no such host, 2 wrong usage, 3 a log cannot be reached, 4 the state of a cell at that
 moment is not known, because records before it were removed from its log (the other cells are shown)
@@ -27,8 +35,9 @@ examples:
   nova-sched-replay state --log out/demo --at -15m --sort VCPU:desc --limit 10
   nova-sched-replay state $HOST --log out/demo --at -1s
   nova-sched-replay state 'host-*' --log out/demo -o csv --columns cell,host,status,VCPU
+  nova-sched-replay state --list consumers --log out/demo --limit 10 -o json
 """
-FIXED = ("cell", "host", "status", "reason", "instances", "zone", "aggregates")
+FIXED = ("cell", "host", "status", "reason", "instances", "zone", "aggregates", "authority")
 
 
 def add_at(parser) -> None:
@@ -75,10 +84,13 @@ class State(ReplayCommand):
         )
         add_at(parser)
         parser.add_argument(
+            "--list", choices=("hosts", *LISTS), default="hosts", dest="what", help="what to show (default: hosts)"
+        )
+        parser.add_argument(
             "--sort",
             metavar="COLUMN[:desc]",
             default="host",
-            help="sort by a column; a resource class sorts by the used share of its capacity (default: host)",
+            help="sort hosts by a column; a resource class sorts by the used share of its capacity (default: host)",
         )
         parser.add_argument("--columns", metavar="LIST", help="the columns to show, separated by commas")
         parser.add_argument("--limit", type=int, metavar="N", help="only the first N hosts")
@@ -90,7 +102,15 @@ class State(ReplayCommand):
             raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
-        found = named_hosts(world, arguments.hosts)
+        if arguments.what in LISTS:
+            self._list(source, world, folds, arguments)
+            return errors.EXIT_GAP if self.unknown else errors.EXIT_OK
+        try:
+            found = named_hosts(world, arguments.hosts)
+        except errors.NovaSchedError:
+            if not self._show_other(source, world, folds, arguments):
+                raise
+            return errors.EXIT_GAP if self.unknown else errors.EXIT_OK
         if len(arguments.hosts) == 1 and len(found) == 1 and arguments.columns is None:
             self._show_one(source, world, folds, *found[0], arguments.output)
         else:
@@ -98,6 +118,51 @@ class State(ReplayCommand):
         if not arguments.hosts:
             self._show_services(source, world, intervals_of(self, arguments).silent_ns)
         return errors.EXIT_GAP if self.unknown else errors.EXIT_OK
+
+    # --- what is no host -----------------------------------------------------------------------------------------
+
+    def _list(self, source, world, folds, arguments):
+        """Show something else than hosts."""
+        structured = arguments.output in ("json", "ndjson")
+        columns, rows = LISTS[arguments.what](source, world, arguments.hosts, structured)
+        for line in fold_lines(folds):
+            self.say(one_line(line))
+        shown = Rows(self.out, arguments.output, columns, ("generation", "position"), self.paint)
+        for row in rows[: arguments.limit]:
+            shown.write(dict(zip(columns, row, strict=True)))
+        shown.end()
+        if len(rows) > shown.count:
+            self.say(f"{shown.count} of {len(rows)} {arguments.what}")
+
+    def _show_other(self, source, world, folds, arguments):
+        """Show the provider, or the host that waits for its root provider, that is named alone; False if there is none
+        of that name."""
+        if len(arguments.hosts) != 1:
+            return False
+        (name,) = arguments.hosts
+        for cell, projection in sorted(world.projections.items()):
+            waiting = [row for row in waiting_rows_of(projection) if row.host == name]
+            found = [uuid for uuid in projection.trees if name in (uuid, provider_row(projection, uuid).name)]
+            if not waiting and not found:
+                continue
+            fold = next(fold for fold in folds if fold.cell == cell)
+            if waiting:
+                details = {"status": "waits for its root provider", **waiting[0]._asdict()}
+                lines = _waiting_lines(waiting[0], fold)
+            else:
+                details = provider_details(projection, found[0])
+                positions = [consumer["position"] for consumer in details["consumers"]]
+                times = times_of(source.logs[cell], positions)
+                for consumer in details["consumers"]:
+                    consumer["since"] = stamp(times.get(consumer["position"]))
+                lines = _provider_lines(details, fold)
+            if arguments.output == "table":
+                self.out.write("".join(f"{one_line(line)}\n" for line in lines))
+            else:
+                whole = {"cell": cell, "position": fold.position, "time": stamp(fold.at_ns), **details}
+                self.out.write(json.dumps(whole, indent=2 if arguments.output == "json" else None) + "\n")
+            return True
+        return False
 
     # --- all ------------------------------------------------------------------------------------------------------
 
@@ -131,15 +196,18 @@ class State(ReplayCommand):
                 f"{cell}: {counted(found.counts)}; {agents + '; ' if projection.hosts else ''}"
                 f"{told(found.services, at_ns)} ({IDLE})"
             )
+            more = summary_of(projection)
+            if more is not None:
+                self.say(f"{cell}: {more}")
 
     def _columns(self, arguments, rows, classes):
         if arguments.columns is None:
             shown = [
                 name
                 for name in FIXED
-                if name not in ("reason", "aggregates")
+                if name not in ("reason", "aggregates", "authority")
                 or arguments.output != "table"
-                or any(getattr(row, name) for row in rows)
+                or any(getattr(row, name) not in (None, (), AGENT) for row in rows)
             ]
             place = shown.index("zone")
             return [*shown[:place], *classes, *shown[place:]]
@@ -234,6 +302,7 @@ def _lines(details, fold):
             + (f", {details['ip']}" if details["ip"] else ""),
         ),
         ("agent", details["server"]),
+        *([("authority", details["authority"])] if details["is_ledger"] else []),
         ("zone", details["zone"]),
         (
             "aggregates",
@@ -244,46 +313,59 @@ def _lines(details, fold):
     ]
     yield from (f"  {name:<11} {value}" for name, value in facts)
     depths = {None: -1}
-    for _number, provider in enumerate(details["providers"]):
+    for provider in details["providers"]:
         depth = depths[provider["uuid"]] = depths[provider["parent"]] + 1
         yield ""
-        yield f"{'  ' * depth}provider {provider['name']} {provider['uuid']}"
-        if provider["traits"]:
-            yield f"{'  ' * depth}  traits {', '.join(provider['traits'])}"
-        if provider["aggregates"]:
-            yield f"{'  ' * depth}  aggregates {', '.join(provider['aggregates'])}"
-        heads = ("resource_class", "total", "reserved", "ratio", "capacity", "used", "free")
-        table = [
-            (*(item[head] for head in heads[:3]), f"{item['allocation_ratio']:g}", *(item[head] for head in heads[4:]))
-            for item in provider["inventories"]
-        ]
-        if table:
-            yield from (f"{'  ' * depth}  {line}" for line in aligned(heads, table, heads[1:]))
+        yield from _one_provider("provider", provider, depth, details["is_ledger"])
+    for pool in details["pools"]:
+        yield ""
+        yield from _one_provider("shared by the host: provider", pool, 0, True)
     yield from (f"a provider is closed: {fault}" for fault in details["closed_providers"])
     yield from _device_lines(details)
     yield ""
     yield f"{len(details['instances'])} instances"
-    heads = ("instance", "state", "since", "position", "project", "resources")
-    if details["instances"]:
-        yield from (
-            f"  {line}"
-            for line in aligned(
-                heads,
-                [
-                    (
-                        instance["instance"],
-                        instance["state"]
-                        + (" as " + instance["consumer"] if instance["consumer"] != instance["instance"] else ""),
-                        stamp(instance["since"]),
-                        instance["since_position"],
-                        instance["project"] or "-",
-                        resources(instance["resources"]),
-                    )
-                    for instance in details["instances"]
-                ],
-                ("position",),
-            )
+    yield from _instance_lines(details["instances"], details["is_ledger"])
+    yield from _stray_lines(details)
+
+
+def _one_provider(word, provider, depth, is_ledger):
+    """Give the lines of a provider: its traits, its aggregates and its inventories."""
+    generation = f", generation {provider['generation']}" if is_ledger else ""
+    yield f"{'  ' * depth}{word} {provider['name']} {provider['uuid']}{generation}"
+    if provider["traits"]:
+        yield f"{'  ' * depth}  traits {', '.join(provider['traits'])}"
+    if provider["aggregates"]:
+        yield f"{'  ' * depth}  aggregates {', '.join(provider['aggregates'])}"
+    heads = ("resource_class", "total", "reserved", "ratio", "capacity", "used", "free")
+    table = [
+        (*(item[head] for head in heads[:3]), f"{item['allocation_ratio']:g}", *(item[head] for head in heads[4:]))
+        for item in provider["inventories"]
+    ]
+    if table:
+        yield from (f"{'  ' * depth}  {line}" for line in aligned(heads, table, heads[1:]))
+
+
+def _instance_lines(instances, is_ledger):
+    """Give the table of the instances of a host."""
+    heads = ("instance", "state", "since", "position", *(["generation"] if is_ledger else []), "project", "resources")
+    rows = [
+        (
+            instance["instance"],
+            instance["state"] + (" as " + instance["consumer"] if instance["consumer"] != instance["instance"] else ""),
+            stamp(instance["since"]),
+            instance["since_position"],
+            *([instance["generation"]] if is_ledger else []),
+            instance["project"] or "-",
+            resources(instance["resources"]),
         )
+        for instance in instances
+    ]
+    if rows:
+        yield from (f"  {line}" for line in aligned(heads, rows, ("position", "generation")))
+
+
+def _stray_lines(details):
+    """Give the use that a host does not report, and the instances that only nova-compute reports."""
     if details["stray_use"]:
         yield "use that the host does not report:"
         heads = ("provider", "resource_class", "amount")
@@ -291,6 +373,33 @@ def _lines(details, fold):
         yield from (f"  {line}" for line in aligned(heads, rows, ("amount",)))
     if details["tracked_only"]:
         yield (f"{len(details['tracked_only'])} more that nova-compute reports: {', '.join(details['tracked_only'])}")
+
+
+def _waiting_lines(row, fold):
+    yield f"{row.host} in {fold.cell} at position {fold.position}, {stamp(fold.at_ns)}"
+    yield f"  waits for its root provider {row.root}, which the log does not have"
+    yield f"  agent       {row.server}"
+    yield f"  authority   {row.authority}"
+
+
+def _provider_lines(details, fold):
+    """Give the lines of one provider and of its consumers."""
+    of_host = f", of host {details['host']}" if details["host"] else ", of no host"
+    yield f"provider {details['name']} in {fold.cell} at position {fold.position}, {stamp(fold.at_ns)}{of_host}"
+    yield f"  parent      {details['parent'] or 'none'}"
+    yield f"  children    {', '.join(details['children']) or 'none'}"
+    yield f"  serves      {', '.join(details['serves']) or 'no host by its aggregates'}"
+    yield ""
+    yield from _one_provider("provider", details, 0, True)
+    yield ""
+    yield f"{len(details['consumers'])} consumers"
+    heads = ("consumer", "type", "since", "position", "generation", "project", "user", "host", "resources")
+    rows = [
+        tuple(resources(consumer["resources"]) if head == "resources" else consumer[head] or "-" for head in heads)
+        for consumer in details["consumers"]
+    ]
+    if rows:
+        yield from (f"  {line}" for line in aligned(heads, rows, ("position", "generation")))
 
 
 def _metrics(details):
@@ -352,8 +461,3 @@ def _ranges(numbers):
         else:
             runs.append([number, number])
     return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
-
-
-def resources(amounts) -> str:
-    """Return amounts in the form ``VCPU=2,MEMORY_MB=512``; ``-`` for none."""
-    return ",".join(f"{name}={amount}" for name, amount in amounts.items()) or "-"

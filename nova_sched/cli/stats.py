@@ -137,6 +137,11 @@ class Stats(ReplayCommand):
                 "refused": whole.claims_refused,
                 "not_known_in": sorted(stats.unknown),
             },
+            "writes": {
+                "accepted": whole.writes_accepted,
+                "refused": whole.writes_refused,
+                "reasons": [{"reason": reason, "writes": count} for reason, count in _most(stats.write_reasons, top)],
+            },
             "builds": {
                 "started": whole.started,
                 "failed": whole.failed,
@@ -178,6 +183,8 @@ class Stats(ReplayCommand):
         if stats.turned_away:
             yield (f"requests    {stats.turned_away} refused without a decision (see tail --type RequestRefused)")
         yield f"claims      {whole.claims_accepted} accepted, {whole.claims_refused} refused"
+        if whole.writes_accepted or whole.writes_refused:
+            yield f"writes      {whole.writes_accepted} accepted, {whole.writes_refused} refused"
         yield f"builds      {whole.started} started, {whole.failed} failed, {stats.final_failures} of them for good"
         timings = [
             ("decision ms", whole.latency.facts(1e6)),
@@ -197,6 +204,9 @@ class Stats(ReplayCommand):
                 [(reason, count, stats.reason_hosts[reason]) for reason, count in _most(stats.reasons, top)],
                 ("decisions", "hosts"),
             )
+        if stats.write_reasons:
+            yield ""
+            yield from aligned(("write refused for", "writes"), _most(stats.write_reasons, top), ("writes",))
         if stats.busy:
             yield ""
             yield from aligned(

@@ -14,12 +14,12 @@ from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.event_notes import Notes
 from nova_sched.process.snapshot_store import open_store
 from nova_sched.process.text import one_line
-from nova_sched.replay.decisions.outcomes import Outcomes
+from nova_sched.replay.decisions.outcomes import HAVE_OUTCOMES, Outcomes
 from nova_sched.replay.logs.cursor import Cursor, Place
 from nova_sched.replay.logs.matching import KEYS, Match
 from nova_sched.replay.logs.moments import Moment, parse_range, parse_time, spans
 from nova_sched.replay.logs.reading import records_between
-from nova_sched.replay.logs.stream import Following, Hit, Picker, hits, last_hits, merged, trimmed
+from nova_sched.replay.logs.stream import Following, Hit, Picker, hits, is_ledger, last_hits, merged, trimmed
 from nova_sched.replay.state.history import History, SnapshotCache
 from rpc_api import errors
 from rpc_api.feed.epoch import epoch_of
@@ -38,8 +38,9 @@ template: fields in braces, as in '{{at}} {{type:<16}} {{host}}':
   {", ".join(event_text.FIELDS)}
 cursor file: no event is shown twice, and none is left out; after a kill -9 the last events may be shown twice
 raw: one line per record with a matching event: its bytes as hex
-outcomes: whether a claim was accepted follows from all records before it. With --type ClaimProposed, and with
-  --outcomes, the logs are folded for that, from the nearest known state; "not known": the log lacks records before it
+outcomes: whether a claim or a write of Placement's API was accepted follows from all records before it. With --type of
+  such an event, and with --outcomes, the logs are folded for that, from the nearest known state; a write has the
+  generation of its provider or consumers after it; "not known": the log lacks records before it
 policies: a policy is shown by its differences from the one that the service adopted before; --full and -o json show all
   options
 
@@ -86,7 +87,8 @@ class Tail(ReplayCommand):
         for key, metavar, text in (
             ("cell", "NAME", "only this cell's log"),
             ("host", "NAME", "only events about this host"),
-            ("instance", "UUID", "only events about this instance (or migration)"),
+            ("provider", "NAME|UUID", "only events about this resource provider"),
+            ("instance", "UUID", "only events about this instance (or another consumer)"),
             ("request", "ID", "only events about this request"),
             ("project", "ID", "only events about this project"),
             ("type", "NAME", "only events of this type; set-aside: those that cannot be read"),
@@ -98,7 +100,8 @@ class Tail(ReplayCommand):
         parser.add_argument(
             "--outcomes",
             action=argparse.BooleanOptionalAction,
-            help="show whether each claim was accepted; this folds the logs (default: only with --type ClaimProposed)",
+            help="show whether each claim and API write was accepted; this folds the logs (default: only with --type "
+            "of such an event)",
         )
         parser.add_argument("--full", action="store_true", help="show policies with all their options")
         parser.add_argument(
@@ -151,9 +154,9 @@ class Tail(ReplayCommand):
         return errors.EXIT_GAP if self._gaps else errors.EXIT_OK
 
     def _outcomes_of(self, source, arguments):
-        """Return the Outcomes of claims, None if they are not wanted."""
+        """Return the Outcomes of claims and writes, None if they are not wanted."""
         wanted = arguments.outcomes
-        if wanted or (wanted is None and "ClaimProposed" in arguments.type):
+        if wanted or (wanted is None and HAVE_OUTCOMES.intersection(arguments.type)):
             store = self.option(arguments, "snapshots")
             return Outcomes(
                 History(
@@ -191,7 +194,14 @@ class Tail(ReplayCommand):
                 return any(pattern.search(event_text.as_line(*of, notes=notes)) is not None for notes in tried)
 
         return Match(
-            arguments.host, arguments.instance, arguments.request, arguments.project, arguments.type, excluded, also
+            arguments.host,
+            arguments.instance,
+            arguments.request,
+            arguments.project,
+            arguments.type,
+            excluded,
+            also,
+            arguments.provider,
         )
 
     def _range(self, arguments):
@@ -219,13 +229,15 @@ class Tail(ReplayCommand):
         return position, index
 
     def _learn(self, source, match, arguments):
-        """Read the logs once for the events that belong to a request or an instance. (An instance that is followed
-        needs only new events.)"""
-        if match.trails and not (arguments.follow and not arguments.request):
-            for log in source.logs.values():
+        """Read the logs once for the events that belong to a request, an instance, a provider or a host. (An instance
+        that is followed needs only new events.)"""
+        for log in source.logs.values():
+            of_ledger = bool(arguments.host) and is_ledger(log)
+            of_names = match.looks_back and not (arguments.follow and not (arguments.request or arguments.provider))
+            if of_ledger or of_names:
                 try:
                     for record in records_between(log):
-                        match.learn(record.payload)
+                        match.learn(record.payload, of_ledger)
                 except errors.LogGap:
                     continue  # the output reports where the file is damaged
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from nova_sched.hosts.aggregates import HostAggregates
 from nova_sched.projection.devices import guest_of
+from nova_sched.projection.ledger import PlainTree
 
 #: So many members, instances and the like are named in a text.
 NAMED = 3
@@ -31,6 +32,9 @@ class Traces(Protocol):
 
     def reported(self, what: str = ...):
         """The event with which the host reported its present inventory."""
+
+    def provider_event(self, uuid: str, resource_class: str):
+        """The write of Placement's API that gave a provider the inventory of a class that it has."""
 
     def aggregate_event(self, uuids: Iterable[str]):
         """The last change of some aggregates."""
@@ -89,6 +93,21 @@ class Look:
     def in_flight(self):
         """(Position or None, ClaimProposed) of the scheduler's own claims in flight on the host."""
         return [(position, claim) for _, position, claim in self._held if claim.host == self.host]
+
+    def is_own(self, row: int) -> bool:
+        """Whether a provider is in the tree of the host, and not a pool that serves it."""
+        return self.table.root.item(row) == self.row
+
+    def users_of(self, provider_uuid: str) -> Iterable:
+        """What is held of a provider of the host, also by consumers of other hosts if it is a pool."""
+        tree = self.projection.trees.get(provider_uuid)
+        return tree.users.values() if type(tree) is PlainTree else self.entries
+
+    def in_flight_on(self, provider_uuid: str) -> list:
+        """(Position or None, ClaimProposed) of the scheduler's own claims in flight that may take of a provider."""
+        if type(self.projection.trees.get(provider_uuid)) is not PlainTree:
+            return self.in_flight
+        return [(position, claim) for cell, position, claim in self._held if cell == self.cell]
 
     @property
     def aggregates(self):

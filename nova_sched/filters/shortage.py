@@ -45,11 +45,15 @@ def room(look, group, resource_class: str, amount: int) -> Finding:
     text += f", {facts['reserved']} reserved" if facts["reserved"] else ""
     text += f", {facts['used']} used"
     text += f", {facts['in_flight']} in flight" if facts["in_flight"] else ""
-    text += f"; on {facts['provider']}" if len(rows) > 1 else ""
+    is_own = look.is_own(row)
+    facts["shared"] = not is_own
+    if len(rows) > 1 or not is_own:
+        text += f"; on {'' if is_own else 'the shared provider '}{facts['provider']}"
     text += ")"
     unit = _unit_fault(facts)
     if facts["free"] >= amount and unit:
-        return Finding(f"{text}; {unit}", facts, lambda traces: traces.reported(), facts["max_unit"] / amount)
+        written = last_writer(look, row, resource_class)
+        return Finding(f"{text}; {unit}", facts, written, facts["max_unit"] / amount)
     near = facts["free"] / amount if amount else 1.0
     return Finding(text, facts, last_taker(look, table.uuids[row], resource_class, amount > facts["capacity"]), near)
 
@@ -64,29 +68,39 @@ def _unit_fault(facts):
 
 
 def last_taker(look, provider: str, resource_class: str, never: bool):
-    """A trace of the consumer that took of a class of a provider last; of the host's own report if it ``never`` had
-    enough."""
+    """A trace of the consumer that took of a class of a provider last; of what gave the provider its inventory if it
+    ``never`` had enough."""
+    written = last_writer(look, look.table.row_of_uuid[provider], resource_class)
 
     def takes(allocations):
         return any((taken.provider_uuid, taken.resource_class) == (provider, resource_class) for taken in allocations)
 
     def trace(traces):
         if never:
-            return traces.reported("the host reported that it has no more")
-        for position, claim in reversed(look.in_flight):
+            return written(traces, "the host reported that it has no more")
+        for position, claim in reversed(look.in_flight_on(provider)):
             if takes(claim.allocations):
                 return traces.claim_event(
                     position,
                     f"last taken by instance {claim.instance_uuid} (a claim of the scheduler itself that was under "
                     "way)",
                 )
-        takers = [entry for entry in look.entries if takes(entry.allocations)]
+        takers = [entry for entry in look.users_of(provider) if takes(entry.allocations)]
         if not takers:
-            return traces.reported()
+            return written(traces)
         last = max(takers, key=lambda entry: entry.position)
-        return traces.entry_event(last, f"last taken by instance {last.instance_uuid}")
+        where = "" if last.host == look.host else f" on {last.host}" if last.host else " of no host"
+        return traces.entry_event(last, f"last taken by instance {last.instance_uuid}{where}")
 
     return trace
+
+
+def last_writer(look, row: int, resource_class: str):
+    """A trace of the event that gave a provider its inventory of a class: a report of its host, or a write of
+    Placement's API."""
+    if look.is_own(row) and (not look.projection.rules.one_ledger or look.table.reported.item(row)):
+        return lambda traces, *what: traces.reported(*what)
+    return lambda traces, *what: traces.provider_event(look.table.uuids[row], resource_class)
 
 
 def latest(findings_traces):

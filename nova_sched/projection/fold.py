@@ -105,6 +105,10 @@ def instance_started(
             Noted(position, "unknown-host", data.host, "an instance started before the host was reported", True)
         )
         return None
+    if host.authority != AGENT:
+        return SetAside(
+            "not-its-authority", f"{event.producer} starts an instance on {data.host}, whose authority is Nova", b""
+        )
     try:
         checked_guest(data.consumer.guest, f"the agent of {data.host}")
     except errors.InvalidEvent as broken:

@@ -235,6 +235,7 @@ def _unreported(projection: State, tree: Host | PlainTree, reported: set[int]) -
     for row in others:
         uuid = table.uuids[row]
         if row not in stay:
+            provider_rows.forget_name(projection, row)
             del tree.rows[uuid], projection.trees[uuid]
             table.drop_row(row)
         elif table.reported[row]:
@@ -255,7 +256,9 @@ def _closed(provider: Provider) -> Provider:
 def _write_provider(projection: State, row: int, provider: Provider, parent: int, at_ns: int | None) -> None:
     table = projection.table
     clear_provider(table, row)
-    table.provider_names[row] = provider.name
+    if table.provider_names[row] != provider.name:
+        provider_rows.forget_name(projection, row)
+        table.provider_names[row] = provider.name
     table.parent[row] = parent
     if projection.rules.one_ledger:
         table.reported[row] = True

@@ -39,7 +39,7 @@ def drop_provider(projection: State, uuid: str) -> None:
     for its root again."""
     table, tree = projection.table, projection.trees.pop(uuid)
     row = tree.rows.pop(uuid)
-    _forget_name(projection, row)
+    forget_name(projection, row)
     if row != tree.root:
         _set_order(table, tuple(other for other in table.trees[tree.root] if other != row))
         sum_tree(table, tree.root)
@@ -59,7 +59,7 @@ def erase(projection: State, tree: Host | PlainTree) -> None:
         no_host(projection, tree)
     del projection.table.trees[tree.root]
     for uuid, row in tree.rows.items():
-        _forget_name(projection, row)
+        forget_name(projection, row)
         projection.table.drop_row(row)
         del projection.trees[uuid]
     tree.rows = {}
@@ -79,12 +79,13 @@ def no_host(projection: State, host: Host) -> None:
 def rename_provider(projection: State, uuid: str, name: str) -> None:
     """Give a provider another name."""
     row = projection.trees[uuid].rows[uuid]
-    _forget_name(projection, row)
+    forget_name(projection, row)
     projection.table.provider_names[row] = name
     projection.provider_names[name] = uuid
 
 
-def _forget_name(projection: State, row: int) -> None:
+def forget_name(projection: State, row: int) -> None:
+    """The provider of a row has its name no more."""
     table = projection.table
     if projection.provider_names.get(table.provider_names[row]) == table.uuids[row]:
         del projection.provider_names[table.provider_names[row]]

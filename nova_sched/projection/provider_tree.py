@@ -1,6 +1,7 @@
 """Read a reported provider tree, also one with values in a provider that the schema does not accept."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from nova_sched.projection.ledger import Host
@@ -77,10 +78,15 @@ def _opened(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[int, str]]:
 def packed(tree: ProviderTree) -> bytes:
     """The bytes of a tree that was read, and may have been changed. A provider that could not be read stays so, by a
     trait that is none."""
-    providers: list[Any] = list(tree.inventory.providers)
-    for index in tree.faults:
-        providers[index] = providers[index]._replace(traits=(*providers[index].traits, None))
-    return pack_oldest(tree.inventory._replace(providers=tuple(providers)))
+    return pack_oldest(tree.inventory._replace(providers=with_faults(tree.inventory.providers, tree.faults)))
+
+
+def with_faults(providers: Iterable[Provider], faults: Iterable[int]) -> tuple[Any, ...]:
+    """Providers of which those with ``faults`` cannot be read when they were packed."""
+    marked: list[Any] = list(providers)
+    for index in faults:
+        marked[index] = marked[index]._replace(traits=(*marked[index].traits, None))
+    return tuple(marked)
 
 
 def closed_inventories(names: set[str]) -> tuple[Inventory, ...]:

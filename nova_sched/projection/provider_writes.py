@@ -61,7 +61,7 @@ def provider_created(
         return refused(WriteRefused.UUID_TAKEN, data.provider_uuid)
     if data.name in projection.provider_names:
         return refused(WriteRefused.NAME_TAKEN, data.name)
-    apart = SetApart(projection, _consumers_of_strays(projection, data.provider_uuid))
+    apart = SetApart(projection, consumers_of_strays(projection, data.provider_uuid))
     row = provider_rows.add_provider(projection, data.provider_uuid, data.name, data.parent_uuid)
     mark_written(projection.table, row, event.at_ns, by=0)
     apart.put_back()
@@ -70,8 +70,8 @@ def provider_created(
     return None
 
 
-def _consumers_of_strays(projection: State, provider_uuid: str) -> set[str]:
-    """The consumers that use a provider which their host does not report."""
+def consumers_of_strays(projection: State, provider_uuid: str) -> set[str]:
+    """The consumers that use a provider, or a class of it, which their host does not report."""
     hosts = [projection.hosts[name] for name in projection.stray_hosts]
     return {
         entry.consumer_uuid
@@ -186,7 +186,10 @@ def inventories_put(
     )
     if reason is not None:
         return reason
+    # What was used of a class that comes now is counted on the provider from here on.
+    apart = SetApart(projection, consumers_of_strays(projection, data.provider_uuid))
     provider_rows.put_inventories(projection, row, () if data.kind == REMOVE else data.inventories, gone)
+    apart.put_back()
     mark_written(table, row, event.at_ns)
     return None
 

@@ -47,7 +47,8 @@ def count_elsewhere(projection: State, entry: Entry, sign: int) -> None:
     for provider_uuid, resource_class, amount in entry.allocations:
         tree = plain_tree(projection, provider_uuid)
         if tree is not None:
-            _count_plain(table, tree, provider_uuid, entry, table.classes.get(resource_class), sign * amount)
+            # (The class may be new: an instance that is running may use what is not there yet.)
+            _count_plain(table, tree, provider_uuid, entry, table.class_index(resource_class), sign * amount)
 
 
 def plain_tree(projection: State, provider_uuid: str) -> PlainTree | None:

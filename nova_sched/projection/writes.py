@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from nova_sched.projection import provider_rows, provider_writes
-from nova_sched.projection.allocations import Amounts, held_by, put, take_out
+from nova_sched.projection.allocations import Amounts, SetApart, held_by, put, take_out
 from nova_sched.projection.claim_checks import guest_refusal, rule_refusal, status_refusal
 from nova_sched.projection.ledger import AGENT, Entry, Host
 from nova_sched.projection.noted import Noted
@@ -90,7 +90,9 @@ def reshaped(projection: State, position: int, event: EventOf[events.Reshaped], 
         return reason
     for uuid, inventories in after.items():
         row = projection.trees[uuid].rows[uuid]
+        apart = SetApart(projection, provider_writes.consumers_of_strays(projection, uuid))
         provider_rows.put_inventories(projection, row, inventories.values(), ())
+        apart.put_back()
         mark_written(table, row, event.at_ns, by=bool(inventories))
     _put_all(projection, data.consumers, position, event.at_ns)
     for uuid, inventories in after.items():

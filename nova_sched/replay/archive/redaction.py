@@ -9,6 +9,7 @@ import re
 from hashlib import blake2b
 
 from nova_sched.projection import provider_tree
+from nova_sched.projection.writes import WRITE_HANDLERS
 from nova_sched.replay.archive.pseudonyms import UUID, Pseudonyms
 from nova_sched.selection.decide import summarize
 from rpc_api import digest, errors, events
@@ -65,8 +66,16 @@ class Known:
         consumers = _thawed("HostConsumers", data.consumers)
         self.ids.update(consumer.project_id for consumer in (consumers.consumers if consumers else ()))
 
+    def _see_write(self, data):
+        self.ids.add(data.user_id)
+        for one in getattr(data, "consumers", ()):
+            self.ids.update((one.project_id, one.user_id))
 
+
+#: The writes of Placement's API.
+_WRITES = tuple(WRITE_HANDLERS)
 _SEE = {
+    **dict.fromkeys(_WRITES, Known._see_write),
     "DecisionMade": Known._see_decision,
     "HostReported": Known._see_report,
     "ClaimProposed": lambda self, data: self.ids.add(data.project_id),
@@ -194,6 +203,15 @@ class Redactor:
         address = self.of.address(tree.inventory.host_ip)
         return provider_tree.packed(tree._replace(inventory=tree.inventory._replace(host_ip=address)))
 
+    def _reported_providers(self, data):
+        """Keep the tree of a host; of a provider that cannot be read nothing but its place stays."""
+        try:
+            providers, faults = provider_tree.read_providers(data.providers)
+        except errors.InvalidEvent:
+            return data._replace(providers=b"\xc1")
+        marked = provider_tree.with_faults(providers, faults)
+        return data._replace(providers=pack(events.ReportedProviders(marked)))
+
     def _decided(self, data):
         evidence = _thawed("Evidence", data.evidence)
         if evidence is None:
@@ -218,6 +236,17 @@ class Redactor:
             )
         )
 
+    def _written(self, data):
+        """Redact a write of Placement's API: who wrote, and whose the consumers are."""
+        hidden = {"user_id": self.of.name(data.user_id), "request_id": self.of.kept(data.request_id)}
+        if "consumers" in data._fields:
+            hidden["consumers"] = tuple(map(self._consumer_put, data.consumers))
+        return data._replace(**hidden)
+
+    def _consumer_put(self, one):
+        terms = one.terms and one.terms._replace(guest=self.guest(one.terms.guest))
+        return one._replace(project_id=self.of.name(one.project_id), user_id=self.of.name(one.user_id), terms=terms)
+
     def _with_reason(self, data):
         return data._replace(reason=self.of.reason(data.reason))
 
@@ -234,7 +263,9 @@ def _digest_of(options):
 
 #: Events with private data. All others have only names of hosts and cells, uuids and numbers.
 _HIDE = {
+    **dict.fromkeys(_WRITES, Redactor._written),
     "HostReported": Redactor._reported,
+    "ProvidersReported": Redactor._reported_providers,
     "DecisionMade": Redactor._decided,
     "PolicyAdopted": Redactor._adopted,
     "InstancesTracked": Redactor._tracked,

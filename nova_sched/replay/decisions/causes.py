@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+from nova_sched.projection.provider_rows import inventories_of
+from nova_sched.projection.writes import WRITE_HANDLERS
+from nova_sched.replay.logs.matching import subjects
 from nova_sched.replay.logs.reading import backwards, decoded_records
 from rpc_api.codec import Event
 
@@ -63,9 +66,11 @@ class LogTraces:
         def names(event):
             data = event.data
             consumer = getattr(data, "consumer", None)
+            if event.name in WRITE_HANDLERS:
+                return entry.consumer_uuid in subjects(event).instances
             return (
                 entry.instance_uuid in (getattr(data, "instance_uuid", None), getattr(consumer, "instance_uuid", None))
-                or getattr(data, "host", None) == self._look.host
+                or getattr(data, "host", None) == entry.host
             )
 
         return event_at(self._log, self._look.cell, entry.position, what, names)
@@ -89,6 +94,26 @@ class LogTraces:
             what,
             b"HostReported",
         )
+
+    def provider_event(self, uuid, resource_class) -> Cause | None:
+        """The write of Placement's API that gave a provider the inventory of a class that it has."""
+        table = self._look.table
+        mine = inventories_of(table, table.row_of_uuid[uuid]).get(resource_class)
+
+        def gives(event):
+            if event.name == "InventoriesPut" and event.data.provider_uuid == uuid:
+                return mine in event.data.inventories
+            if event.name == "Reshaped":
+                return any(one.provider_uuid == uuid and mine in one.inventories for one in event.data.inventories)
+            return False
+
+        what = f"provider {table.provider_names[table.row_of_uuid[uuid]]} got its inventory of {resource_class}"
+        # (Other inventories were replaced or refused: the last one that is as it is now made it so.)
+        for position, record in backwards(self._log, (uuid.encode(),), self._look.projection.position):
+            for event in reversed(record.events):
+                if isinstance(event, Event) and gives(event):
+                    return Cause(self._look.cell, position, event.at_ns, event.producer, what)
+        return None
 
     def aggregate_event(self, uuids) -> Cause | None:
         """The last change of some aggregates."""

@@ -4,8 +4,10 @@ each step took."""
 from typing import NamedTuple
 
 from nova_sched.projection.claim_refusals import OLDER_LEVEL
+from nova_sched.projection.ledger import PlainTree
 from nova_sched.replay.decisions.causes import event_at
 from nova_sched.replay.decisions.recorded import Recorded
+from nova_sched.replay.logs.matching import subjects
 from nova_sched.replay.logs.moments import position_at
 from nova_sched.replay.logs.reading import holding
 from rpc_api import errors
@@ -26,6 +28,9 @@ ABOUT = frozenset(
         "BuildFailed",
         "InstancesTracked",
         "RequestRefused",
+        "AllocationsPut",
+        "AllocationsDropped",
+        "Reshaped",
     }
 )
 
@@ -78,6 +83,7 @@ def _named(data):
         # Of a refused request they are uuids.
         *(getattr(instance, "instance_uuid", instance) for instance in getattr(data, "instances", ())),
         *getattr(data, "gone", ()),
+        *(one.consumer_uuid for one in getattr(data, "consumers", ())),
     }
 
 
@@ -104,8 +110,7 @@ def _fates_in(history, cell, claims, knew):
         try:
             if world is None or not -1 <= step.position - world.projections[cell].position - 1 <= FAR:
                 world = history.world_at({cell: step.position - 1})
-            before = world.projections[cell].hosts.get(claim.host)
-            newer = _newer(history, cell, before, knew.get(claim.claim_uuid), claim)
+            newer = _newer(history, cell, world.projections[cell], knew.get(claim.claim_uuid), claim)
             history.forward(world, cell, step.position, watch)
         except errors.LogGap:
             world = None
@@ -120,21 +125,28 @@ def _fates_in(history, cell, claims, knew):
     return found
 
 
-def _newer(history, cell, host, recorded, claim):
-    """The claims of others on a host that came after a decision, which did not know of them."""
+def _newer(history, cell, projection, recorded, claim):
+    """The consumers that took something on a host, or of a shared provider of the claim, after a decision, which did
+    not know of them."""
+    host = projection.hosts.get(claim.host)
     if host is None or recorded is None or cell not in recorded.known:
         return []
     known = recorded.known[cell].position
+    trees = {projection.trees.get(allocation.provider_uuid) for allocation in claim.allocations}
+    users = [entry for tree in trees if type(tree) is PlainTree for entry in tree.users.values()]
     entries = sorted(
-        (entry for entry in host.entries.values() if entry.position > known), key=lambda entry: entry.position
+        {id(entry): entry for entry in (*host.entries.values(), *users) if entry.position > known}.values(),
+        key=lambda entry: entry.position,
     )
     return [
         event_at(
             history.logs[cell],
             cell,
             entry.position,
-            f"instance {entry.instance_uuid} came to {host.name}",
-            lambda event, entry=entry: getattr(event.data, "claim_uuid", None) == entry.claim_uuid,
+            f"instance {entry.instance_uuid} came to {entry.host or 'no host'}",
+            lambda event, entry=entry: (
+                event.name != "DecisionMade" and entry.consumer_uuid in subjects(event).instances
+            ),
         )
         for entry in entries
     ]

@@ -17,7 +17,7 @@ from nova_sched.replay.health.heard import IDLE, ago, heard_of, told
 from nova_sched.replay.health.intervals import Intervals
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.moments import SECOND_NS, stamp
-from nova_sched.replay.logs.reading import readable_records
+from nova_sched.replay.logs.reading import holding, readable_records
 from nova_sched.replay.state.hosts import DISABLED, FORCED_DOWN, counted
 from rpc_api import codec, errors
 from rpc_api.clock import spelled
@@ -111,6 +111,7 @@ def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state
             yield from _of_hosts(cell, heard, intervals)
             yield from _of_strays(cell, projection)
             yield from _of_closed(cell, projection)
+            yield from _of_waiting(cell, projection, log, at_ns, intervals)
         except errors.LogGap as gap:
             yield Finding(
                 cell, "hosts", WARN, f"the hosts are not known: {gap}", "name a snapshot store with --snapshots"
@@ -332,6 +333,41 @@ def _of_closed(cell, projection):
             f"{len(faults)} providers offer nothing, because their report has a fault: {_some(faults)}",
             "fix the inventories or traits that the agents of these hosts report",
         )
+
+
+def _of_waiting(cell, projection, log, at_ns, intervals):
+    """Give a finding if hosts wait for their root providers, which Placement's API must create."""
+    since = {host.name: _waits_since(log, host.name, root) for root, host in projection.waiting.items()}
+    long = [name for name, since_ns in since.items() if since_ns is not None and at_ns - since_ns > intervals.silent_ns]
+    if since:
+        waiting = [
+            f"{host.name} for {root}, reported {ago(since[host.name], at_ns)}"
+            for root, host in sorted(projection.waiting.items(), key=lambda item: item[1].name)
+        ]
+        yield Finding(
+            cell,
+            "waiting",
+            WARN if long else OK,
+            f"{len(since)} hosts wait for their root providers and get no instances: {_some(waiting)}",
+            "check that nova-compute of these hosts uses the Placement endpoint of this log, and that the uuid of its "
+            "compute node is that of its resource provider"
+            if long
+            else "",
+        )
+
+
+def _waits_since(log, host, root):
+    """The time since when a host waits for a root provider; None if the log does not have it any more."""
+    since_ns = None
+    for _, record in holding(log, (root.encode(),)):
+        for event in record.events:
+            if not isinstance(event, Event):
+                continue
+            if event.name == "ProviderDeleted" and event.data.provider_uuid == root:
+                since_ns = event.at_ns
+            elif event.name == "HostReported" and event.data.host == host and since_ns is None:
+                since_ns = event.at_ns
+    return since_ns
 
 
 def _of_producers(cell, recent):

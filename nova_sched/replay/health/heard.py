@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgpack
 
+from nova_sched.projection.ledger import AGENT as OF_AGENT
 from nova_sched.projection.projection import AGENT
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.reading import BATCH, readable_records
@@ -25,7 +26,8 @@ class Heard(NamedTuple):
 
     ``counts`` are the hosts by status; ``lost`` are names of hosts; ``silent`` is host -> time of the last event of its
     agent (None: older than the search went back), for silent hosts that are not marked as lost; ``agents`` is the
-    number of the other agents; ``services`` is scheduler or conductor -> time of its last event (None: as above)."""
+    number of the other agents (a host of Nova has none); ``services`` is scheduler or conductor -> time of its last
+    event (None: as above)."""
 
     cell: str
     at_ns: int
@@ -39,7 +41,7 @@ class Heard(NamedTuple):
 def heard_of(projection, log, at_ns: int, silent_ns: int) -> Heard:
     """Return the Heard for a log up to the projection's position; its events are compared with the time ``at_ns``."""
     hosts = projection.hosts.values()
-    here = {f"{AGENT}/{host.name}": host.name for host in hosts if not host.lost}
+    here = {f"{AGENT}/{host.name}": host.name for host in hosts if not host.lost and host.authority == OF_AGENT}
     services = [name for name in projection.producers if name.startswith(("scheduler/", "conductor/"))]
     found, began_ns = last_events(log, projection.position, here.keys(), services, at_ns - silent_ns)
     # An agent without an event is silent only if the search went back far enough.

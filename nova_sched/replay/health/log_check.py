@@ -8,6 +8,7 @@ certain time: see :class:`~nova_sched.replay.health.intervals.Intervals`.
 from typing import NamedTuple
 
 from nova_sched.projection.inventory import closed_providers
+from nova_sched.projection.ledger import HELD, NOVA
 from nova_sched.projection.projection import AGENT, Projection
 from nova_sched.projection.use import strays_text
 from nova_sched.replay.health.intervals import Intervals
@@ -26,6 +27,8 @@ BACKWARDS_NS = SECOND_NS
 SET_ASIDE, GAPS, STALE, CLOCKS, LOST = "set aside", "sequence gaps", "stale epochs", "clocks", "hosts"
 #: Kinds of notes about the state of a host: these faults last while the host is in that state.
 STRAYS, CLOSED = "stray-use", "closed-provider"
+#: Counts of the fold.
+ACCEPTED, REFUSED = "write-accepted", "write-refused"
 #: Kinds that last until the host reports, or confirms the state of the log.
 _UNTIL_REPORT = ("digest-mismatch", "unknown-host", "not-moved")
 
@@ -112,13 +115,16 @@ class LogCheck:
         self.incidents = {}
         #: How often the log was rebased.
         self.rebased = 0
-        #: At the end of the log: hosts by status, names of hosts, names of lost hosts.
-        self.host_counts, self.hosts, self.lost = {}, (), ()
+        #: At the end of the log: hosts by status, names of hosts, of lost ones, and of those of Nova, without agent.
+        self.host_counts, self.hosts, self.lost, self.of_nova = {}, (), (), ()
         #: Instances that several hosts report at the end of the log.
         self.contradictions = 0
         #: At the end of the log, in words: host -> use of providers and classes that it does not report; host -> why
         #: providers of it are closed.
         self.strays, self.closed = {}, {}
+        #: At the end of the log: host -> (root provider for which it waits, since when); None if it is not a ledger the
+        #: numbers of accepted and of refused writes of Placement's API.
+        self.waiting, self.writes = {}, None
         #: Time of the last event that could be read.
         self._now_ns = None
         #: Last DecisionMade of each scheduler: producer -> (time, evidence).
@@ -172,6 +178,7 @@ class LogCheck:
             for event in decoded.events:
                 self._see(record.position, decoded.epoch, event)
             _, noted = judge(projection, record.position, decoded, self.bounds.first > 0)
+            self._see_waiting(projection)
             self._take(decoded.events, noted, projection)
             projection.quarantine.clear()
             projection.noted.clear()
@@ -183,9 +190,32 @@ class LogCheck:
         hosts = projection.hosts.values()
         self.host_counts, self.hosts = counts_of(hosts), frozenset(projection.hosts)
         self.lost = frozenset(host.name for host in hosts if host.lost)
-        self.contradictions = sum(len(entries) > 1 for entries in projection.consumers.values())
+        self.of_nova = frozenset(host.name for host in hosts if host.authority == NOVA)
+        # In a ledger a consumer may hold something on several hosts: only agents contradict each other.
+        self.contradictions = sum(
+            sum(entry.state is not HELD for entry in projection.consumers[uuid]) > 1 for uuid in projection.several
+        )
+        if projection.rules.one_ledger:
+            self.writes = projection.counts[ACCEPTED], projection.counts[REFUSED]
         self.strays = {host.name: strays_text(host) for host in hosts if host.unreported}
         self.closed = {host.name: faults[0] for host in hosts if (faults := closed_providers(projection, host))}
+
+    def _see_waiting(self, projection):
+        """Note since when hosts wait for their root providers."""
+        if projection.waiting or self.waiting:
+            self.waiting = {
+                host.name: self.waiting.get(host.name, (root, self._now_ns))
+                for root, host in projection.waiting.items()
+            }
+
+    def waits_long(self) -> dict[str, tuple[str, int]]:
+        """Return host -> (root provider, nanoseconds) for the hosts that wait for their root providers for long."""
+        end_ns = self.end_ns
+        return {
+            host: (root, end_ns - since_ns)
+            for host, (root, since_ns) in self.waiting.items()
+            if end_ns is not None and since_ns is not None and end_ns - since_ns > self.intervals.silent_ns
+        }
 
     def _take(self, said, noted, projection):
         """Add the results of folding a record."""
@@ -205,9 +235,9 @@ class LogCheck:
             if note.kind == "rebased":
                 self.rebased += 1
                 self.whole = True
-            elif note.kind not in ("sequence-gap", "stale-epoch", "pinned"):
-                # (The first two are noted by producer, and a pin is not a fault.) The fold takes over another state
-                # that a host reports: that is over at once.
+            elif note.kind not in ("sequence-gap", "stale-epoch", "pinned", "authority-passed"):
+                # (The first two are noted by producer, and the others are not faults.) The fold takes over another
+                # state that a host reports: that is over at once.
                 self._happened(note.kind, note.host, note.kind not in _UNTIL_REPORT)
 
     def _see(self, position, epoch, event):
@@ -292,7 +322,7 @@ def silent(check: LogCheck) -> dict[str, int | None]:
     event), for silent hosts that are not marked as lost. Other services publish nothing when nothing happens.
     """
     end_ns, found = check.end_ns, {}
-    for host in check.hosts - check.lost:
+    for host in check.hosts - check.lost - check.of_nova:
         at_ns = check.heard.at(f"{AGENT}/{host}")
         # (If records were removed, an agent counts from the first record that is left.)
         if end_ns is not None and end_ns - (check.first_ns if at_ns is None else at_ns) > check.intervals.silent_ns:

@@ -8,22 +8,24 @@ import fnmatch
 import re
 from typing import NamedTuple
 
+from nova_sched.projection import rules
 from rpc_api import codec, errors, events
 from rpc_api.events import EVENTS
 
 #: The type name of events that cannot be read.
 SET_ASIDE = "set-aside"
-KEYS = ("host", "instance", "request", "project", "type", "cell")
+KEYS = ("host", "provider", "instance", "request", "project", "type", "cell")
 
 
 class Subjects(NamedTuple):
-    """The subjects of an event: names of hosts; uuids of instances (and of migrations); uuids of claims; ids of
-    requests."""
+    """The subjects of an event: names of hosts; uuids of instances (and of other consumers); uuids of claims; ids of
+    requests; uuids and names of providers."""
 
     hosts: tuple = ()
     instances: tuple = ()
     claims: tuple = ()
     requests: tuple = ()
+    providers: tuple = ()
 
 
 def _of_host(data):
@@ -34,6 +36,48 @@ def _of_claim(data):
     return Subjects((), (data.consumer_uuid,), (data.claim_uuid,))
 
 
+def _of_provider(data):
+    return Subjects((), (), (), (data.request_id,), (data.provider_uuid,))
+
+
+def _of_named_provider(data):
+    named = (data.provider_uuid, data.name, *([] if data.parent_uuid is None else [data.parent_uuid]))
+    return Subjects((), (), (), (data.request_id,), named)
+
+
+def _of_request(data):
+    return Subjects((), (), (), (data.request_id,))
+
+
+def _of_consumers(data):
+    consumers = data.consumers
+    return Subjects(
+        tuple(dict.fromkeys(one.terms.host for one in consumers if one.terms is not None)),
+        tuple(dict.fromkeys(uuid for one in consumers for uuid in _consumers_of(one))),
+        (),
+        (data.request_id,),
+        tuple(
+            dict.fromkeys(
+                [
+                    *(one.provider_uuid for one in getattr(data, "inventories", ())),
+                    *(uuid for one in consumers for uuid in _providers_of(one.allocations)),
+                ]
+            )
+        ),
+    )
+
+
+def _consumers_of(one):
+    """A ConsumerPut is about its consumer, and about the instance for which a scheduler offered it."""
+    return (one.consumer_uuid,) if one.terms is None else (one.terms.instance_uuid, one.consumer_uuid)
+
+
+def _providers_of(allocations):
+    return tuple(dict.fromkeys(allocation.provider_uuid for allocation in allocations))
+
+
+#: The second byte of a record: its level. From this one on there are writes of Placement's API.
+LEDGER = bytes([rules.SINCE["one_ledger"]])
 _NOTHING = Subjects()
 _SUBJECTS = {
     "HostReported": _of_host,
@@ -49,10 +93,13 @@ _SUBJECTS = {
         tuple(dict.fromkeys((data.instance_uuid, data.consumer_uuid))),
         (data.claim_uuid,),
         (data.request_id,),
+        _providers_of(data.allocations),
     ),
     "ClaimReleased": _of_claim,
     "ClaimExpired": _of_claim,
-    "InstanceStarted": lambda data: Subjects((data.host,), (data.consumer.instance_uuid,)),
+    "InstanceStarted": lambda data: Subjects(
+        (data.host,), (data.consumer.instance_uuid,), (), (), _providers_of(data.consumer.allocations)
+    ),
     "InstanceDeleted": lambda data: Subjects((data.host,), (data.instance_uuid,)),
     "AllocationMoved": lambda data: Subjects((data.host,), (data.from_consumer_uuid, data.to_consumer_uuid)),
     "BuildFailed": lambda data: Subjects((data.host,), (data.instance_uuid,), (), (data.request_id,)),
@@ -62,6 +109,15 @@ _SUBJECTS = {
     "RequestRefused": lambda data: Subjects((), data.instances, (), (data.request_id,)),
     "AggregateUpdated": lambda data: Subjects(data.hosts),
     "GroupAnchored": _of_host,
+    "ProvidersReported": _of_host,
+    "AuthorityPassed": _of_host,
+    "ProviderCreated": _of_named_provider,
+    "ProviderChanged": _of_named_provider,
+    **dict.fromkeys(("ProviderDeleted", "InventoriesPut", "TraitsPut", "AggregatesPut"), _of_provider),
+    "AllocationsPut": _of_consumers,
+    "Reshaped": _of_consumers,
+    "AllocationsDropped": lambda data: Subjects((), (data.consumer_uuid,), (), (data.request_id,)),
+    **dict.fromkeys(("ClassCreated", "ClassRenamed", "ClassDeleted", "TraitCreated", "TraitDeleted"), _of_request),
     **dict.fromkeys(
         (
             "LogOpened",
@@ -84,18 +140,21 @@ def subjects(event) -> Subjects:
     return _SUBJECTS[event.name](event.data)
 
 
-def project_of(event) -> str | None:
-    """Return the project of an event; None if it has none, or if its evidence cannot be read."""
+def projects_of(event) -> tuple:
+    """Return the projects of an event; none if its evidence cannot be read."""
+    found: tuple = ()
     if event.name == "ClaimProposed":
-        return event.data.project_id
-    if event.name == "InstanceStarted":
-        return event.data.consumer.project_id
-    if event.name == "DecisionMade":
+        found = (event.data.project_id,)
+    elif event.name == "InstanceStarted":
+        found = (event.data.consumer.project_id,)
+    elif event.name in ("AllocationsPut", "Reshaped"):
+        found = tuple(dict.fromkeys(one.project_id for one in event.data.consumers))
+    elif event.name == "DecisionMade":
         try:
-            return events.thaw("Evidence", event.data.evidence).request.project_id
+            found = (events.thaw("Evidence", event.data.evidence).request.project_id,)
         except errors.InvalidEvent:
-            return None
-    return None
+            return ()
+    return tuple(project for project in found if project is not None)
 
 
 class Named:
@@ -143,6 +202,83 @@ class Trail:
         return True
 
 
+def _is_uuid(name):
+    return len(name) == 36 and name.count("-") == 4
+
+
+class Providers:
+    """The providers that belong to what is wanted: the trees of the hosts in ``hosts`` (a :class:`Named`), or the
+    providers in ``names`` (uuids and names).
+
+    It learns their uuids from the events that it is given, because most writes name a provider by its uuid alone.
+    """
+
+    def __init__(self, hosts=None, names=()):
+        self.hosts = hosts
+        self.names = frozenset(names)
+        #: Uuids of the providers.
+        self.found = set()
+        self._seen = set()
+
+    @property
+    def needles(self):
+        """What an event about them contains one of; None if nothing is known of it."""
+        names = [name.encode() for name in (*self.names, *self.found)]
+        if self.hosts is None:
+            return names
+        return None if self.hosts.needles is None else [*self.hosts.needles, *names]
+
+    @property
+    def lessons(self):
+        """The needles of events to learn from."""
+        needles = self.needles
+        groups = [[b"HostReported", b"ProvidersReported", b"ProviderCreated", b"ProviderChanged"]]
+        return groups if needles is None else [*groups, needles]
+
+    def learn(self, event) -> None:
+        """Learn uuids from an event."""
+        data = event.data
+        if event.name in ("ProviderCreated", "ProviderChanged"):
+            # (The children that Placement's API adds to the tree of a host.)
+            if data.name in self.names or (self.hosts is not None and data.parent_uuid in self.found):
+                self.found.add(data.provider_uuid)
+        elif event.name in ("HostReported", "ProvidersReported"):
+            if self.hosts is None or data.host in self.hosts:
+                self._learn_tree(data.inventory if event.name == "HostReported" else data.providers, event.name)
+
+    def _learn_tree(self, packed, name):
+        if packed in self._seen:
+            return
+        self._seen.add(packed)
+        try:
+            content = events.thaw("HostInventory" if name == "HostReported" else "ReportedProviders", packed)
+        except errors.InvalidEvent:
+            return
+        if self.hosts is not None:
+            self.found.update(provider.uuid for provider in content.providers)
+            self.found.update({getattr(content, "root_uuid", None)} - {None})
+        else:
+            self.found.update(provider.uuid for provider in content.providers if provider.name in self.names)
+
+    def leads_to(self, event, of: Subjects) -> bool:
+        """Return whether an event is about one of the providers, and learn from it."""
+        self.learn(event)
+        return bool(
+            self.names.intersection(of.providers)
+            or self.found.intersection(of.providers)
+            or (self.hosts is None and self.names and self._is_reported(event))
+        )
+
+    def _is_reported(self, event):
+        if event.name == "HostReported":
+            packed = event.data.inventory
+        elif event.name == "ProvidersReported":
+            packed = event.data.providers
+        else:
+            return False
+        return any(uuid.encode() in packed for uuid in (*self.found, *filter(_is_uuid, self.names)))
+
+
 class Match:
     """The condition for events.
 
@@ -150,8 +286,12 @@ class Match:
     ``also(cell, position, index, event)`` decides on the remaining events.
     """
 
-    def __init__(self, hosts=(), instances=(), requests=(), projects=(), types=(), excluded=(), also=None):
+    def __init__(
+        self, hosts=(), instances=(), requests=(), projects=(), types=(), excluded=(), also=None, providers=()
+    ):
         self.hosts = Named(hosts) if hosts else None
+        self._of_hosts = Providers(hosts=self.hosts) if hosts else None
+        self._of_providers = Providers(names=providers) if providers else None
         self.trails = [
             Trail(names, of_requests) for names, of_requests in ((instances, False), (requests, True)) if names
         ]
@@ -170,8 +310,11 @@ class Match:
     def groups(self):
         """Groups of byte strings. A wanted event contains at least one of each group."""
         groups = [trail.needles for trail in self.trails]
-        if self.hosts is not None and self.hosts.needles:
-            groups.append(self.hosts.needles)
+        groups += [
+            providers.needles
+            for providers in (self._of_hosts, self._of_providers)
+            if providers is not None and providers.needles is not None
+        ]
         if self.projects:
             groups.append([project.encode() for project in self.projects])
         if self.types and SET_ASIDE not in self.types:
@@ -180,16 +323,27 @@ class Match:
 
     def events_of(self, payload: bytes, cell: str, position: int) -> list:
         """Return the wanted events of a record: [(index, Event or SetAside)]."""
-        self.learn(payload)
+        # (Before it was pinned to level 3, a log had no writes that name a provider of a host by its uuid alone.)
+        self.learn(payload, also_hosts=payload[1:2] >= LEDGER)
         return [
             (index, event)
             for index, event in codec.decode_holding(payload, self.groups())
             if self.wants(event, cell) and (self.also is None or self.also(cell, position, index, event))
         ]
 
-    def learn(self, payload: bytes) -> None:
-        """Learn from a record what belongs to the wanted instances and requests, for a second pass over earlier
-        records."""
+    @property
+    def looks_back(self) -> bool:
+        """Whether earlier records may say what belongs to the wanted instances, requests and providers."""
+        return bool(self.trails) or self._of_providers is not None
+
+    def learn(self, payload: bytes, also_hosts: bool = True) -> None:
+        """Learn from a record what belongs to the wanted instances, requests, providers and (``also_hosts``) hosts, for
+        a second pass over earlier records."""
+        for providers in (self._of_hosts if also_hosts else None, self._of_providers):
+            if providers is not None:
+                for _, event in codec.decode_holding(payload, providers.lessons):
+                    if isinstance(event, codec.Event):
+                        providers.learn(event)
         for trail in self.trails:
             known = None
             while known != len(trail.found):
@@ -209,8 +363,11 @@ class Match:
         of = subjects(event)
         return (
             all(trail.leads_to(of) for trail in self.trails)
-            and (self.hosts is None or any(host in self.hosts for host in of.hosts))
-            and (not self.projects or project_of(event) in self.projects)
+            and (
+                self.hosts is None or any(host in self.hosts for host in of.hosts) or self._of_hosts.leads_to(event, of)
+            )
+            and (self._of_providers is None or self._of_providers.leads_to(event, of))
+            and (not self.projects or bool(self.projects.intersection(projects_of(event))))
             and not self._is_unwanted(event, of)
         )
 
@@ -219,7 +376,8 @@ class Match:
             any(host in self._unwanted_hosts for host in of.hosts)
             or bool({*of.instances, *of.claims}.intersection(self.excluded["instance"]))
             or bool(set(of.requests).intersection(self.excluded["request"]))
-            or (bool(self.excluded["project"]) and project_of(event) in self.excluded["project"])
+            or bool(set(of.providers).intersection(self.excluded["provider"]))
+            or (bool(self.excluded["project"]) and bool(set(projects_of(event)).intersection(self.excluded["project"])))
         )
 
     def _wants_aside(self, event):

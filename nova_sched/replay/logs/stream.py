@@ -6,6 +6,7 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from nova_sched.projection.projection import unknown_level
+from nova_sched.replay.logs.matching import LEDGER
 from nova_sched.replay.logs.moments import time_of
 from nova_sched.replay.logs.reading import readable_records
 from rpc_api import codec, errors
@@ -67,6 +68,12 @@ class Picker:
             else time_of(codec.decode_record(record.payload).events) or self._at_ns
         )
         return (self._since is None or at_ns >= self._since) and (self._until is None or at_ns <= self._until)
+
+
+def is_ledger(log) -> bool:
+    """Return whether a log has, at its end, a level at which Placement's API writes to it."""
+    last = log.bounds().last
+    return any(record.payload[1:2] >= LEDGER for record in readable_records(log, last, last, lambda gap: None))
 
 
 def newer_than_known(cell, payload) -> errors.UnknownSchema | None:

@@ -1,8 +1,9 @@
 """How many more instances of one kind fit into the cloud, and which resource runs out first.
 
-Without a server group the answer for a host does not depend on other hosts. So each host is filled alone: claims are
-put in flight there, one after the other, until the filters or the close fit refuse the next one. A host of one provider
-that is asked for amounts alone needs no filling: a division gives the same answer.
+Without a server group the answer for a host does not depend on other hosts, unless they share a pool. So each host is
+filled alone: claims are put in flight there, one after the other, until the filters or the close fit refuse the next
+one. A host of one provider that is asked for amounts alone needs no filling: a division gives the same answer. Hosts
+that share a pool are filled again, one after the other, for the number of all together.
 """
 
 import uuid
@@ -103,6 +104,25 @@ def capacity(world, request, policy: Policy | None = None) -> list[HostCapacity]
         else:
             counts[place], refusals[place] = fill.fill(row, taken[:, place])
     return _answers(world, roots, counts, refusals, taken)
+
+
+def together(world, request, answers, policy: Policy | None = None) -> int:
+    """Return how many more fit on all hosts together. The ``answers`` are of each host alone (see :func:`capacity`)."""
+    table, policy = world.table, policy or Policy()
+    sharing = pools_of(table).of_host
+    total = sum(answer.fits for answer in answers if answer.row not in sharing)
+    shared = [answer for answer in answers if answer.row in sharing and answer.fits]
+    if not shared:
+        return total
+    fill = _Filling(world, prefiltered(request, table, policy), policy)
+    claims = []
+    try:
+        for answer in shared:
+            claims += fill.claimed(answer.row, np.zeros(len(table.classes.values), np.int64))[0]
+    finally:
+        for claim_uuid in claims:
+            fill.in_flight.remove(claim_uuid)
+    return total + len(claims)
 
 
 def _free_of(table, index, row):
@@ -238,26 +258,29 @@ class _Filling:
         )
 
     def _filled(self, row, taken):
+        claims, refusal = self.claimed(row, taken)
+        for claim_uuid in claims:
+            self.in_flight.remove(claim_uuid)
+        return len(claims), refusal
+
+    def claimed(self, row, taken):
+        """Put claims in flight on a host until the next one is refused. Return their uuids, and the refusal."""
         claims, view = [], np.array([row])
-        try:
-            while True:
-                candidate = candidate_of(self.rules, row, self.policy)
-                if not isinstance(candidate, Candidate):
-                    # The reasons of the filters come first, as in a decision.
-                    return len(claims), self._refusal(view, self.unsteady) or candidate.refusal
-                refusal = self._refusal(view, self.counting) if claims else None
-                if refusal is not None:
-                    return len(claims), refusal
-                if not candidate.assignment.allocations and not candidate.guest:
-                    raise errors.UsageError(
-                        "the request takes no resource of a host, so any number fits; name a request that takes one"
-                    )
-                claims.append(self._claim(candidate))
-                for _, name, amount in candidate.assignment.allocations:
-                    taken[self.table.class_index(name)] += amount
-        finally:
-            for claim_uuid in claims:
-                self.in_flight.remove(claim_uuid)
+        while True:
+            candidate = candidate_of(self.rules, row, self.policy)
+            if not isinstance(candidate, Candidate):
+                # The reasons of the filters come first, as in a decision.
+                return claims, self._refusal(view, self.unsteady) or candidate.refusal
+            refusal = self._refusal(view, self.counting) if claims else None
+            if refusal is not None:
+                return claims, refusal
+            if not candidate.assignment.allocations and not candidate.guest:
+                raise errors.UsageError(
+                    "the request takes no resource of a host, so any number fits; name a request that takes one"
+                )
+            claims.append(self._claim(candidate))
+            for _, name, amount in candidate.assignment.allocations:
+                taken[self.table.class_index(name)] += amount
 
     def _refusal(self, view, filters):
         """Return the first (filter, reason) that refuses the one host in view; None if it passes."""

@@ -19,6 +19,7 @@ from nova_sched.projection.table import HostTable
 from nova_sched.projection.world import World
 from nova_sched.replay.logs.reading import TIMEOUT, decoded_records
 from nova_sched.replay.logs.times import peeked_time
+from nova_sched.replay.state.steps import steps
 from rpc_api import errors
 from rpc_api.feed.epoch import opening_of
 
@@ -151,10 +152,11 @@ class History:
             self._fold(projections[cell], position)
         return World(table, projections, InFlight(table))
 
-    def forward(self, world: World, cell: str, position: int, watch=None) -> None:
+    def forward(self, world: World, cell: str, position: int, watch=None, step=None) -> None:
         """Fold more of a cell's log into a world, up to a position. ``watch(position, record, outcomes, noted)`` is
-        called after each record."""
-        self._fold(world.projections[cell], position, watch)
+        called after each record, or ``step(position, effect)`` after each event
+        (:class:`~nova_sched.replay.state.steps.Effect`)."""
+        self._fold(world.projections[cell], position, watch, step)
 
     def beginning(self, cell: str, table: HostTable) -> Projection:
         """The state that a cell's log begins with: nothing, of a whole log or one that was rebased; else that of the
@@ -260,17 +262,21 @@ class History:
             packed = snapshot.dump(projection)
         self.cache.put(projection.cell, log.url, projection.position, at_ns, record, packed)
 
-    def _fold(self, projection, position, watch=None):
+    def _fold(self, projection, position, watch=None, step=None):
         cell, log = projection.cell, self.logs[projection.cell]
         bounds = log.bounds()
         first = max(projection.position + 1, bounds.first)
         total = max(0, min(position, bounds.last) - first + 1)
         kept_at = events = 0
         for done, (at, record) in enumerate(decoded_records(log, first, position), 1):
-            outcomes, noted = projection.fold([(at, record)])
             events += len(record.events)
-            if watch is not None:
-                watch(at, record, outcomes, noted)
+            if step is not None:
+                for effect in steps(projection, at, record):
+                    step(at, effect)
+            else:
+                outcomes, noted = projection.fold([(at, record)])
+                if watch is not None:
+                    watch(at, record, outcomes, noted)
             holders = len(projection.hosts) + len(projection.consumers)
             if events - kept_at >= EVERY + EVERY_A_HOLDER * holders and self._may_keep(projection):
                 kept_at = events

@@ -9,7 +9,8 @@ from nova_sched.projection import provider_tree
 from nova_sched.projection.devices import guest_of
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.inventory import closed_providers
-from nova_sched.projection.topology import zone_names
+from nova_sched.projection.ledger import AGENT, Host
+from nova_sched.projection.topology import pools_of, zone_names
 from rpc_api import errors
 
 UP, DISABLED, DOWN = "up", "disabled", "down"
@@ -22,7 +23,8 @@ class HostRow(NamedTuple):
     """One host: whether it takes instances, and ``amounts``: resource class -> (used, capacity) over its
     tree of providers.
 
-    ``instances`` counts claims and running instances; ``tracked`` those that only nova-compute reports.
+    ``instances`` counts claims and running instances; ``tracked`` those that only nova-compute reports. ``authority``
+    is who says what its consumers hold: its agent, or nova.
     """
 
     cell: str
@@ -34,6 +36,7 @@ class HostRow(NamedTuple):
     amounts: dict
     zone: str
     aggregates: tuple
+    authority: str = AGENT
 
 
 class CellFold(NamedTuple):
@@ -151,6 +154,7 @@ def rows_of(world, hosts, default_zone: str = "nova"):
             sums.of(host.root),
             zones[host.root],
             tuple(names.get(host.name, ())),
+            host.authority,
         )
 
 
@@ -185,6 +189,8 @@ def details_of(world, cell: str, host, times) -> dict:
         "metrics": dict(sorted(host.status.metrics.items())),
         "numa_metrics": [metric._asdict() for metric in host.status.numa_metrics],
         "server": host.server,
+        "authority": host.authority,
+        "is_ledger": projection.rules.one_ledger,
         "node": inventory.nodename,
         "ip": inventory.host_ip,
         "zone": row.zone,
@@ -196,10 +202,11 @@ def details_of(world, cell: str, host, times) -> dict:
         ],
         "providers": [_provider(table, row) for row in table.trees[host.root]],
         "closed_providers": closed_providers(projection, host),
+        "pools": [_provider(table, row) for row in sorted(pools_of(table).of_host.get(host.root, ()))],
         "numa_nodes": _numa_nodes(table.row_devices[host.root]),
         "pci_pools": _pci_pools(table.row_devices[host.root]),
         "instances": [
-            _instance(entry, times)
+            _instance(entry, times, projection.holders.get(entry.consumer_uuid))
             for entry in sorted(host.entries.values(), key=lambda entry: (entry.position, entry.consumer_uuid))
         ],
         "stray_use": [
@@ -219,6 +226,8 @@ def _provider(table, row):
         "uuid": table.uuids[row],
         "name": table.provider_names[row],
         "parent": None if parent < 0 else table.uuids[parent],
+        "generation": int(table.generation[row]),
+        "reported": bool(table.reported[row]),
         "inventories": [
             {
                 "resource_class": name,
@@ -233,6 +242,40 @@ def _provider(table, row):
         ],
         "traits": sorted(name for name in table.traits.values if table.row_has_trait(name, row)),
         "aggregates": list(table.row_aggregates[row]),
+    }
+
+
+def provider_details(projection, uuid: str) -> dict:
+    """Return all facts of one provider as plain values, with those who hold something of it."""
+    tree, table = projection.trees[uuid], projection.table
+    row = tree.rows[uuid]
+    entries = tree.entries if type(tree) is Host else tree.users
+    return {
+        **_provider(table, row),
+        "host": tree.name if type(tree) is Host else None,
+        "children": [table.provider_names[other] for other in table.trees[tree.root] if table.parent[other] == row],
+        "serves": sorted(table.host_names[root] for root, pools in pools_of(table).of_host.items() if row in pools),
+        "consumers": [
+            {
+                "consumer": entry.consumer_uuid,
+                **_holder(projection.holders.get(entry.consumer_uuid)),
+                "project": entry.project_id,
+                "host": entry.host or None,
+                "state": entry.state,
+                "position": entry.position,
+                "resources": amounts_of(held for held in entry.allocations if held.provider_uuid == uuid),
+            }
+            for entry in sorted(entries.values(), key=lambda entry: (entry.position, entry.consumer_uuid))
+            if any(held.provider_uuid == uuid for held in entry.allocations)
+        ],
+    }
+
+
+def _holder(holder):
+    return {
+        "generation": holder and holder.generation,
+        "type": holder and holder.consumer_type,
+        "user": holder and holder.user_id,
     }
 
 
@@ -283,12 +326,13 @@ def _pci_pools(devices):
     ]
 
 
-def _instance(entry, times):
+def _instance(entry, times, holder):
     guest = None if entry.guest is None else guest_of(entry.guest)
     return {
         "instance": entry.instance_uuid,
         "consumer": entry.consumer_uuid,
         "project": entry.project_id,
+        **_holder(holder),
         "state": entry.state,
         "since_position": entry.position,
         "since": times.get(entry.position),

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import msgpack
 
 from nova_sched.projection import snapshot
+from nova_sched.projection.ledger import NO_HOST
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.logs.reading import BATCH, records_between
 from nova_sched.replay.state.hosts import TRACKED, amounts_of
@@ -18,12 +19,13 @@ _DECISION_EVIDENCE = events.DecisionMade._fields.index("evidence")
 
 
 class InstanceRow(NamedTuple):
-    """An instance on a host: ``state`` is claimed, running or tracked (only nova-compute reports it), ``position`` is
-    that of the record that put it on its host (None for tracked ones)."""
+    """An instance on a host, or another consumer: ``state`` is claimed, running, held (by Nova) or tracked (only
+    nova-compute reports it), ``position`` is that of the record that put it on its host (None for tracked ones). What
+    is on no host has the ``host`` None."""
 
     instance: str
     cell: str
-    host: str
+    host: str | None
     project: str | None
     state: str
     position: int | None
@@ -32,23 +34,22 @@ class InstanceRow(NamedTuple):
 
 
 def instances_of(projection) -> list[InstanceRow]:
-    """Return all instances of a cell. An instance that moves is there twice."""
+    """Return all instances and other consumers of a cell. An instance that moves is there twice."""
     rows, held = [], set()
-    for host in projection.hosts.values():
-        for entry in host.entries.values():
-            held.add((host.name, entry.instance_uuid))
-            rows.append(
-                InstanceRow(
-                    entry.instance_uuid,
-                    projection.cell,
-                    host.name,
-                    entry.project_id,
-                    entry.state,
-                    entry.position,
-                    entry.consumer_uuid,
-                    amounts_of(entry.allocations),
-                )
+    for entry in (entry for entries in projection.consumers.values() for entry in entries):
+        held.add((entry.host, entry.instance_uuid))
+        rows.append(
+            InstanceRow(
+                entry.instance_uuid,
+                projection.cell,
+                None if entry.host == NO_HOST else entry.host,
+                entry.project_id,
+                entry.state,
+                entry.position,
+                entry.consumer_uuid,
+                amounts_of(entry.allocations),
             )
+        )
     for host, of_host in projection.tracked.by_host.items():
         rows += [
             InstanceRow(uuid, projection.cell, host, None, TRACKED, None, uuid, {})

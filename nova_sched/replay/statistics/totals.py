@@ -4,7 +4,9 @@ from collections import Counter, OrderedDict
 
 import msgpack
 
+from nova_sched.projection.ledger import AGENT as OF_AGENT
 from nova_sched.projection.projection import AGENT, Projection
+from nova_sched.projection.reason import template_of
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.decisions.recorded import unreachable_in
 from nova_sched.replay.logs.ends import LastHeard
@@ -38,11 +40,14 @@ class Interval:
         "retried",
         "selected",
         "started",
+        "writes_accepted",
+        "writes_refused",
     )
 
     def __init__(self):
         self.events = self.decisions = self.selected = self.refused = self.retried = 0
         self.claims_accepted = self.claims_refused = self.started = self.failed = 0
+        self.writes_accepted = self.writes_refused = 0
         self.latency = Histogram()
 
 
@@ -74,10 +79,13 @@ class Stats:
         self.heard, self.host_counts = {}, Counter()
         #: Cell -> why the outcomes of its claims are not known.
         self.unknown = {}
+        #: Code of a reason -> number of refused writes of Placement's API.
+        self.write_reasons = Counter()
         self._waiting = OrderedDict()
 
-    def note(self, cell: str, position: int, payload: bytes, record, outcomes) -> None:
-        """Count a record of a cell's log; ``outcomes`` are those of its claims, None if they are not known."""
+    def note(self, cell: str, position: int, payload: bytes, record, outcomes, writes=()) -> None:
+        """Count a record of a cell's log; ``outcomes`` are those of its claims, None if they are not known, and
+        ``writes`` those of its API writes (:class:`~nova_sched.projection.projection.Written`)."""
         self.records += 1
         self.bytes += len(payload)
         refused = None if outcomes is None else {outcome.claim_uuid: outcome.reason for outcome in outcomes}
@@ -95,6 +103,17 @@ class Stats:
                 self._note_event(cell, position, event, refused)
             else:
                 self.all.events += 1
+        for written in writes:
+            self._note_written(record, written)
+
+    def _note_written(self, record, written):
+        mark = written.producer, written.producer_epoch, written.sequence
+        at_ns = next(event.at_ns for event in record.events if isinstance(event, Event) and tuple(event[2:5]) == mark)
+        for counts in (self.all,) if self.interval_ns is None else (self.all, self._interval(at_ns)):
+            counts.writes_accepted += written.reason is None
+            counts.writes_refused += written.reason is not None
+        if written.reason is not None:
+            self.write_reasons[template_of(written.reason.code)] += 1
 
     def _note_event(self, cell, position, event, refused):
         self.first_ns = event.at_ns if self.first_ns is None else min(self.first_ns, event.at_ns)
@@ -212,7 +231,7 @@ def _sizes(payload, count):
 
 def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, str]]:
     """Give a Stats all records from the positions ``first`` to ``last`` (both included) of each cell. Return (cell,
-    host) of the hosts at the end that are not lost.
+    host) of the hosts of agents at the end that are not lost.
 
     The state before the range is folded first, because the outcomes of claims follow from it. If it is not known, the
     outcomes are not counted, and ``stats.unknown`` has the reason.
@@ -227,12 +246,23 @@ def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, st
         total = last[cell] - first[cell] + 1
         for record in records_between(log, first[cell], last[cell]):
             decoded = codec.decode_record(record.payload, record.account)
+            projection.writes = []
             outcomes, _ = projection.fold([(record.position, decoded)])
-            stats.note(cell, record.position, record.payload, decoded, outcomes if projection.whole else None)
+            known = projection.whole
+            stats.note(
+                cell,
+                record.position,
+                record.payload,
+                decoded,
+                outcomes if known else None,
+                projection.writes if known else (),
+            )
             done = record.position - first[cell] + 1
             if not done % BATCH or done == total:
                 history.progress(cell, done, total)
         history.folded(projection)
-        hosts += [(cell, name) for name, host in projection.hosts.items() if not host.lost]
+        hosts += [
+            (cell, name) for name, host in projection.hosts.items() if not host.lost and host.authority == OF_AGENT
+        ]
         stats.host_counts.update(counts_of(projection.hosts.values()))
     return hosts

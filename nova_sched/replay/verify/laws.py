@@ -47,6 +47,7 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
     first = max(bounds.first, projection.position + 1)
     if audit is not None:
         audit.begin(cell, projection)
+        projection.writes = []
     middle, other = first + int((bounds.last - first) * SNAPSHOT_AT), None
     gaps, events_seen, records = [], 0, 0
     for position, record in decoded_records(log, first):
@@ -58,7 +59,7 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
         elif audit is not None and position >= middle and _may_keep(projection):
             other = snapshot.load(snapshot.dump(projection), HostTable())
         if audit is not None and projection.whole:
-            audit.record(cell, position, record, outcomes, aside)
+            audit.record(cell, position, record, outcomes, aside, projection)
         if take is not None:
             for event in record.events:
                 if type(event) is Event:
@@ -79,9 +80,9 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
             f"from the beginning {digest}"
         )
     if audit is not None:
-        breaches += [
-            f"{cell} {breach}" for breach in (*audit.cells[cell].over_commitments, *audit.cells[cell].group_breaches)
-        ]
+        audit.end(cell, projection)
+        of = audit.cells[cell]
+        breaches += [f"{cell} {breach}" for breach in (*of.over_commitments, *of.group_breaches, *of.write_breaches)]
     return Folded(cell, first, records, events_seen, projection, digest, projection.counts, breaches, gaps)
 
 

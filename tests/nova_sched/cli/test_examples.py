@@ -52,6 +52,7 @@ PRINTS = {
     " --no-redact ": r"\d+ events in \d+ records of cell1 0:20, \d+ bytes\nnot redacted: ",
     " explain ": r"^(chosen host-\d+: )?\d+/16 hosts(.|\n)*\n  end      built: built on host-\d+\n$",
     " --by az ": r"^\d+ more of 2 VCPU, 4096 MEMORY_MB fit, on \d+ of \d+ hosts\n\naz +fits +hosts_with_room +hosts\n",
+    " history ": r"(?m)^(consumer|provider) [0-9a-f-]{36} (.|\n)*Z cell\d \d+ .* by \S+",
     " import ": r"^(cell\d: \d+ records, positions 0 to \d+, in sqlite:///out/demo/again\.cell\d\.db\n){3}$",
     " --interval ": r"^time  events  decisions  selected  refused ",
     " quarantine": r"^cell  position ",

@@ -15,7 +15,7 @@ class Written:
     """A log of a cell that is written record by record; ``log`` is open, ``at(position)`` is a record's time."""
 
     def __init__(self, *published, cell="cell1", epoch=EPOCH, url=None):
-        self.epoch, self.voices = epoch, {}
+        self.epoch, self.voices, self.level = epoch, {}, 1
         self.log = open_log(url or f"memory://written-{next(_names)}")
         self.say(events.LogOpened(cell, EPOCH), by="conductor/opener")
         for data in published:
@@ -29,7 +29,8 @@ class Written:
             for data in batch
             for name in [by or speaker_of(data)]
         ]
-        self.log.append([record_of(*made, epoch=self.epoch)])
+        self.log.append([record_of(*made, epoch=self.epoch, level=self.level)])
+        self.level = max([self.level, *(data.level for data in batch if type(data) is events.LevelPinned)])
         return self
 
     @staticmethod

@@ -7,6 +7,7 @@ from nova_sched.replay.verify.audit import Audit, CellAudit
 from rpc_api import events
 from rpc_api.codec import DecodedRecord
 from rpc_api.digest import pool_key
+from rpc_api.levels import LEVEL
 from rpc_api.packing import pack
 from tests.builders import (
     EPOCH,
@@ -95,11 +96,13 @@ def counted_alike(audit, cell):
     ],
     ids=range(24),
 )
-def test_it_counts_as_the_fold_does(said):
-    audit, cell = audited(report("a"), report("b"), *said)
+@pytest.mark.parametrize("level", [1, 2, LEVEL])
+def test_it_counts_as_the_fold_does(said, level):
+    pins = [] if level == 1 else [events.LevelPinned(level)]
+    audit, cell = audited(*pins, report("a"), report("b"), *said)
     assert counted_alike(audit, cell)
     one = audit.cells["cell1"]
-    assert not one.over_commitments and not one.group_breaches
+    assert not one.over_commitments and not one.group_breaches and not one.write_breaches
 
 
 @pytest.mark.parametrize("count", range(1, 7))

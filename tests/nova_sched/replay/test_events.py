@@ -29,6 +29,7 @@ def test_subjects():
         (uuid_of("vm"), uuid_of("migration")),
         (uuid_of("claim of migration"),),
         ("req-migration",),
+        (uuid_of("host-5"),),
     )
     assert subjects(AGENT.say(report("host-5"))).hosts == ("host-5",)
 

@@ -29,19 +29,25 @@ from tests.builders import (
     claim,
     confirmation,
     consumer,
+    consumer_put,
     decision,
     inventory_of,
     of,
     provider,
+    providers_reported,
+    put,
     record_of,
     released,
     report,
     request,
+    speaker_of,
     started,
     tree,
     uuid_of,
 )
 from tests.nova_sched.filters.test_cheap_filters import ROWS
+from tests.nova_sched.replay import ledger_story
+from tests.nova_sched.replay.ledger_story import by
 
 _names = itertools.count()
 PROJECT, USER, SECRET = uuid.UUID(int=7).hex, "ada@example.org", "tops3cret"
@@ -197,6 +203,7 @@ def test_every_event_that_has_a_text_is_thought_of():
         "InstanceDeleted": ("host", "instance_uuid"),
         "AllocationMoved": ("host", "from_consumer_uuid", "to_consumer_uuid"),
         "AggregateDeleted": ("uuid",),
+        "AuthorityPassed": ("host", "authority"),
         "GroupAnchored": ("group_uuid", "cell", "host", "replaces"),
         "GroupFenced": ("group_uuid", "anchor"),
     }
@@ -206,7 +213,7 @@ def test_every_event_that_has_a_text_is_thought_of():
         "address or a free text, add a row to _HIDE in nova_sched/replay/archive/redaction.py; else write its fields "
         "into `known` in this test"
     )
-    assert len(events.TABLE["SchedulingRequest"].fields) == 36 and len(events.TABLE["HostInventory"].fields) == 11
+    assert len(events.TABLE["SchedulingRequest"].fields) == 36 and len(events.TABLE["HostInventory"].fields) == 13
 
 
 @pytest.mark.parametrize("name, said, facts, options, refused", ROWS)
@@ -366,6 +373,65 @@ def test_a_provider_that_cannot_be_read_stays_so(tmp_path, level, kinds):
         assert [note.kind for note in true.noted] == kinds and len(true.quarantine) == 2 - level
         rows = [true.table.uuids[row] for row in range(true.table.count)]
         assert rows == [uuid_of("a"), uuid_of("kid")] * (level - 1)
+
+
+def written():
+    """Writes of Placement's API, each with somebody's name in it, and a tree that cannot be read."""
+    kid = provider("kid", inventory_of("CUSTOM_X", SECRET), parent=0)
+    story = [data for data in ledger_story.STORY if type(data) is not events.ClaimProposed]
+    voices = {}
+    level = 1
+    for data in [
+        *story,
+        providers_reported("d"),
+        providers_reported("e", tree("e", kid)),
+        providers_reported("f")._replace(providers=b"\xc1" + SECRET.encode()),
+        by("terms", put(consumer_put("termed", terms=private_terms()))),
+        events.Reshaped((), (consumer_put("reshaped"),), "", None),
+    ]:
+        if "consumers" in data._fields and not isinstance(getattr(data, "consumers", None), bytes):
+            data = data._replace(
+                consumers=tuple(one._replace(project_id=PROJECT, user_id=USER) for one in data.consumers)
+            )
+        if "user_id" in data._fields:
+            data = data._replace(user_id=USER, request_id=f"req-of-{PROJECT}")
+        name = "conductor/c" if getattr(data, "host", "") in ("b", "c") else speaker_of(data)
+        yield record_of(voices.setdefault(name, Voice(name)).say(data), level=level)
+        level = max(level, getattr(data, "level", 1))
+
+
+def private_terms():
+    return events.ClaimTerms("b", uuid_of("termed"), None, guest(), None)
+
+
+def writes_of(records):
+    projection = Projection("cell1")
+    projection.writes = []
+    projection.fold(records)
+    return [(one.position, one.generation, str(one.reason)) for one in projection.writes], projection
+
+
+def test_writes_of_the_api(tmp_path):
+    records = list(written())
+    whole = b"".join(records)
+    assert all(one.encode() in whole for one in (PROJECT, USER, SECRET))
+    before, archive = exported(tmp_path, records)
+    left = b"".join(record.payload for record in records_between(archive))
+    assert [one for one in (PROJECT, USER, SECRET) if one.encode() in left] == []
+    true, hidden = writes_of(before), writes_of(list(decoded_records(archive)))
+    assert hidden[0] == true[0] and len(true[0]) > 15
+    assert hidden[1].counts == true[1].counts and hidden[1].trees.keys() == true[1].trees.keys()
+    holders = hidden[1].holders
+    assert {one.project_id for one in holders.values()} == {redacted_name(holders)} and holders.keys() == true[
+        1
+    ].holders.keys()
+
+
+def redacted_name(holders):
+    """The one pseudonym of the project; equal names have equal ones."""
+    (name,) = {one.project_id for one in holders.values()}
+    assert len(name) == 32 and name != PROJECT
+    return name
 
 
 def test_why_an_event_was_taken_out_is_told(tmp_path):
