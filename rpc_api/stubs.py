@@ -15,7 +15,7 @@ from typing import Any
 from oslo_versionedobjects import fields as ovo_fields
 
 from rpc_api import events, messages
-from rpc_api.events.schema import TABLE, PackedObjectField, SchemaObject
+from rpc_api.events.schema import TABLE, BytesField, PackedObjectField, SchemaObject
 
 COMMAND = "make reference"
 ROOT = Path(__file__).resolve().parent
@@ -29,6 +29,7 @@ _SIMPLE = {
     ovo_fields.NonNegativeInteger: "int",
     ovo_fields.Float: "float",
     ovo_fields.Boolean: "bool",
+    BytesField._Bytes: "bytes",
 }
 
 

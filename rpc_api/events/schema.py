@@ -12,6 +12,7 @@ shorter array. ``NEWER`` and ``OLDER`` say what came after level 1
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections import namedtuple
@@ -50,6 +51,27 @@ class AmountField(ovo_fields.AutoTypedField[int]):
             return amount
 
     AUTO_TYPE = _Amount()
+
+
+class BytesField(ovo_fields.AutoTypedField[bytes]):
+    """Bytes that the event language does not look into."""
+
+    class _Bytes(ovo_fields.FieldType[bytes]):
+        def coerce(self, obj: ovo_base.VersionedObject | None, attr: str, value: object) -> bytes:
+            if isinstance(value, bytes):
+                return value
+            raise ValueError(f"{attr} wants bytes, got {type(value).__name__}")
+
+        def to_primitive(self, obj: ovo_base.VersionedObject, attr: str, value: bytes) -> str:
+            return base64.b64encode(value).decode()
+
+        def from_primitive(self, obj: ovo_base.VersionedObject, attr: str, value: object) -> bytes:
+            return base64.b64decode(str(value))
+
+        def stringify(self, value: bytes) -> str:
+            return f"<{len(value)} bytes>"
+
+    AUTO_TYPE = _Bytes()
 
 
 class PackedObjectField(ovo_fields.Field[bytes]):
@@ -254,6 +276,7 @@ _SIMPLE: dict[type[ovo_fields.FieldType[Any]], Check] = {
     ovo_fields.Float: _float,
     ovo_fields.Boolean: _boolean,
     _PackedObject: _bytes,
+    BytesField._Bytes: _bytes,
 }
 #: An expression that is true for a value that needs no further check: see :func:`_reader`.
 _SURELY_GOOD: dict[type[ovo_fields.FieldType[Any]], str] = {
@@ -263,6 +286,7 @@ _SURELY_GOOD: dict[type[ovo_fields.FieldType[Any]], str] = {
     AmountField._Amount: f"type({{0}}) is int and 0 <= {{0}} <= {MAX_AMOUNT}",
     ovo_fields.Boolean: "type({0}) is bool",
     _PackedObject: "type({0}) is bytes",
+    BytesField._Bytes: "type({0}) is bytes",
 }
 
 

@@ -65,6 +65,7 @@ _SUBJECTS = {
     **dict.fromkeys(
         (
             "LogOpened",
+            "LogRestored",
             "LogRebased",
             "AccountsRequired",
             "LevelPinned",
@@ -72,6 +73,8 @@ _SUBJECTS = {
             "AggregateDeleted",
             "GroupFenced",
             "ClaimsWatched",
+            "StateKept",
+            "CheckpointNamed",
         ),
         lambda data: _NOTHING,
     ),
