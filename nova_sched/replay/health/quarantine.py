@@ -22,6 +22,7 @@ CODES = frozenset(
         "not-allowed",
         "not-its-account",
         "not-its-host",
+        "not-rebased",
         "wrong-log",
         "lower-level",
         "older-level",
