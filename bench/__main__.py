@@ -4,7 +4,20 @@
 import importlib
 import sys
 
-NAMES = ("decision", "chain", "fold", "memory", "start", "call", "schedulers", "flood", "quality", "replay", "state_at")
+NAMES = (
+    "decision",
+    "chain",
+    "fold",
+    "memory",
+    "start",
+    "call",
+    "fence",
+    "schedulers",
+    "flood",
+    "quality",
+    "replay",
+    "state_at",
+)
 
 
 def main(arguments):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rpc_api import codec, errors, events, levels
 from rpc_api.clock import SYSTEM, Clock
-from rpc_api.log.port import EventLog
+from rpc_api.log.port import FENCE, EventLog
 
 OPEN_TIMEOUT = 10.0
 
@@ -35,6 +35,8 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
         while reader.position <= bounds.last:
             for record in reader.read(1, timeout):
                 first, found = first or record, codec.decode_record(record.payload)
+                if record.payload.startswith(FENCE):
+                    continue
                 if found.epoch is None and record.position > 0:
                     continue  # not a record of ours, and not the first record of the log
                 if found.epoch is None:
@@ -50,6 +52,8 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
                     opened = event.data
                     if bounds.first == 0 and isinstance(opened, events.LogOpened):
                         return Opening(found.epoch, True, opened.cell)
+                    if bounds.first == 0 and isinstance(opened, events.LogRestored):
+                        return Opening(found.epoch, False, opened.cell)
                     return Opening(found.epoch, False)
             if first is None:
                 raise errors.LogUnavailable(
