@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections import deque
 
+from nova_sched.process.checkpoints import Checkpoints, newest_in
 from nova_sched.process.snapshot_store import check_fits, proven_by_marks
 from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import Beginning
@@ -63,11 +64,20 @@ class ReadBefore:
 class CellLog:
     """Calls ``deliver(kind, content)`` from its own thread, with ``"begin"`` and a Beginning, ``"records"``
     and a Batch (then call :meth:`taken`), or ``"fault"`` and a NovaSchedError or None: see
-    :class:`~rpc_api.feed.follower.Follower`. ``store`` is a SnapshotStore or None.
+    :class:`~rpc_api.feed.follower.Follower`. ``store`` is a SnapshotStore or None, and ``accounts_required`` what is
+    configured for the log.
     """
 
-    def __init__(self, cell: str, url: str, producer_name: str, deliver, clock=SYSTEM, store=None):
+    def __init__(
+        self, cell: str, url: str, producer_name: str, deliver, clock=SYSTEM, store=None, accounts_required=False
+    ):
         self.cell = cell
+        self._accounts_required = accounts_required
+        #: The Checkpoints that are known of the log.
+        self.checkpoints = Checkpoints(cell)
+        #: Uuids of checkpoints that cannot be used, and of those that were looked at when the log was last opened.
+        self._refused, self._tried = frozenset(), frozenset()
+        self._began_with_checkpoint = None
         self._url = url
         self._clock = clock
         self._deliver = deliver
@@ -120,15 +130,19 @@ class CellLog:
             )
 
     def refuse_snapshot(self) -> None:
-        """The snapshot that was delivered cannot be used: read the log again, without one.
-        New ones are kept all the same."""
-        self._reads_snapshots = False
+        """The snapshot that was delivered cannot be used: read the log again, without one. New ones are kept all the
+        same. If it was a checkpoint, the others are tried."""
+        if self._began_with_checkpoint is not None:
+            self._refused |= {self._began_with_checkpoint}
+        else:
+            self._reads_snapshots = False
         self._follower.begin_anew()
 
     def doubt_snapshot(self) -> None:
         """Services publish at a higher level than the state has. If the state is from a snapshot, a service that did
         not know the pin of the log kept it: the log is read again without it, if all its records are there."""
         if not self._began_with_snapshot:
+            self._look_for_checkpoint()
             return
         self._began_with_snapshot = False
         if self.bounds().first == 0:
@@ -142,11 +156,23 @@ class CellLog:
             )
 
     def look_for_snapshot(self) -> None:
-        """Read the log again as soon as a snapshot fits it; looks every few seconds, in its own thread."""
+        """Read the log again as soon as a snapshot or a checkpoint fits it; looks for snapshots every few seconds, in
+        its own thread."""
         now = self._clock.monotonic()
+        if self._look_for_checkpoint():
+            return
         if self._reads_snapshots and now - self._looked_at >= LOOK_PAUSE:
             self._looked_at = now
             self._in_thread(self._look_for_snapshot)
+
+    def _look_for_checkpoint(self):
+        """Read the log again if a checkpoint has come that was not there when it was opened; returns whether."""
+        newest = self.checkpoints.newest
+        if newest is None or newest.uuid in self._tried:
+            return False
+        self._tried |= {newest.uuid}
+        self._follower.begin_anew()
+        return True
 
     def _in_thread(self, function):
         """Call a function of the store in its own thread, one at a time; returns whether there is none before it
@@ -226,6 +252,8 @@ class CellLog:
                 self._clock,
                 self._store if self._reads_snapshots else None,
                 known=self._read_before,
+                refused=self._refused,
+                accounts_required=self._accounts_required,
             )
         except BaseException:
             log.close()
@@ -233,11 +261,17 @@ class CellLog:
         begun_anew = self._use(log, epoch)
         self._read_before.begin(epoch, beginning.snapshot)
         self._began_with_snapshot = beginning.snapshot is not None
+        found, self.checkpoints = beginning.found, Checkpoints(self.cell, epoch, self._accounts_required)
+        self._began_with_checkpoint, self._tried = None, found.tried
+        if found.checkpoint is not None:
+            self._began_with_checkpoint = found.checkpoint.uuid
+            self.checkpoints.know(found.checkpoint)
         self._deliver("begin", beginning._replace(begun_anew=begun_anew))
         return log, position
 
     def _take(self, batch):
         self._read_before.add(batch.records)
+        self.checkpoints.see_all(batch.records)
         self._deliver("records", batch)
 
     def _use(self, log, epoch):
@@ -260,15 +294,30 @@ def close_all(logs, timeout: float) -> bool:
     return all(concurrency.side_by_side([functools.partial(log.close, timeout) for log in logs]))
 
 
-def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uuid.uuid4, known=None):
+def find_beginning(
+    log,
+    cell: str,
+    producer_name: str,
+    clock,
+    store,
+    new_uuid=uuid.uuid4,
+    known=None,
+    refused=frozenset(),
+    accounts_required=False,
+):
     """From where a log is read, which is begun if it is empty: (its epoch, a Beginning,
     the position of the first record).
 
-    The newest snapshot of ``store`` is used if it proves to be of this log; otherwise the log is folded from its first
-    record. ``known`` (a ReadBefore or None) and the snapshot show whether the log lost its last records.
+    The snapshot of ``store`` or the checkpoint in the log is used that proves to be of this log, the later one of both;
+    otherwise the log is folded from its first record. ``known`` (a ReadBefore or None) and the snapshot show whether
+    the log lost its last records. ``refused`` are uuids of checkpoints that are not used.
     """
     opening = ensure_open(log, cell, producer_name, clock, new_uuid)
     packed, loss = fitting(store, cell, opening.epoch, log, opening.whole)
+    after = -1 if packed is None else snapshot.head_of(packed).position
+    found = newest_in(log, cell, opening.epoch, opening.whole, after, refused, accounts_required)
+    if found.packed is not None:
+        packed = found.packed
     bounds = log.bounds()
     if known is not None:
         loss = known.lost(log, bounds, opening.epoch) or loss
@@ -280,18 +329,16 @@ def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uu
             loss,
         )
     position = bounds.first if packed is None else snapshot.head_of(packed).position + 1
-    return (
-        opening.epoch,
-        Beginning(
-            packed,
-            bounds.first,
-            bounds.last,
-            packed is not None or opening.whole,
-            False,
-            None if loss is None else loss.kept,
-        ),
-        position,
+    beginning = Beginning(
+        packed,
+        bounds.first,
+        bounds.last,
+        packed is not None or opening.whole,
+        False,
+        None if loss is None else loss.kept,
+        found,
     )
+    return opening.epoch, beginning, position
 
 
 def fitting(store, cell: str, epoch: str, log, whole: bool = True):

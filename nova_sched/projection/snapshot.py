@@ -225,10 +225,51 @@ def check(packed: bytes) -> Head:
     parts, body = _split(packed)
     head = _head(parts, body)
     if _checksum(head, body) != parts[6]:
-        raise errors.SnapshotMismatch(
-            f"the snapshot of {head.cell} at position {head.position} is damaged; remove it and fold the log"
-        )
+        raise _damaged(head)
     return head
+
+
+def _damaged(head: Head) -> errors.SnapshotMismatch:
+    return errors.SnapshotMismatch(
+        f"the snapshot of {head.cell} at position {head.position} is damaged; remove it and fold the log"
+    )
+
+
+class Received:
+    """A snapshot that comes in parts, of which nothing is kept: only whether they are the bytes that were made."""
+
+    def __init__(self) -> None:
+        self._begin = b""
+        self._parts: tuple[Any, ...] | None = None
+        self._hash: Any = None
+
+    def add(self, content: bytes) -> None:
+        """The next part comes. Raises nothing: :meth:`head` does."""
+        if self._hash is not None:
+            self._hash.update(content)
+            return
+        self._begin += content
+        if len(self._begin) >= _MAX_HEAD_BYTES:
+            self._open()
+
+    def _open(self) -> None:
+        """Read the head."""
+        try:
+            self._parts, body = _split(self._begin)
+        except errors.UnknownSchema:
+            self._parts, body = None, b""
+        self._hash = blake2b(b"" if self._parts is None else msgpack.packb(self._parts[2:6]), digest_size=16)
+        self._hash.update(body)
+
+    def head(self) -> Head:
+        """The head (without a proof), when all parts came: raises as :func:`check`."""
+        if self._hash is None:
+            self._open()
+        if self._parts is None:
+            self._parts, _ = _split(self._begin)  # raises
+        if self._hash.hexdigest() != self._parts[6]:
+            raise _damaged(_head(self._parts, b""))
+        return _head(self._parts, b"")
 
 
 def load(packed: bytes, table: HostTable | None = None) -> Projection:
