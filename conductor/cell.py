@@ -68,7 +68,7 @@ class CellConductor:
         self._clock = clock
         self._agents = AgentAPI(bus, agent_topic)
         self._timeouts = {"build_instance": build_timeout, "cancel_build": cancel_timeout}
-        self._log = CellLog(cell, log_url, self.name, self._on_log, clock, store)
+        self._log = CellLog(cell, log_url, self.name, self._on_log, clock, store, bool(require_accounts))
         self._store = store
         self._snapshot_interval = snapshot_interval
         #: Held while the engine is called, or its projection is read.
@@ -79,6 +79,8 @@ class CellConductor:
         self._started = False
         #: The level of the log for which a snapshot was kept.
         self._level = 1
+        #: Whether it was logged that the log stays closed.
+        self._said_lost = False
         self._losses = HostLosses(cell)
         self._backlog = Backlog(FAR_BEHIND_AFTER)
         self._casts = AgentCasts(self._agents, self.name, clock)
@@ -119,6 +121,8 @@ class CellConductor:
         while not self._current.wait(min(WAIT_STEP, timeout)):
             waited = waited + WAIT_STEP if self._readable else 0.0
             if waited >= timeout:
+                if (lost := self.engine.beginning_is_lost) is not None:
+                    raise lost
                 raise errors.LogUnavailable(
                     f"{self.name} did not catch up with {self._log.url} within {timeout} s; "
                     "see to its broker, or give it more time"
@@ -337,8 +341,14 @@ class CellConductor:
             epoch, level = self.projection.epoch, self.projection.level
             # While the log is read again its hosts are not known.
             lines = self._losses.look(self.projection.hosts, self._clock.monotonic()) if self.engine.is_current else ()
+            lost = self.engine.beginning_is_lost
         for line in lines:
             LOG.warning("%s", line)
+        if lost is not None:
+            self._log.look_for_snapshot()
+        if lost is not None and not self._said_lost:
+            LOG.error("%s", lost)
+        self._said_lost = lost is not None
         self._counts.look(counts)
         self._casts.send_level(servers, epoch, level)
 

@@ -73,6 +73,7 @@ class Scheduler:
         self._ended = False
         self._on_noted = on_noted
         self._store = store
+        self._require_accounts = require_accounts
         self._snapshot_interval = snapshot_interval
         #: Logs that are not folded far enough yet for this scheduler to publish in them.
         self._silent = set()
@@ -107,6 +108,7 @@ class Scheduler:
                 lambda kind, content, name=cell.name: self._inbox.put(kind, name, content),
                 self._clock,
                 self._store,
+                bool(self._require_accounts),
             )
         for log in self._logs.values():
             log.start()
@@ -123,6 +125,9 @@ class Scheduler:
         while not self._ready.wait(min(WAIT_STEP, timeout)):
             waited = 0.0 if self._waits_for_a_log else waited + WAIT_STEP
             if waited >= timeout:
+                lost = next(filter(None, map(self.engine.states.beginning_is_lost, self.cells)), None)
+                if lost is not None:
+                    raise type(lost)(str(lost))
                 raise errors.LogUnavailable(
                     f"{self.name} did not catch up with its logs within {timeout} s; "
                     "check their broker, or raise the timeout"
