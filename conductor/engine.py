@@ -12,6 +12,7 @@ from conductor.watch import Watch
 from nova_sched.process.account_rule import AccountRule
 from nova_sched.process.log_state import LogState, beginning_is_lost
 from nova_sched.process.missing_reports import MissingReports
+from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.claim_checks import refusal_ahead
 from nova_sched.projection.ledger import CLAIMED
@@ -112,6 +113,10 @@ class CellEngine:
     def is_current(self) -> bool:
         """Whether all records are folded that the log had when reading started."""
         return not self.log_state.is_behind
+
+    def packed_state(self) -> bytes | None:
+        """The state as bytes of a snapshot; None while it is not known."""
+        return snapshot.dump(self.projection) if self.is_current and not self.projection.is_too_new else None
 
     def on_records(self, records, now: float) -> dict:
         """Fold records of the log at ``now`` (monotonic). Returns the hosts whose agents must report in full, and the

@@ -15,7 +15,8 @@ from typing import Any
 from oslo_versionedobjects import fields as ovo_fields
 
 from rpc_api import events, messages
-from rpc_api.events.schema import TABLE, BytesField, PackedObjectField, SchemaObject
+from rpc_api.events.fields import BytesField
+from rpc_api.events.schema import TABLE, PackedObjectField, SchemaObject
 
 COMMAND = "make reference"
 ROOT = Path(__file__).resolve().parent

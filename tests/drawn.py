@@ -7,15 +7,8 @@ them events meet each other; the corners of the allowed ranges are always there.
 from hypothesis import strategies as st
 from oslo_versionedobjects import fields as ovo_fields
 
-from rpc_api.events.schema import (
-    MAX_AMOUNT,
-    MAX_INTEGER,
-    TABLE,
-    AmountField,
-    BytesField,
-    PackedObjectField,
-    thaw_fields,
-)
+from rpc_api.events.fields import MAX_AMOUNT, AmountField, BytesField
+from rpc_api.events.schema import MAX_INTEGER, TABLE, PackedObjectField, thaw_fields
 from rpc_api.packing import pack
 from tests.builders import uuid_of
 

@@ -7,7 +7,7 @@ import uuid
 from collections import deque
 
 from nova_sched.process.checkpoints import Checkpoints, newest_in
-from nova_sched.process.snapshot_store import check_fits, proven_by_marks
+from nova_sched.process.snapshot_store import check_fits, keep_newest, proven_by_marks
 from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import Beginning
 from rpc_api import concurrency, errors
@@ -219,6 +219,21 @@ class CellLog:
             raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; see to it")
         return self._log.bounds()
 
+    @property
+    def producer_name(self) -> str:
+        """The name ROLE/NAME under which this service appends."""
+        return self._producer_name
+
+    @property
+    def is_cut_by_policy(self) -> bool:
+        """Whether a server removes old records of the log by a policy."""
+        return self._log is not None and self._log.is_cut_by_policy
+
+    @property
+    def has_store(self) -> bool:
+        """Whether snapshots are kept."""
+        return self._store is not None
+
     def keep(self, packed: bytes) -> None:
         """Keep a snapshot in the store, unless there is a newer one; in its own thread: a store that is away must
         not hold up the service. A snapshot that the log does not continue is not kept, and the log is read again: it
@@ -266,6 +281,8 @@ class CellLog:
         if found.checkpoint is not None:
             self._began_with_checkpoint = found.checkpoint.uuid
             self.checkpoints.know(found.checkpoint)
+        elif found.passed is not None:
+            self.checkpoints.know(found.passed)
         self._deliver("begin", beginning._replace(begun_anew=begun_anew))
         return log, position
 
@@ -396,32 +413,3 @@ def _proven_by_marks(packed, cell, log):
             cell,
         )
     return proven
-
-
-def keep_newest(store, cell: str, packed: bytes, log) -> bool:
-    """Keep a snapshot in a store, unless a newer one is kept there that proves to be of the log too: the process that
-    made this one may have hung until records that its state lacks were removed, and is then going to need that one.
-    Returns whether it is kept. SnapshotMismatch where this one is not of the log, and other errors of log and store."""
-    head = snapshot.head_of(packed)
-    check_fits(head, head.epoch, log)
-    try:
-        kept = store.load(cell)
-        other = None if kept is None else snapshot.check(kept)
-        if other is not None and other.position >= head.position:
-            check_fits(other, head.epoch, log)
-            if other.position > head.position:
-                return False
-            if other.digest != head.digest:
-                LOG.error(
-                    "two states of %s at position %d differ, %s here and %s in the snapshot of another service; "
-                    "compare both with the log (nova-sched snapshot --compare) and restart the service whose "
-                    "state differs from it",
-                    cell,
-                    head.position,
-                    head.digest,
-                    other.digest,
-                )
-    except errors.NovaSchedError as fault:
-        LOG.debug("the snapshot of %s that is kept is replaced: %s", cell, fault)
-    store.save(cell, packed)
-    return True

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from nova_sched.projection import snapshot
 from nova_sched.projection.fold import CELL0
+from nova_sched.projection.received import Received
 from rpc_api import codec, errors
 from rpc_api.accounts import speaks_for
 from rpc_api.events.cloud import ANYONE, StateKept
@@ -67,7 +68,7 @@ class _Begun:
         self.of, self.position, self.first = of, position, first
         self.bytes_before = bytes_before
         self.parts = 0
-        self.received = snapshot.Received()
+        self.received = Received()
 
 
 class Checkpoints:
@@ -86,8 +87,8 @@ class Checkpoints:
         self._complete = {}
         #: The one with the latest state; None if none is known.
         self.newest: Checkpoint | None = None
-        #: Records and bytes since the first part of the newest one.
-        self.records = self.bytes = 0
+        #: Records and bytes since the first part of the newest one, and how many of the records are no part of any.
+        self.records = self.bytes = self.others = 0
         self._bytes_seen = 0
         #: Position of the record that last named the newest one, or completed it, and records since.
         self.named_at, self.records_since_named = None, 0
@@ -110,6 +111,7 @@ class Checkpoints:
         self.records += 1
         self.records_since_named += 1
         if record.level < StateKept.LEVEL or (payload is not None and not any(map(payload.__contains__, _NAMES))):
+            self.others += 1
             return
         if self.epoch is not None and record.epoch != self.epoch:
             return
@@ -132,6 +134,16 @@ class Checkpoints:
     def candidates(self) -> list[Checkpoint]:
         """All that are known, the latest state first."""
         return sorted(self._complete.values(), key=lambda known: known.position, reverse=True)
+
+    def under_way(self) -> dict[str, int]:
+        """Uuid -> the position of the first part, of those that are not complete."""
+        return {uuid: begun.first for (_, uuid), begun in self._begun.items()}
+
+    def first_of(self, uuid: str) -> int | None:
+        """The position of the first part of a checkpoint, complete or not; None if it was not met."""
+        if uuid in self._complete:
+            return self._complete[uuid].first
+        return self.under_way().get(uuid)
 
     def _part(self, position, event, size):
         data = event.data
@@ -166,6 +178,7 @@ class Checkpoints:
         del self._begun[key]
         found = Checkpoint(key[1], event.producer, head.position, begun.first, position, event.at_ns)
         if self._add(found):
+            self.others = position - begun.first + 1 - begun.of
             self.bytes = self._bytes_seen - begun.bytes_before
             self.records = position - begun.first + 1
             self.named_at, self.records_since_named = position, 0
@@ -189,7 +202,7 @@ class Checkpoints:
         if self.newest is not None and found.position <= self.newest.position:
             return False
         self.newest = found
-        self.records = self.bytes = 0
+        self.records = self.bytes = self.others = 0
         return True
 
     def _refuse(self, key, position, why):
@@ -208,29 +221,35 @@ def _check_head(head, cell, epoch, position):
 
 
 class Found(NamedTuple):
-    """The newest checkpoint of a log that fits, and its bytes; and the uuids of all that were looked at."""
+    """The newest checkpoint of a log that fits, and its bytes; the uuids of all that were looked at; and the newest one
+    that was met, if its state is not later than what the reader has already."""
 
     checkpoint: Checkpoint | None
     packed: bytes | None
     tried: frozenset[str]
+    passed: Checkpoint | None = None
 
 
 def newest_in(
     log, cell: str, epoch: str, whole: bool, after: int = -1, refused=frozenset(), accounts_required: bool = False
 ) -> Found:
     """The newest complete checkpoint of a log (an EventLog of an epoch), whose state is later than the position
-    ``after``, and which proves to be of the log. One that does not is passed over with a warning, and the one before it
+    ``after``, and which proves to be of the log. One that does not is skipped with a warning, and the one before it
     is tried; so are those that are ``refused`` (uuids).
 
     A log that is ``whole`` is not searched to its beginning. Raises as the log's readers do.
     """
-    bounds, tried = log.bounds(), set(refused)
-    lowest, span = max(bounds.first, after + 1), FIRST_LOOK
+    bounds, tried, passed = log.bounds(), set(refused), None
+    # A little further back than needed, to meet a name of an earlier one: it need not be written again.
+    lowest, span = max(bounds.first, min(after + 1, bounds.last + 1 - FIRST_LOOK)), FIRST_LOOK
     while bounds.count:
         start = max(lowest, bounds.last + 1 - span)
         seen, highest_level = _look(log, start, bounds.last, Checkpoints(cell, epoch, accounts_required))
         for candidate in seen.candidates():
-            if candidate.uuid in tried or candidate.position <= after:
+            if candidate.position <= after:
+                passed = passed or candidate
+                break
+            if candidate.uuid in tried:
                 continue
             tried.add(candidate.uuid)
             packed = _fitting(log, bounds, cell, epoch, candidate, accounts_required)
@@ -239,7 +258,7 @@ def newest_in(
         if start == lowest or (whole and (span >= LONGEST_LOOK or highest_level < StateKept.LEVEL)):
             break
         span *= FURTHER
-    return Found(None, None, frozenset(tried))
+    return Found(None, None, frozenset(tried), passed)
 
 
 def _look(log, start, last, seen):
@@ -279,7 +298,7 @@ def _fitting(log, bounds, cell, epoch, candidate, accounts_required):
         return packed
     except (errors.SnapshotMismatch, errors.UnknownSchema, errors.PositionTruncated) as fault:
         LOG.warning(
-            "the checkpoint %s of %s (state at position %d, in the records %d to %d) is passed over: %s",
+            "the checkpoint %s of %s (state at position %d, in the records %d to %d) is skipped: %s",
             candidate.uuid,
             cell,
             candidate.position,

@@ -45,7 +45,7 @@ MAGIC = "nova_sched snapshot"
 FORMAT = 4
 #: The format rises with the level of the log: a version that does not know the level must not load the state.
 FORMATS = {FORMAT + level - 1: level for level in range(1, LEVEL + 1)}
-_MAX_HEAD_BYTES = 4096
+MAX_HEAD_BYTES = 4096
 #: Types of the fields after magic and format; a log that was never opened has no epoch.
 _HEAD_TYPES = ((str, str, int, str, str), (str, type(None), int, str, str))
 #: Greatest size of an unpacked state. One of 100,000 hosts with 1,000,000 instances has less than half of it.
@@ -139,7 +139,7 @@ def _ledger_of(projection: Projection, hosts: list[Host], plain: list[PlainTree]
 
 def with_proof(packed: bytes, proof: Proof) -> bytes:
     """A snapshot of a version without proofs, with a proof that was found in another way."""
-    parts, body = _split(packed)
+    parts, body = split(packed)
     body += _packed_proof(proof)
     head: bytes = msgpack.packb((*parts[:6], _checksum(Head(*parts[2:6]), body)))
     return head + body
@@ -155,7 +155,7 @@ def _proof_of(body: bytes, position: int) -> Proof:
     end = len(body) - len(_PROOF_END) - 4
     size = int.from_bytes(body[end : end + 4], "big") if end >= 0 and body.endswith(_PROOF_END) else 0
     packed = body[end - size : end]
-    if not 0 < size <= min(end, _MAX_HEAD_BYTES):
+    if not 0 < size <= min(end, MAX_HEAD_BYTES):
         return ()
     try:
         proof = msgpack.unpackb(packed, use_list=False)
@@ -184,9 +184,10 @@ def _checksum(head: Head, body: bytes) -> str:
     return blake2b(msgpack.packb(head[:4]) + body, digest_size=16).hexdigest()
 
 
-def _split(packed: bytes) -> tuple[tuple[Any, ...], bytes]:
-    unpacker = msgpack.Unpacker(max_buffer_size=_MAX_HEAD_BYTES, use_list=False)
-    unpacker.feed(packed[:_MAX_HEAD_BYTES])
+def split(packed: bytes) -> tuple[tuple[Any, ...], bytes]:
+    """(The parts of the head, the body) of a snapshot; UnknownSchema for other bytes."""
+    unpacker = msgpack.Unpacker(max_buffer_size=MAX_HEAD_BYTES, use_list=False)
+    unpacker.feed(packed[:MAX_HEAD_BYTES])
     try:
         head = unpacker.unpack()
     except (ValueError, msgpack.exceptions.UnpackException):
@@ -201,7 +202,8 @@ def _split(packed: bytes) -> tuple[tuple[Any, ...], bytes]:
     return head, packed[unpacker.tell() :]
 
 
-def _head(parts: tuple[Any, ...], body: bytes) -> Head:
+def head_in(parts: tuple[Any, ...], body: bytes) -> Head:
+    """The head, of the parts of a snapshot."""
     cell, epoch, position, digest = parts[2:6]
     return Head(cell, epoch, position, digest, _proof_of(body, position), FORMATS[parts[1]])
 
@@ -216,60 +218,24 @@ def level_of(packed: bytes) -> int:
 
 def head_of(packed: bytes) -> Head:
     """Read the head of a snapshot; UnknownSchema when the bytes are not one that this version knows."""
-    return _head(*_split(packed))
+    return head_in(*split(packed))
 
 
 def check(packed: bytes) -> Head:
     """Read the head of a snapshot whose state is as it was kept; SnapshotMismatch when it is damaged, UnknownSchema for
     bytes of another form."""
-    parts, body = _split(packed)
-    head = _head(parts, body)
+    parts, body = split(packed)
+    head = head_in(parts, body)
     if _checksum(head, body) != parts[6]:
-        raise _damaged(head)
+        raise damaged(head)
     return head
 
 
-def _damaged(head: Head) -> errors.SnapshotMismatch:
+def damaged(head: Head) -> errors.SnapshotMismatch:
+    """The error for a snapshot whose bytes are not those that were made."""
     return errors.SnapshotMismatch(
         f"the snapshot of {head.cell} at position {head.position} is damaged; remove it and fold the log"
     )
-
-
-class Received:
-    """A snapshot that comes in parts, of which nothing is kept: only whether they are the bytes that were made."""
-
-    def __init__(self) -> None:
-        self._begin = b""
-        self._parts: tuple[Any, ...] | None = None
-        self._hash: Any = None
-
-    def add(self, content: bytes) -> None:
-        """The next part comes. Raises nothing: :meth:`head` does."""
-        if self._hash is not None:
-            self._hash.update(content)
-            return
-        self._begin += content
-        if len(self._begin) >= _MAX_HEAD_BYTES:
-            self._open()
-
-    def _open(self) -> None:
-        """Read the head."""
-        try:
-            self._parts, body = _split(self._begin)
-        except errors.UnknownSchema:
-            self._parts, body = None, b""
-        self._hash = blake2b(b"" if self._parts is None else msgpack.packb(self._parts[2:6]), digest_size=16)
-        self._hash.update(body)
-
-    def head(self) -> Head:
-        """The head (without a proof), when all parts came: raises as :func:`check`."""
-        if self._hash is None:
-            self._open()
-        if self._parts is None:
-            self._parts, _ = _split(self._begin)  # raises
-        if self._hash.hexdigest() != self._parts[6]:
-            raise _damaged(_head(self._parts, b""))
-        return _head(self._parts, b"")
 
 
 def load(packed: bytes, table: HostTable | None = None) -> Projection:
@@ -283,7 +249,7 @@ def load(packed: bytes, table: HostTable | None = None) -> Projection:
     projection.trail = Trail(head.proof or (None if head.position >= 0 else ()))
     projection.use_level(head.level)
     try:
-        _load_state(projection, *_unpacked(_split(packed)[1]))
+        _load_state(projection, *_unpacked(split(packed)[1]))
         if state_digest(projection) != head.digest:
             raise ValueError("its digest is another")
     except (errors.NovaSchedError, ValueError, TypeError, LookupError, OverflowError) as fault:

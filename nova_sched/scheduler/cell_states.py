@@ -75,6 +75,11 @@ class CellStates:
         """The error for a log that stays closed because no service may rebase it; None for another one."""
         return self._lost_beginnings.get(cell) if self._logs[cell].is_headless else None
 
+    @property
+    def lost_beginning(self):
+        """The first error of :meth:`beginning_is_lost`; None if there is none."""
+        return next(filter(None, map(self.beginning_is_lost, list(self._lost_beginnings))), None)
+
     def headless_for(self, seconds: float):
         """(cell, first position of its log) of cells to rebase now: they were headless for so long, or for a shorter
         time if they are needed in any case. A cell is returned only once in that time."""

@@ -3,8 +3,9 @@
 from oslo_versionedobjects import fields
 
 from rpc_api.events.claim import SCHEDULER
+from rpc_api.events.fields import BytesField
 from rpc_api.events.host import CONDUCTOR
-from rpc_api.events.schema import BytesField, SchemaObject, register
+from rpc_api.events.schema import SchemaObject, register
 
 ANYONE = frozenset({"scheduler", "conductor", "compute_agent", "operator"})
 #: Who writes checkpoints: the conductors of a cell in its log, the schedulers in cell0's, and an operator who restores.

@@ -12,7 +12,6 @@ shorter array. ``NEWER`` and ``OLDER`` say what came after level 1
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 from collections import namedtuple
@@ -23,12 +22,11 @@ from oslo_versionedobjects import base as ovo_base
 from oslo_versionedobjects import fields as ovo_fields
 
 from rpc_api import errors
+from rpc_api.events.fields import MAX_AMOUNT, AmountField, BytesField
 from rpc_api.packing import pack, unpack
 
 MAX_STRING = 65_536
 MAX_INTEGER = 2**53
-#: As in Placement; sums of amounts then stay far below 64 bits.
-MAX_AMOUNT = 2**31 - 1
 #: A level above all others: at it a class has all of its fields.
 _ABOVE_ALL = MAX_INTEGER
 _is_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
@@ -37,41 +35,6 @@ _VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")
 #: Every schema class by its name. Our own table, because oslo's registry exists once per process and may have Nova's
 #: classes in it, too.
 TABLE: dict[str, type[SchemaObject]] = {}
-
-
-class AmountField(ovo_fields.AutoTypedField[int]):
-    """An amount of a resource: 0 to ``MAX_AMOUNT``."""
-
-    class _Amount(ovo_fields.NonNegativeInteger):
-        def coerce(self, obj: ovo_base.VersionedObject | None, attr: str, value: Any) -> int:
-            # A static method in older versions of the library.
-            amount: int = super().coerce(obj, attr, value)
-            if amount > MAX_AMOUNT:
-                raise ValueError(f"{attr} is {amount}, wanted at most {MAX_AMOUNT}")
-            return amount
-
-    AUTO_TYPE = _Amount()
-
-
-class BytesField(ovo_fields.AutoTypedField[bytes]):
-    """Bytes that the event language does not look into."""
-
-    class _Bytes(ovo_fields.FieldType[bytes]):
-        def coerce(self, obj: ovo_base.VersionedObject | None, attr: str, value: object) -> bytes:
-            if isinstance(value, bytes):
-                return value
-            raise ValueError(f"{attr} wants bytes, got {type(value).__name__}")
-
-        def to_primitive(self, obj: ovo_base.VersionedObject, attr: str, value: bytes) -> str:
-            return base64.b64encode(value).decode()
-
-        def from_primitive(self, obj: ovo_base.VersionedObject, attr: str, value: object) -> bytes:
-            return base64.b64decode(str(value))
-
-        def stringify(self, value: bytes) -> str:
-            return f"<{len(value)} bytes>"
-
-    AUTO_TYPE = _Bytes()
 
 
 class PackedObjectField(ovo_fields.Field[bytes]):

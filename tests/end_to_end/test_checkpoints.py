@@ -1,10 +1,14 @@
 """Services and the checkpoints of their logs: they start at them, write them, and stay closed without them."""
 
 import logging
+import threading
 
 import pytest
 
 from conductor.cell import CellConductor
+from nova_sched.process import checkpoint_keeper
+from nova_sched.process.checkpoint_duty import Limits
+from nova_sched.process.checkpoint_maker import Maker
 from nova_sched.process.checkpoints import newest_in
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
@@ -13,7 +17,7 @@ from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
 from rpc_api.bus import LocalBus
 from rpc_api.log import open_log
-from tests.builders import EPOCH, uuid_of
+from tests.builders import EPOCH, HandClock, uuid_of
 from tests.nova_sched.process.checkpoint_logs import KeptLog
 from tests.servers import wait_until
 
@@ -112,3 +116,158 @@ def test_cell0s_log_whose_beginning_is_lost_ends_the_start_of_a_scheduler(tmp_pa
     scheduler.stop()
     with open_log(cell0) as log:
         assert log.bounds().last == 5, "nothing was appended"
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keepers(url):
+    """Start conductors that write checkpoints; their clock is moved by the test."""
+    clock, started = HandClock(), []
+
+    def start(name, **limits):
+        conductor = CellConductor(
+            name, "cell1", url, LocalBus(), clock, checkpoints=Maker("cell1", url, Limits(**limits))
+        )
+        started.append(conductor)
+        return conductor.start(SECONDS_MAX)
+
+    start.clock = clock
+    yield start
+    for conductor in started:
+        conductor.stop()
+
+
+def checkpoints_of(kept):
+    return kept.seen().candidates()
+
+
+def wait_for_checkpoints(kept, count, clock):
+    def there():
+        clock.seconds += 1.0
+        return len(checkpoints_of(kept)) >= count
+
+    wait_until(there, SECONDS_MAX, f"there are {len(checkpoints_of(kept))} checkpoints, wanted {count}")
+
+
+def test_a_conductor_writes_the_first_checkpoint_of_a_log_and_takes_api_writes_then(kept, keepers):
+    conductor = keepers("c")
+    assert "has no complete checkpoint yet" in conductor.keeping.gate.refusal()
+    wait_for_checkpoints(kept, 1, keepers.clock)
+    wait_until(lambda: conductor.keeping.gate.refusal() is None, SECONDS_MAX, "API writes are still refused")
+    newest = kept.seen().newest
+    assert newest.producer == "conductor/c"
+    found = newest_in(kept.log, "cell1", EPOCH, False)
+    assert state_digest(snapshot.load(found.packed)) == state_digest(kept.folded(newest.position))
+
+
+def test_the_next_one_starts_from_the_last_one(kept, keepers):
+    """Also if the records before it are gone."""
+    conductor = keepers("c", every_records=10)
+    wait_for_checkpoints(kept, 1, keepers.clock)
+    first = kept.seen().newest
+    kept.log.truncate_before(first.position)
+    kept.hosts(*(f"late-{number}" for number in range(12)))
+    wait_for_checkpoints(kept, 2, keepers.clock)
+    assert kept.seen().newest.position > first.position
+    loaded = snapshot.load(newest_in(kept.log, "cell1", EPOCH, False).packed)
+    assert loaded.holds_writes and len(loaded.hosts) == 14
+    wait_until(lambda: len(conductor.projection.hosts) == 14, SECONDS_MAX, "the conductor did not go on")
+
+
+def test_of_two_conductors_one_writes(kept, keepers, monkeypatch):
+    """Also if both begin at the same moment: the order of their first parts decides."""
+    monkeypatch.setattr(checkpoint_keeper, "PART_BYTES", 400)
+    one, other = keepers("one"), keepers("other")
+    wait_for_checkpoints(kept, 1, keepers.clock)
+    for conductor in (one, other):
+        wait_until(lambda conductor=conductor: conductor.keeping.gate.refusal() is None, SECONDS_MAX, "it was not seen")
+    keepers.clock.seconds += 30.0
+    for conductor in (one, other):
+        conductor.keeping.tick()
+    assert len(checkpoints_of(kept)) == 1
+
+
+def test_a_checkpoint_is_named_near_the_end_of_the_log(kept, keepers):
+    keepers("c")
+    wait_for_checkpoints(kept, 1, keepers.clock)
+    kept.hosts("late")
+
+    def named():
+        keepers.clock.seconds += 10.0
+        return any(b"CheckpointNamed" in record.payload for record in kept.records())
+
+    wait_until(named, SECONDS_MAX, "it was not named")
+
+
+def test_a_checkpoint_that_cannot_be_made_is_logged_and_tried_again(kept, keepers, caplog, monkeypatch):
+    made = Maker.make
+    faults = [errors.LogUnavailable("no room"), OSError("no process")]
+
+    def make(self):
+        if faults:
+            raise faults.pop(0)
+        return made(self)
+
+    monkeypatch.setattr(Maker, "make", make)
+    keepers("c")
+
+    def there():
+        keepers.clock.seconds += 30.0
+        return checkpoints_of(kept)
+
+    wait_until(there, SECONDS_MAX, "it was not tried again")
+    assert "is not written, and is tried again: no room" in caplog.text and "no process" in caplog.text
+
+
+def test_the_lock_of_a_conductor_is_not_held_while_its_checkpoint_is_made(kept, keepers, monkeypatch):
+    """Beats and builds go on."""
+    going, entered = threading.Event(), threading.Event()
+    made = Maker.make
+
+    def make(self):
+        entered.set()
+        assert going.wait(SECONDS_MAX)
+        return made(self)
+
+    monkeypatch.setattr(Maker, "make", make)
+    conductor = keepers("c")
+
+    def begun():
+        keepers.clock.seconds += 1.0
+        return entered.is_set()
+
+    wait_until(begun, SECONDS_MAX, "no checkpoint was begun")
+    assert conductor._lock.acquire(timeout=SECONDS_MAX)
+    conductor._lock.release()
+    going.set()
+    wait_for_checkpoints(kept, 1, keepers.clock)
+
+
+def test_a_scheduler_writes_those_of_cell0(tmp_path):
+    cell0, clock = f"memory://cell0-{tmp_path.name}", HandClock()
+    with open_log(cell0) as log:
+        kept = KeptLog(CELL0, log)
+        kept.say("operator/o", events.AggregateUpdated(uuid_of("rack"), "rack", ("h1",), {}))
+        scheduler = Scheduler(
+            "s",
+            cell0_of(cell0),
+            [Cell("cell1", uuid_of("cell1"), f"memory://cell1-{tmp_path.name}")],
+            Policy(),
+            clock,
+            checkpoints=Maker(CELL0, cell0),
+        )
+        try:
+            scheduler.start().wait_ready(SECONDS_MAX)
+            wait_for_checkpoints(kept, 1, clock)
+        finally:
+            scheduler.stop()
+        assert kept.seen().newest.producer == "scheduler/s"
+        loaded = snapshot.load(newest_in(log, CELL0, EPOCH, False).packed)
+        assert list(loaded.aggregates) == [uuid_of("rack")]
+
+
+def test_a_process_that_cannot_make_a_checkpoint_says_why(tmp_path):
+    with pytest.raises(errors.LogUnavailable, match="its process could not make it: cannot open the log"):
+        Maker("cell1", f"sqlite:///{tmp_path}/none.db").make()

@@ -9,6 +9,7 @@ from nova_sched.process.cell_log import find_beginning
 from nova_sched.process.checkpoints import Checkpoints, may_keep, newest_in
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
+from nova_sched.projection.received import Received
 from rpc_api import errors, events
 from rpc_api.clock import SYSTEM
 from rpc_api.proof import RECORDS, Trail
@@ -235,7 +236,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.__name__)
-def test_one_that_does_not_count_is_passed_over_and_the_one_before_it_is_used(kept, bad, caplog):
+def test_one_that_does_not_count_is_skipped_and_the_one_before_it_is_used(kept, bad, caplog):
     good = kept.keep()
     kept.hosts("host-8")
     bad(kept)
@@ -253,10 +254,10 @@ def test_alone_it_leaves_a_log_without_its_beginning_closed(kept, bad):
     assert found_in(kept).checkpoint is None
 
 
-def test_one_that_is_passed_over_is_logged_with_its_reason(kept, caplog):
+def test_one_that_is_skipped_is_logged_with_its_reason(kept, caplog):
     of_a_lost_history(kept)
     found_in(kept)
-    assert "is passed over" in caplog.text and "lost records and grew again" in caplog.text
+    assert "is skipped" in caplog.text and "lost records and grew again" in caplog.text
 
 
 def test_a_refused_one_is_not_used_again(kept):
@@ -374,7 +375,7 @@ def test_a_snapshot_that_is_received_in_parts_is_checked_like_a_whole_one(kept, 
     damaged = packed[:-40] + bytes([packed[-40] ^ 1]) + packed[-39:]
 
     def received(content):
-        received = snapshot.Received()
+        received = Received()
         for start in range(0, len(content), size):
             received.add(content[start : start + size])
         return received.head()

@@ -161,7 +161,7 @@ def test_a_rebased_log_has_the_level_of_the_rebase(level, pinned):
 
 
 REBASES = {
-    # (level of the log, level of the record, producer): what comes of it
+    # (level of the log, level of the record, producer): the result
     "at level 2 by a conductor": (2, 2, "conductor/c", "rebased"),
     "at level 2 by a scheduler": (2, 1, "scheduler/s", "rebased"),
     "at level 2 by an operator": (2, 2, "operator/o", "not-allowed"),
