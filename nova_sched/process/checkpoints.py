@@ -261,6 +261,18 @@ def newest_in(
     return Found(None, None, frozenset(tried), passed)
 
 
+def all_in(log, cell: str, epoch: str, position: int):
+    """Yield the bytes of all checkpoints of a log that fit it, of states up to a position, the latest state first. The
+    whole log is searched."""
+    bounds = log.bounds()
+    if bounds.count:
+        seen, _ = _look(log, bounds.first, bounds.last, Checkpoints(cell, epoch))
+        for candidate in seen.candidates():
+            packed = _fitting(log, bounds, cell, epoch, candidate, False) if candidate.position <= position else None
+            if packed is not None:
+                yield packed
+
+
 def _look(log, start, last, seen):
     """(What the records from one position to another show, the highest level of them)."""
     highest = 1

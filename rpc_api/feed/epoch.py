@@ -18,8 +18,14 @@ class Opening(NamedTuple):
 
     epoch: str
     whole: bool
-    #: The cell that its first record names; None if that record was removed.
+    #: The cell that its first record names; None if that record was removed. Of a log that is not ``whole`` only a
+    #: LogRestored names it.
     cell: str | None = None
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether the log begins with a LogRestored: its state is in the checkpoint after that."""
+        return not self.whole and self.cell is not None
 
 
 def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
