@@ -11,6 +11,7 @@ NAMES = (
     "memory",
     "start",
     "call",
+    "fence",
     "schedulers",
     "flood",
     "quality",

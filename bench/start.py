@@ -1,11 +1,12 @@
-"""How long a scheduler takes from nothing to ready: from a snapshot and from the whole log,
-and what the snapshot costs.
+"""How long a scheduler takes from nothing to ready: from a snapshot, from the whole log, and from a checkpoint in the
+log; what the snapshot costs, and the memory of the process that starts from the checkpoint.
 
-``python -m bench.start [--hosts N] [--instances N]``
+``python -m bench.start [--hosts N] [--instances N] [--only-checkpoint]``
 """
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,38 @@ def build(directory, hosts, instances):
     return took, len(packed)
 
 
+def keep(directory, packed_in):
+    """Write a log at level 3 whose records before its checkpoint are gone: it has the state of a snapshot."""
+    import uuid
+
+    from nova_sched.process.checkpoints import PART_BYTES
+    from nova_sched.process.snapshot_store import FileStore
+    from nova_sched.projection import snapshot
+    from nova_sched.replay.logs.reading import decoded_records
+    from rpc_api import codec, events
+    from rpc_api.log import open_log
+
+    state, number = snapshot.load(FileStore(packed_in).load("cell1")), 0
+    with open_log(f"sqlite:///{directory}/cell1.db?synchronous=normal") as log:
+
+        def append(data, producer="conductor/bench", level=3):
+            nonlocal number
+            number += 1
+            log.append([codec.encode_record(state.epoch, [codec.make_event(data, producer, 1, number, 0)], level)])
+
+        with open_log(f"sqlite:///{packed_in}/cell1.db") as whole, whole.read_from(state.position) as reader:
+            log.restore(reader.read())
+        append(events.LevelPinned(3), "operator/bench", 1)
+        state.fold(decoded_records(log, state.position + 1))
+        packed, checkpoint = snapshot.dump(state), str(uuid.uuid4())
+        first = log.bounds().last + 1
+        contents = [packed[start : start + PART_BYTES] for start in range(0, len(packed), PART_BYTES)]
+        for part, content in enumerate(contents):
+            append(events.StateKept(checkpoint, state.position, part, len(contents), content))
+        append(events.CheckpointNamed(checkpoint, state.position, first, log.bounds().last))
+    return len(packed), len(contents)
+
+
 def child(directory, use_snapshot):
     """In a process of its own: start a scheduler, wait until it is ready; prints the seconds."""
     from nova_sched.process.snapshot_store import FileStore
@@ -57,8 +90,9 @@ def child(directory, use_snapshot):
     ).start()
     scheduler.wait_ready(600)
     took = time.monotonic() - started
+    peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     hosts = scheduler.call(lambda engine: len(engine.world.table.roots())).result(60)
-    print(json.dumps([took, hosts]), flush=True)
+    print(json.dumps([took, hosts, peak_mb]), flush=True)
     scheduler.stop()
 
 
@@ -67,30 +101,41 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hosts", type=int, default=100_000)
     parser.add_argument("--instances", type=int, default=100_000)
+    parser.add_argument("--only-checkpoint", action="store_true", help="leave out the start from the whole log")
     arguments = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryDirectory() as kept:
         dump_seconds, size = build(Path(directory), arguments.hosts, arguments.instances)
-        seconds = {}
-        for name, use_snapshot in (("from_snapshot_s", True), ("from_whole_log_s", False)):
+        checkpoint_bytes, parts = keep(Path(kept), directory)
+        figures = {}
+        for name, place, use_snapshot in (
+            ("from_snapshot_s", directory, True),
+            ("from_whole_log_s", directory, False),
+            ("from_checkpoint_s", kept, False),
+        ):
+            if arguments.only_checkpoint and place != kept:
+                continue
             code = (
                 f"from rpc_api import concurrency; concurrency.setup(); from bench.start import child; "
-                f"child({directory!r}, {use_snapshot})"
+                f"child({place!r}, {use_snapshot})"
             )
             done = subprocess.run(
                 [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
             )
-            took, hosts = json.loads(done.stdout)
+            took, hosts, peak_mb = json.loads(done.stdout)
             assert hosts == arguments.hosts
-            seconds[name] = round(took, 2)
+            figures[name] = round(took, 2)
+            figures["peak_mb"] = peak_mb
     print(
         json.dumps(
             {
                 "benchmark": "start",
                 "hosts": arguments.hosts,
                 "instances": arguments.instances,
-                **seconds,
+                **figures,
                 "dump_s": round(dump_seconds, 2),
                 "snapshot_mb": round(size / 1e6, 1),
+                "checkpoint_mb": round(checkpoint_bytes / 1e6, 1),
+                "parts": parts,
             }
         )
     )

@@ -3,6 +3,7 @@
 from conductor import config
 from conductor.api import ApiConductor
 from conductor.cell import CellConductor
+from nova_sched.process.checkpoint_options import maker_of
 from nova_sched.process.process import Remaining, Service
 from nova_sched.process.snapshot_store import store_of
 from rpc_api import config as shared
@@ -102,6 +103,7 @@ class CellService(Service):
             store=self._store,
             snapshot_interval=self._conf.snapshots.interval,
             require_accounts=self._conf.cells.require_accounts,
+            checkpoints=maker_of(self._conf, cell.name, cell.log, self._store),
         )
         self._conductor.start(self._conf.cells.catch_up_timeout)
         self._server = self._buses.serve(bus, self._topic, options.name, self._conductor, VERSION)

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from conductor.agent_casts import AgentCasts
 from conductor.build import Call, ReadBack
 from conductor.engine import CellEngine
+from conductor.keeping import Keeping
 from conductor.losses import HostLosses
 from nova_sched.process.backlog import Backlog
 from nova_sched.process.cell_log import CellLog
@@ -20,7 +21,6 @@ from nova_sched.process.log_counts import LogCounts
 from nova_sched.process.log_state import READ
 from nova_sched.process.report import log_facts, projection_facts
 from nova_sched.process.tuning import collector_paused
-from nova_sched.projection import snapshot
 from nova_sched.projection.projection import MISSED_PIN
 from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
@@ -42,7 +42,8 @@ SHARE_FAR_BEHIND = 0.5
 
 
 class CellConductor:
-    """``bus`` is the cell's RPC bus, ``log_url`` the cell's log; times are in seconds."""
+    """``bus`` is the cell's RPC bus, ``log_url`` the cell's log, ``checkpoints`` a Maker, or None if it writes none;
+    times are in seconds."""
 
     RPC_METHODS = ("build_instance", "delete_instance", "beat")
     RPC_AT_ONCE = ("beat",)
@@ -62,13 +63,16 @@ class CellConductor:
         store=None,
         snapshot_interval=600.0,
         require_accounts=None,
+        checkpoints=None,
     ):
         self.name = f"conductor/{name}"
         self.cell = cell
         self._clock = clock
         self._agents = AgentAPI(bus, agent_topic)
         self._timeouts = {"build_instance": build_timeout, "cancel_build": cancel_timeout}
-        self._log = CellLog(cell, log_url, self.name, self._on_log, clock, store)
+        self._log = CellLog(cell, log_url, self.name, self._on_log, clock, store, bool(require_accounts))
+        #: Writes checkpoints into the log, and knows whether API writes may be taken.
+        self.keeping = Keeping(self._log, lambda: self.engine, clock, checkpoints)
         self._store = store
         self._snapshot_interval = snapshot_interval
         #: Held while the engine is called, or its projection is read.
@@ -115,11 +119,12 @@ class CellConductor:
         does not end in time."""
         self._log.start()
         self._ticker.start()
+        self.keeping.start()
         waited = 0.0
         while not self._current.wait(min(WAIT_STEP, timeout)):
             waited = waited + WAIT_STEP if self._readable else 0.0
             if waited >= timeout:
-                raise errors.LogUnavailable(
+                raise self.engine.beginning_is_lost or errors.LogUnavailable(
                     f"{self.name} did not catch up with {self._log.url} within {timeout} s; "
                     "see to its broker, or give it more time"
                 )
@@ -132,6 +137,7 @@ class CellConductor:
         """Append what is waiting and end the threads; True if nothing is left."""
         deadline = self._clock.monotonic() + timeout
         self._stopped.set()
+        self.keeping.close()
         if self._ticker.is_alive():
             self._ticker.join(min(timeout, TICK_SECONDS))
         self._end_watch()
@@ -262,25 +268,12 @@ class CellConductor:
                     step = steps.send(answer) if fault is None else steps.throw(fault)
                 except StopIteration as end:
                     return end.value
-                waiting = self._waiting_for(step)
+                waiting = _waiting_for(self.engine, step)
             answer = fault = None
             try:
                 answer = waiting.result(READ_BACK_TIMEOUT) if waiting else self._call(context, step)
             except (errors.NovaSchedError, TimeoutError) as met:
                 fault = met
-
-    def _waiting_for(self, step):
-        """A Future of what a build waits for in the log; None if it waits for an agent."""
-        if isinstance(step, Call):
-            return None
-        waiting = Future()
-        if isinstance(step, ReadBack):
-            self.engine.settled[step.claim_uuid] = waiting.set_result
-        elif self.engine.projection.position >= step.position:
-            waiting.set_result(None)
-        else:
-            self.engine.waiting.append((step.position, lambda: waiting.set_result(None)))
-        return waiting
 
     def _call(self, context, step):
         claim, timeout = step.claim, self._timeouts[step.method]
@@ -322,11 +315,10 @@ class CellConductor:
 
     def keep_snapshot(self):
         """Keep the state as a snapshot, for services that start later."""
-        with self._lock:
-            is_known = self.engine.is_current and not self.projection.is_too_new
-            packed = snapshot.dump(self.projection) if is_known else None
-        if packed is not None and self._store is not None:
-            self._log.keep(packed)
+        if not self.keeping.keep_snapshot():
+            with self._lock:
+                packed = self.engine.packed_state()
+            self.keeping.store(packed)
 
     def tick(self):
         """Publish the events and log the lines that are due after the time that has passed."""
@@ -339,8 +331,23 @@ class CellConductor:
             lines = self._losses.look(self.projection.hosts, self._clock.monotonic()) if self.engine.is_current else ()
         for line in lines:
             LOG.warning("%s", line)
+        self.keeping.look_at_beginning()
         self._counts.look(counts)
         self._casts.send_level(servers, epoch, level)
+
+
+def _waiting_for(engine, step):
+    """A Future of what a build waits for in the log; None if it waits for an agent."""
+    if isinstance(step, Call):
+        return None
+    waiting = Future()
+    if isinstance(step, ReadBack):
+        engine.settled[step.claim_uuid] = waiting.set_result
+    elif engine.projection.position >= step.position:
+        waiting.set_result(None)
+    else:
+        engine.waiting.append((step.position, lambda: waiting.set_result(None)))
+    return waiting
 
 
 def _follow_backlog(cell, backlog, batch, now):

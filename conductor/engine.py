@@ -10,13 +10,14 @@ from conductor.monitor import Monitor
 from conductor.reaper import Reaper
 from conductor.watch import Watch
 from nova_sched.process.account_rule import AccountRule
-from nova_sched.process.log_state import LogState
+from nova_sched.process.log_state import LogState, beginning_is_lost
 from nova_sched.process.missing_reports import MissingReports
+from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.claim_checks import refusal_ahead
 from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import AGENT, Projection
-from rpc_api import events
+from rpc_api import errors, events
 from rpc_api.codec import Event
 
 #: Claims of deleted instances that are remembered.
@@ -101,9 +102,21 @@ class CellEngine:
         self.account_rule.begin()
 
     @property
+    def beginning_is_lost(self) -> errors.LogGap | None:
+        """Why the log stays closed until a checkpoint or a snapshot fits it: it is headless, and at a level at which no
+        service may rebase it. Else None."""
+        if not (self.log_state.is_headless and self.projection.rules.one_ledger):
+            return None
+        return beginning_is_lost(self.cell, self.log_state.first)
+
+    @property
     def is_current(self) -> bool:
         """Whether all records are folded that the log had when reading started."""
         return not self.log_state.is_behind
+
+    def packed_state(self) -> bytes | None:
+        """The state as bytes of a snapshot; None while it is not known."""
+        return snapshot.dump(self.projection) if self.is_current and not self.projection.is_too_new else None
 
     def on_records(self, records, now: float) -> dict:
         """Fold records of the log at ``now`` (monotonic). Returns the hosts whose agents must report in full, and the
@@ -245,7 +258,7 @@ class CellEngine:
             self.watch.rest()
         if self.projection.is_too_new:
             return
-        if self.log_state.is_rebase_due(now, 0.0, NEVER_AGAIN):
+        if self.log_state.is_rebase_due(now, 0.0, NEVER_AGAIN) and self.beginning_is_lost is None:
             self.publish(events.LogRebased(self.cell, self.log_state.first, bool(self.account_rule.wanted)))
             self.log_state.rebase_asked(now)
         if not self.is_current:

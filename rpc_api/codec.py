@@ -18,7 +18,7 @@ import msgpack
 
 from rpc_api import errors, events, levels
 from rpc_api.events.schema import FrozenRecord, Refused, SchemaObject, check_version, thaw_fields
-from rpc_api.log.port import MAX_RECORD_BYTES
+from rpc_api.log.port import FENCE, MAX_RECORD_BYTES
 from rpc_api.packing import unpack
 
 #: Greatest size of an event, unless its class has another.
@@ -147,7 +147,9 @@ def encode_record(epoch: str, batch: Iterable[Event], level: int = 1) -> bytes:
 
 def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
     """Read a record that was appended with an account. Never raises:
-    what cannot be read comes back as :class:`SetAside`."""
+    what cannot be read comes back as :class:`SetAside`. A fence of the log has no events, and no epoch."""
+    if payload.startswith(FENCE):
+        return DecodedRecord(None, [], account, payload)
     opened = _opened(payload)
     if isinstance(opened, DecodedRecord):
         return opened._replace(account=account)
@@ -165,7 +167,7 @@ def decode_holding(payload: bytes, groups: Sequence[Collection[bytes]]) -> list[
     """Read the events of a record whose bytes contain at least one byte string of each group: [(index, event)], each
     event as :func:`decode_record` returns it. This makes a search for a few events fast: the other events are not
     decoded."""
-    if not groups:
+    if not groups or payload.startswith(FENCE):
         return list(enumerate(decode_record(payload).events))
     if not all(any(map(payload.__contains__, group)) for group in groups):
         return []

@@ -68,6 +68,21 @@ SNAPSHOTS_OPTS = [
         "those of cell0. The retention of the logs must be several times this.",
     ),
 ]
+CHECKPOINTS_GROUP = cfg.OptGroup(
+    "checkpoints", "When the state of a log is written into the log itself (from level 3 on)"
+)
+CHECKPOINTS_OPTS = [
+    cfg.FloatOpt(
+        "interval",
+        default=3600.0,
+        min=10.0,
+        help="Seconds after which the next checkpoint of a log is written, if records came. The conductors of a cell "
+        "write those of the cell, schedulers those of cell0. If the retention of a RabbitMQ stream comes close to the "
+        "last one, the next one is written earlier.",
+    ),
+    cfg.IntOpt("records", default=100_000, min=100, help="Records after which the next checkpoint is written."),
+    cfg.IntOpt("megabytes", default=256, min=1, help="Size of the records, in MiB, after which it is written."),
+]
 
 CELL_GROUP = cfg.OptGroup(
     "cell:NAME",
@@ -101,6 +116,7 @@ def list_opts() -> list[tuple[cfg.OptGroup, Sequence[cfg.Opt]]]:
         (CELLS_GROUP, CELLS_OPTS),
         (CELL_GROUP, CELL_OPTS),
         (SNAPSHOTS_GROUP, SNAPSHOTS_OPTS),
+        (CHECKPOINTS_GROUP, CHECKPOINTS_OPTS),
         (scheduler.GROUP, scheduler.OPTS),
         (conductor.GROUP, conductor.OPTS),
         (agent.GROUP, agent.OPTS),

@@ -16,6 +16,7 @@ from typing import Any
 from oslo_versionedobjects import fields as ovo_fields
 
 from rpc_api import events, messages
+from rpc_api.events.fields import BytesField
 from rpc_api.events.schema import TABLE, PackedObjectField, SchemaObject
 
 COMMAND = "make reference"
@@ -30,6 +31,7 @@ _SIMPLE = {
     ovo_fields.NonNegativeInteger: "int",
     ovo_fields.Float: "float",
     ovo_fields.Boolean: "bool",
+    BytesField._Bytes: "bytes",
 }
 
 

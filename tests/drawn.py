@@ -7,7 +7,8 @@ them events meet each other; the corners of the allowed ranges are always there.
 from hypothesis import strategies as st
 from oslo_versionedobjects import fields as ovo_fields
 
-from rpc_api.events.schema import MAX_AMOUNT, MAX_INTEGER, TABLE, AmountField, PackedObjectField, thaw_fields
+from rpc_api.events.fields import MAX_AMOUNT, AmountField, BytesField
+from rpc_api.events.schema import MAX_INTEGER, TABLE, PackedObjectField, thaw_fields
 from rpc_api.packing import pack
 from tests.builders import uuid_of
 
@@ -22,6 +23,7 @@ _LEAVES = {
     ovo_fields.Integer: st.sampled_from((-MAX_INTEGER, -1, 0, 1, MAX_INTEGER)),
     ovo_fields.Float: st.sampled_from((0.0, -0.0, 0.5, 1.0, 16.0, -1.0, 5e-324, 1.7e308)),
     ovo_fields.Boolean: st.booleans(),
+    BytesField._Bytes: st.binary(max_size=8),
 }
 
 

@@ -298,7 +298,7 @@ def type_of(kind) -> str:
         return f"map to {type_of(kind._element_type._type)}"
     if isinstance(kind, ovo_fields.Object):
         return f"[{kind._obj_name}](#{kind._obj_name.lower()})"
-    return {"NonNegativeInteger": "natural number", "_Amount": "amount", "UUID": "UUID"}.get(
+    return {"NonNegativeInteger": "natural number", "_Amount": "amount", "_Bytes": "bytes", "UUID": "UUID"}.get(
         type(kind).__name__, type(kind).__name__.lower()
     )
 

@@ -380,6 +380,14 @@ _TEXTS = {
     ),
     "DecisionMade": _decided,
     "RequestRefused": lambda data: f"{' '.join(data.instances)}: {data.reason} request {data.request_id}",
+    "LogRestored": lambda data: f"{data.cell} from epoch {data.from_epoch} up to position {data.from_position}",
+    "StateKept": lambda data: (
+        f"{data.checkpoint_uuid} at position {data.position} part {data.part + 1} of {data.of}, "
+        f"{len(data.content)} bytes"
+    ),
+    "CheckpointNamed": lambda data: (
+        f"{data.checkpoint_uuid} at position {data.position}, parts in {data.first} to {data.last}"
+    ),
     "AggregateUpdated": lambda data: (
         f"{data.name} {data.uuid} {len(data.hosts)} hosts "
         + " ".join(f"{key}={value}" for key, value in sorted(data.metadata.items()))

@@ -6,7 +6,8 @@ import threading
 import uuid
 from collections import deque
 
-from nova_sched.process.snapshot_store import check_fits, proven_by_marks
+from nova_sched.process.checkpoints import Checkpoints, newest_in
+from nova_sched.process.snapshot_store import check_fits, keep_newest, proven_by_marks
 from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import Beginning
 from rpc_api import concurrency, errors
@@ -63,11 +64,20 @@ class ReadBefore:
 class CellLog:
     """Calls ``deliver(kind, content)`` from its own thread, with ``"begin"`` and a Beginning, ``"records"``
     and a Batch (then call :meth:`taken`), or ``"fault"`` and a NovaSchedError or None: see
-    :class:`~rpc_api.feed.follower.Follower`. ``store`` is a SnapshotStore or None.
+    :class:`~rpc_api.feed.follower.Follower`. ``store`` is a SnapshotStore or None, and ``accounts_required`` what is
+    configured for the log.
     """
 
-    def __init__(self, cell: str, url: str, producer_name: str, deliver, clock=SYSTEM, store=None):
+    def __init__(
+        self, cell: str, url: str, producer_name: str, deliver, clock=SYSTEM, store=None, accounts_required=False
+    ):
         self.cell = cell
+        self._accounts_required = accounts_required
+        #: The Checkpoints that are known of the log.
+        self.checkpoints = Checkpoints(cell)
+        #: Uuids of checkpoints that cannot be used, and of those that were looked at when the log was last opened.
+        self._refused, self._tried = frozenset(), frozenset()
+        self._began_with_checkpoint = None
         self._url = url
         self._clock = clock
         self._deliver = deliver
@@ -120,15 +130,19 @@ class CellLog:
             )
 
     def refuse_snapshot(self) -> None:
-        """The snapshot that was delivered cannot be used: read the log again, without one.
-        New ones are kept all the same."""
-        self._reads_snapshots = False
+        """The snapshot that was delivered cannot be used: read the log again, without one. New ones are kept all the
+        same. If it was a checkpoint, the others are tried."""
+        if self._began_with_checkpoint is not None:
+            self._refused |= {self._began_with_checkpoint}
+        else:
+            self._reads_snapshots = False
         self._follower.begin_anew()
 
     def doubt_snapshot(self) -> None:
         """Services publish at a higher level than the state has. If the state is from a snapshot, a service that did
         not know the pin of the log kept it: the log is read again without it, if all its records are there."""
         if not self._began_with_snapshot:
+            self._look_for_checkpoint()
             return
         self._began_with_snapshot = False
         if self.bounds().first == 0:
@@ -142,11 +156,23 @@ class CellLog:
             )
 
     def look_for_snapshot(self) -> None:
-        """Read the log again as soon as a snapshot fits it; looks every few seconds, in its own thread."""
+        """Read the log again as soon as a snapshot or a checkpoint fits it; looks for snapshots every few seconds, in
+        its own thread."""
         now = self._clock.monotonic()
+        if self._look_for_checkpoint():
+            return
         if self._reads_snapshots and now - self._looked_at >= LOOK_PAUSE:
             self._looked_at = now
             self._in_thread(self._look_for_snapshot)
+
+    def _look_for_checkpoint(self):
+        """Read the log again if a checkpoint has come that was not there when it was opened; returns whether."""
+        newest = self.checkpoints.newest
+        if newest is None or newest.uuid in self._tried:
+            return False
+        self._tried |= {newest.uuid}
+        self._follower.begin_anew()
+        return True
 
     def _in_thread(self, function):
         """Call a function of the store in its own thread, one at a time; returns whether there is none before it
@@ -193,6 +219,21 @@ class CellLog:
             raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; see to it")
         return self._log.bounds()
 
+    @property
+    def producer_name(self) -> str:
+        """The name ROLE/NAME under which this service appends."""
+        return self._producer_name
+
+    @property
+    def is_cut_by_policy(self) -> bool:
+        """Whether a server removes old records of the log by a policy."""
+        return self._log is not None and self._log.is_cut_by_policy
+
+    @property
+    def has_store(self) -> bool:
+        """Whether snapshots are kept."""
+        return self._store is not None
+
     def keep(self, packed: bytes) -> None:
         """Keep a snapshot in the store, unless there is a newer one; in its own thread: a store that is away must
         not hold up the service. A snapshot that the log does not continue is not kept, and the log is read again: it
@@ -226,6 +267,8 @@ class CellLog:
                 self._clock,
                 self._store if self._reads_snapshots else None,
                 known=self._read_before,
+                refused=self._refused,
+                accounts_required=self._accounts_required,
             )
         except BaseException:
             log.close()
@@ -233,11 +276,19 @@ class CellLog:
         begun_anew = self._use(log, epoch)
         self._read_before.begin(epoch, beginning.snapshot)
         self._began_with_snapshot = beginning.snapshot is not None
+        found, self.checkpoints = beginning.found, Checkpoints(self.cell, epoch, self._accounts_required)
+        self._began_with_checkpoint, self._tried = None, found.tried
+        if found.checkpoint is not None:
+            self._began_with_checkpoint = found.checkpoint.uuid
+            self.checkpoints.know(found.checkpoint)
+        elif found.passed is not None:
+            self.checkpoints.know(found.passed)
         self._deliver("begin", beginning._replace(begun_anew=begun_anew))
         return log, position
 
     def _take(self, batch):
         self._read_before.add(batch.records)
+        self.checkpoints.see_all(batch.records)
         self._deliver("records", batch)
 
     def _use(self, log, epoch):
@@ -260,15 +311,30 @@ def close_all(logs, timeout: float) -> bool:
     return all(concurrency.side_by_side([functools.partial(log.close, timeout) for log in logs]))
 
 
-def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uuid.uuid4, known=None):
+def find_beginning(
+    log,
+    cell: str,
+    producer_name: str,
+    clock,
+    store,
+    new_uuid=uuid.uuid4,
+    known=None,
+    refused=frozenset(),
+    accounts_required=False,
+):
     """From where a log is read, which is begun if it is empty: (its epoch, a Beginning,
     the position of the first record).
 
-    The newest snapshot of ``store`` is used if it proves to be of this log; otherwise the log is folded from its first
-    record. ``known`` (a ReadBefore or None) and the snapshot show whether the log lost its last records.
+    The snapshot of ``store`` or the checkpoint in the log is used that proves to be of this log, the later one of both;
+    otherwise the log is folded from its first record. ``known`` (a ReadBefore or None) and the snapshot show whether
+    the log lost its last records. ``refused`` are uuids of checkpoints that are not used.
     """
     opening = ensure_open(log, cell, producer_name, clock, new_uuid)
     packed, loss = fitting(store, cell, opening.epoch, log, opening.whole)
+    after = -1 if packed is None else snapshot.head_of(packed).position
+    found = newest_in(log, cell, opening.epoch, opening.whole, after, refused, accounts_required)
+    if found.packed is not None:
+        packed = found.packed
     bounds = log.bounds()
     if known is not None:
         loss = known.lost(log, bounds, opening.epoch) or loss
@@ -280,18 +346,16 @@ def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uu
             loss,
         )
     position = bounds.first if packed is None else snapshot.head_of(packed).position + 1
-    return (
-        opening.epoch,
-        Beginning(
-            packed,
-            bounds.first,
-            bounds.last,
-            packed is not None or opening.whole,
-            False,
-            None if loss is None else loss.kept,
-        ),
-        position,
+    beginning = Beginning(
+        packed,
+        bounds.first,
+        bounds.last,
+        packed is not None or opening.whole,
+        False,
+        None if loss is None else loss.kept,
+        found,
     )
+    return opening.epoch, beginning, position
 
 
 def fitting(store, cell: str, epoch: str, log, whole: bool = True):
@@ -349,32 +413,3 @@ def _proven_by_marks(packed, cell, log):
             cell,
         )
     return proven
-
-
-def keep_newest(store, cell: str, packed: bytes, log) -> bool:
-    """Keep a snapshot in a store, unless a newer one is kept there that proves to be of the log too: the process that
-    made this one may have hung until records that its state lacks were removed, and is then going to need that one.
-    Returns whether it is kept. SnapshotMismatch where this one is not of the log, and other errors of log and store."""
-    head = snapshot.head_of(packed)
-    check_fits(head, head.epoch, log)
-    try:
-        kept = store.load(cell)
-        other = None if kept is None else snapshot.check(kept)
-        if other is not None and other.position >= head.position:
-            check_fits(other, head.epoch, log)
-            if other.position > head.position:
-                return False
-            if other.digest != head.digest:
-                LOG.error(
-                    "two states of %s at position %d differ, %s here and %s in the snapshot of another service; "
-                    "compare both with the log (nova-sched snapshot --compare) and restart the service whose "
-                    "state differs from it",
-                    cell,
-                    head.position,
-                    head.digest,
-                    other.digest,
-                )
-    except errors.NovaSchedError as fault:
-        LOG.debug("the snapshot of %s that is kept is replaced: %s", cell, fault)
-    store.save(cell, packed)
-    return True

@@ -2,14 +2,26 @@
 
 A log is *behind* until it is folded to the position where it ended when the service began to read it. It is *headless*
 if all its records are read and the state is still not known, because records were removed in front of it: then it needs
-a snapshot that fits, or a LogRebased. It is *down* while it cannot be read or appended to, or grows faster than it is
-folded (see backlog.py). It is *closed* while the service makes no use of it.
+a snapshot or checkpoint that fits, or a LogRebased (at level 3 only an operator's counts). It is *down* while it cannot
+be read or appended to, or grows faster than it is folded (see backlog.py). It is *closed* while the service makes no
+use of it.
 
 Times are seconds on the monotonic clock of the service; the caller gives them.
 """
 
+from rpc_api import errors
+
 READ, APPEND, FOLD = "read", "append", "fold"
 LONG_AGO = float("-inf")
+
+
+def beginning_is_lost(cell: str, first: int | None) -> errors.LogGap:
+    """The error for a headless log at level 3, whose state nobody reports again as a whole."""
+    return errors.LogGap(
+        f"the log of {cell} begins at position {first}, and no checkpoint or snapshot has the state before it, which "
+        "may have API writes: it stays closed; restore its backup (nova-sched restore), or, if there is none, give up "
+        "what only it knew (nova-sched rebase)"
+    )
 
 
 class LogState:

@@ -2,6 +2,7 @@
 
 import abc
 import fcntl
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from rpc_api.levels import LEVEL
 from rpc_api.log import proving
 from rpc_api.log.checks import mask_password
 from rpc_api.proof import record_digest
+
+LOG = logging.getLogger(__name__)
 
 PREFIX = "nova_sched:snapshot:"
 _CELL = re.compile(r"[A-Za-z0-9._-]{1,200}")
@@ -125,6 +128,35 @@ def proven_by_marks(packed: bytes, log) -> bytes | None:
     if not marks or any(state.producers.get(name) != mark for name, mark in marks.items()):
         return None
     return snapshot.with_proof(packed, tuple((record.position, record_digest(record.payload)) for record in records))
+
+
+def keep_newest(store, cell: str, packed: bytes, log) -> bool:
+    """Keep a snapshot in a store, unless a newer one is kept there that proves to be of the log too: the process that
+    made this one may have hung until records that its state lacks were removed, and is then going to need that one.
+    Returns whether it is kept. SnapshotMismatch where this one is not of the log, and other errors of log and store."""
+    head = snapshot.head_of(packed)
+    check_fits(head, head.epoch, log)
+    try:
+        kept = store.load(cell)
+        other = None if kept is None else snapshot.check(kept)
+        if other is not None and other.position >= head.position:
+            check_fits(other, head.epoch, log)
+            if other.position > head.position:
+                return False
+            if other.digest != head.digest:
+                LOG.error(
+                    "two states of %s at position %d differ, %s here and %s in the snapshot of another service; "
+                    "compare both with the log (nova-sched snapshot --compare) and restart the service whose "
+                    "state differs from it",
+                    cell,
+                    head.position,
+                    head.digest,
+                    other.digest,
+                )
+    except errors.NovaSchedError as fault:
+        LOG.debug("the snapshot of %s that is kept is replaced: %s", cell, fault)
+    store.save(cell, packed)
+    return True
 
 
 class FileStore(SnapshotStore):

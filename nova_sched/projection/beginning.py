@@ -1,6 +1,6 @@
 """Where the fold of a log starts."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nova_sched.projection import snapshot
 from nova_sched.projection.projection import Projection
@@ -13,7 +13,8 @@ class Beginning(NamedTuple):
     ``first`` is its first position and ``catch_up`` its last one now. ``whole`` is False if neither a snapshot nor
     the first record gives the state before the log. ``begun_anew``: the log was recreated, so records that were
     appended before are not in it. ``kept`` is None, or the log lost its records after that position; it has the same
-    epoch, and may have new records.
+    epoch, and may have new records. ``found`` is what was found of checkpoints in the log (a Found of
+    :mod:`nova_sched.process.checkpoints`), or None.
     """
 
     snapshot: bytes | None
@@ -22,6 +23,7 @@ class Beginning(NamedTuple):
     whole: bool
     begun_anew: bool
     kept: int | None = None
+    found: Any = None
 
 
 def projection_of(

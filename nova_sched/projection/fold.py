@@ -250,6 +250,7 @@ def group_fenced(projection: State, position: int, event: EventOf[events.GroupFe
 
 HANDLERS: dict[str, Callable[[State, int, Any, list[Noted]], Reason | SetAside | None]] = {
     "LogOpened": log_opened,
+    "LogRestored": counted,
     "LogRebased": log_rebased,
     "AccountsRequired": accounts_required,
     "LevelPinned": level_pinned,
@@ -276,5 +277,7 @@ HANDLERS: dict[str, Callable[[State, int, Any, list[Noted]], Reason | SetAside |
     "AggregateDeleted": aggregate_deleted,
     "GroupAnchored": group_anchored,
     "GroupFenced": group_fenced,
+    "StateKept": counted,
+    "CheckpointNamed": counted,
     **WRITE_HANDLERS,
 }

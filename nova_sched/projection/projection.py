@@ -32,6 +32,7 @@ from rpc_api.proof import Trail
 MAX_KEPT = 1000
 #: Greatest length of the reason why an event was set aside, in characters: names in it may be long.
 MAX_REASON = 400
+OPERATOR = "operator/"
 #: A service of a lower level does not know that claims after the pin hold: it must not end them.
 ENDS_OF_CLAIMS = ("ClaimReleased", "ClaimExpired")
 #: Names of counts: of all events that were set aside (with ":CODE": for one reason), of those that a service which
@@ -271,7 +272,7 @@ class Projection(State):
         of a level that the log or this process does not have."""
         if type(event) is not SetAside and event.name == "LogRebased":
             # Also if it is a duplicate: it is new for a reader that starts after the first one.
-            if self._may_speak(position, index, event, account):
+            if self._may_speak(position, index, event, account) and self._may_rebase(position, index, event, level):
                 # A reader that starts here, and so does not know the pin, must get the same level.
                 self.use_level(level, position if level > 1 else -1)
                 self._fold_event(position, index, event, False, outcomes, noted)
@@ -281,6 +282,22 @@ class Projection(State):
             self._set_aside(position, index, *event)
         elif self.whole and type(event) is not SetAside and self._may_speak(position, index, event, account):
             self._set_newer_aside(position, index, event, level)
+
+    def _may_rebase(self, position: int, index: int, event: Event, level: int) -> bool:
+        """Whether a LogRebased in a record of a level counts; if not, it is set aside. A log at level 3 may have API
+        writes, which nobody reports again, and a reader that starts in it cannot know whether it has: so this goes by
+        level and role alone."""
+        if event.producer.startswith(OPERATOR) or not (self.rules.one_ledger or rules_of(level).one_ledger):
+            return True
+        self._set_aside(
+            position,
+            index,
+            "not-rebased",
+            f"a LogRebased of {event.producer} in a log at level {max(self.level, level)}, which may have API writes: "
+            "only an operator may rebase it",
+            b"",
+        )
+        return False
 
     def _set_newer_aside(self, position: int, index: int, event: Event, level: int) -> None:
         self._set_aside(

@@ -33,7 +33,7 @@ MAGIC = "nova_sched snapshot"
 FORMAT = 4
 #: The format rises with the level of the log: a version that does not know the level must not load the state.
 FORMATS = {FORMAT + level - 1: level for level in range(1, LEVEL + 1)}
-_MAX_HEAD_BYTES = 4096
+MAX_HEAD_BYTES = 4096
 #: Types of the fields after magic and format; a log that was never opened has no epoch.
 _HEAD_TYPES = ((str, str, int, str, str), (str, type(None), int, str, str))
 #: Greatest size of an unpacked state. One of 100,000 hosts with 1,000,000 instances has less than half of it.
@@ -97,7 +97,7 @@ def dump(projection: Projection) -> bytes:
 
 def with_proof(packed: bytes, proof: Proof) -> bytes:
     """A snapshot of a version without proofs, with a proof that was found in another way."""
-    parts, body = _split(packed)
+    parts, body = split(packed)
     body += _packed_proof(proof)
     head: bytes = msgpack.packb((*parts[:6], _checksum(Head(*parts[2:6]), body)))
     return head + body
@@ -113,7 +113,7 @@ def _proof_of(body: bytes, position: int) -> Proof:
     end = len(body) - len(_PROOF_END) - 4
     size = int.from_bytes(body[end : end + 4], "big") if end >= 0 and body.endswith(_PROOF_END) else 0
     packed = body[end - size : end]
-    if not 0 < size <= min(end, _MAX_HEAD_BYTES):
+    if not 0 < size <= min(end, MAX_HEAD_BYTES):
         return ()
     try:
         proof = msgpack.unpackb(packed, use_list=False)
@@ -142,9 +142,10 @@ def _checksum(head: Head, body: bytes) -> str:
     return blake2b(msgpack.packb(head[:4]) + body, digest_size=16).hexdigest()
 
 
-def _split(packed: bytes) -> tuple[tuple[Any, ...], bytes]:
-    unpacker = msgpack.Unpacker(max_buffer_size=_MAX_HEAD_BYTES, use_list=False)
-    unpacker.feed(packed[:_MAX_HEAD_BYTES])
+def split(packed: bytes) -> tuple[tuple[Any, ...], bytes]:
+    """(The parts of the head, the body) of a snapshot; UnknownSchema for other bytes."""
+    unpacker = msgpack.Unpacker(max_buffer_size=MAX_HEAD_BYTES, use_list=False)
+    unpacker.feed(packed[:MAX_HEAD_BYTES])
     try:
         head = unpacker.unpack()
     except (ValueError, msgpack.exceptions.UnpackException):
@@ -159,7 +160,8 @@ def _split(packed: bytes) -> tuple[tuple[Any, ...], bytes]:
     return head, packed[unpacker.tell() :]
 
 
-def _head(parts: tuple[Any, ...], body: bytes) -> Head:
+def head_in(parts: tuple[Any, ...], body: bytes) -> Head:
+    """The head, of the parts of a snapshot."""
     cell, epoch, position, digest = parts[2:6]
     return Head(cell, epoch, position, digest, _proof_of(body, position), FORMATS[parts[1]])
 
@@ -174,19 +176,24 @@ def level_of(packed: bytes) -> int:
 
 def head_of(packed: bytes) -> Head:
     """Read the head of a snapshot; UnknownSchema when the bytes are not one that this version knows."""
-    return _head(*_split(packed))
+    return head_in(*split(packed))
 
 
 def check(packed: bytes) -> Head:
     """Read the head of a snapshot whose state is as it was kept; SnapshotMismatch when it is damaged, UnknownSchema for
     bytes of another form."""
-    parts, body = _split(packed)
-    head = _head(parts, body)
+    parts, body = split(packed)
+    head = head_in(parts, body)
     if _checksum(head, body) != parts[6]:
-        raise errors.SnapshotMismatch(
-            f"the snapshot of {head.cell} at position {head.position} is damaged; remove it and fold the log"
-        )
+        raise damaged(head)
     return head
+
+
+def damaged(head: Head) -> errors.SnapshotMismatch:
+    """The error for a snapshot whose bytes are not those that were made."""
+    return errors.SnapshotMismatch(
+        f"the snapshot of {head.cell} at position {head.position} is damaged; remove it and fold the log"
+    )
 
 
 def load(packed: bytes, table: HostTable | None = None) -> Projection:
@@ -200,7 +207,7 @@ def load(packed: bytes, table: HostTable | None = None) -> Projection:
     projection.trail = Trail(head.proof or (None if head.position >= 0 else ()))
     projection.use_level(head.level)
     try:
-        _load_state(projection, *_unpacked(_split(packed)[1]))
+        _load_state(projection, *_unpacked(split(packed)[1]))
         if state_digest(projection) != head.digest:
             raise ValueError("its digest is another")
     except (errors.NovaSchedError, ValueError, TypeError, LookupError, OverflowError) as fault:

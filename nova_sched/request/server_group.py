@@ -9,7 +9,7 @@ import uuid
 
 from nova_sched.projection.ledger import RUNNING
 from rpc_api import errors, events
-from rpc_api.events.schema import MAX_AMOUNT
+from rpc_api.events.fields import MAX_AMOUNT
 
 _POLICIES = ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity", "fault-domain")
 #: A list of more members is refused.

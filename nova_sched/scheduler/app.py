@@ -2,6 +2,7 @@
 
 import logging
 
+from nova_sched.process.checkpoint_options import maker_of
 from nova_sched.process.process import Remaining, Service
 from nova_sched.process.snapshot_store import store_of
 from nova_sched.request.networks import NotConfigured
@@ -34,6 +35,7 @@ class SchedulerService(Service):
         check_account(conf, "scheduler", options.name, cell0.log, *(cell.log for cell in cells))
         self._buses = Buses(conf)
         self._server = self._endpoint = None
+        store = store_of(conf)
         self.scheduler = Scheduler(
             options.name,
             cell0,
@@ -41,9 +43,10 @@ class SchedulerService(Service):
             self._policy,
             claim_timeout=options.claim_timeout,
             cell_down_after=options.cell_down_after,
-            store=store_of(conf),
+            store=store,
             snapshot_interval=conf.snapshots.interval,
             require_accounts=conf.cells.require_accounts,
+            checkpoints=maker_of(conf, cell0.name, cell0.log, store),
         )
 
     def start(self):

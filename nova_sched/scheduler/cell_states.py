@@ -5,7 +5,7 @@ import logging
 from collections import defaultdict
 
 from nova_sched.process.backlog import Backlog
-from nova_sched.process.log_state import FOLD, READ, LogState
+from nova_sched.process.log_state import FOLD, READ, LogState, beginning_is_lost
 from nova_sched.process.missing_reports import MissingReports
 from rpc_api import errors
 from rpc_api.clock import spelled
@@ -36,6 +36,8 @@ class CellStates:
         self._missing = {}
         #: Cell -> since when the scheduler waits for these reports.
         self._missing_since = {}
+        #: Cell -> why it stays closed, of logs whose beginning is lost and that no service may rebase.
+        self._lost_beginnings = {}
 
     # --- questions -----------------------------------------------------------------------------------------------
 
@@ -69,12 +71,23 @@ class CellStates:
         """Whether the log of a cell grows faster than it is folded."""
         return self._backlogs[cell].is_far
 
+    def beginning_is_lost(self, cell):
+        """The error for a log that stays closed because no service may rebase it; None for another one."""
+        return self._lost_beginnings.get(cell) if self._logs[cell].is_headless else None
+
+    @property
+    def lost_beginning(self):
+        """The first error of :meth:`beginning_is_lost`; None if there is none."""
+        return next(filter(None, map(self.beginning_is_lost, list(self._lost_beginnings))), None)
+
     def headless_for(self, seconds: float):
         """(cell, first position of its log) of cells to rebase now: they were headless for so long, or for a shorter
         time if they are needed in any case. A cell is returned only once in that time."""
         now, found = self._clock.monotonic(), []
         for cell, log in self._logs.items():
             wait = min(seconds, NEEDED_HEADLESS) if cell in self._always else seconds
+            if self.beginning_is_lost(cell) is not None:
+                continue
             if log.is_rebase_due(now, wait, wait):
                 log.rebase_asked(now)
                 found.append((cell, log.first))
@@ -106,7 +119,10 @@ class CellStates:
         log = self._logs[cell]
         was_headless = log.is_headless
         if not log.folded(projection, self._clock.monotonic()):
-            if log.is_headless and not was_headless:
+            if log.is_headless and not was_headless and projection.rules.one_ledger:
+                self._lost_beginnings[cell] = beginning_is_lost(cell, log.first)
+                LOG.error("%s", self._lost_beginnings[cell])
+            elif log.is_headless and not was_headless:
                 LOG.warning(
                     "records were removed in front of the log of %s, and no snapshot says what they held: "
                     "nothing is scheduled there until there is one, or the log is rebased",

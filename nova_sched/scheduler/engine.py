@@ -240,6 +240,8 @@ class Engine:
         # cell0's log is rebased by schedulers. If another log is headless, its conductors know that too: they do not
         # rebase it, and keep no snapshot.
         for cell, first in self.states.headless_for(self.rebase_after):
+            if self.world.projections[cell].rules.one_ledger:
+                continue  # it may have API writes, so it stays closed
             self.outbox.post(cell, events.LogRebased(cell, first, bool(self.account_rule.wanted)))
         self.requests.fail_late(now, self.claim_timeout)
         self._look_for_unread(now)

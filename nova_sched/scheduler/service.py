@@ -9,8 +9,8 @@ from nova_sched.process.backlog import SHARE_FAR_BEHIND
 from nova_sched.process.cell_log import CellLog, close_all
 from nova_sched.process.log_counts import LogCounts
 from nova_sched.process.tuning import collector_paused
-from nova_sched.projection import snapshot
 from nova_sched.projection.projection import MISSED_PIN
+from nova_sched.scheduler.cell0_checkpoints import Cell0Keeping
 from nova_sched.scheduler.engine import CELL0, Ask, Engine
 from nova_sched.scheduler.inbox import Inbox
 from nova_sched.scheduler.readiness import Readiness, readiness
@@ -45,7 +45,7 @@ class Scheduler:
 
     ``start`` opens and folds the logs; ``select`` may then be called from any thread. The scheduler starts from the
     snapshots in ``store``, a SnapshotStore, and saves the state of cell0's log there every ``snapshot_interval``
-    seconds."""
+    seconds. ``checkpoints`` is a Maker of those of cell0's log, or None."""
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class Scheduler:
         store=None,
         snapshot_interval=600.0,
         require_accounts=None,
+        checkpoints=None,
     ):
         self.name = f"scheduler/{name}"
         self.cells = {cell.name: cell for cell in (cell0, *cells)}
@@ -73,6 +74,7 @@ class Scheduler:
         self._ended = False
         self._on_noted = on_noted
         self._store = store
+        self._keeping = Cell0Keeping(checkpoints)
         self._snapshot_interval = snapshot_interval
         #: Logs that are not folded far enough yet for this scheduler to publish in them.
         self._silent = set()
@@ -107,9 +109,11 @@ class Scheduler:
                 lambda kind, content, name=cell.name: self._inbox.put(kind, name, content),
                 self._clock,
                 self._store,
+                bool(self.engine.account_rule.wanted),
             )
         for log in self._logs.values():
             log.start()
+        self._keeping.start(self._logs[CELL0], self.engine, self._faults, self._clock)
         self._thread.start()
         return self
 
@@ -123,7 +127,7 @@ class Scheduler:
         while not self._ready.wait(min(WAIT_STEP, timeout)):
             waited = 0.0 if self._waits_for_a_log else waited + WAIT_STEP
             if waited >= timeout:
-                raise errors.LogUnavailable(
+                raise self.engine.states.lost_beginning or errors.LogUnavailable(
                     f"{self.name} did not catch up with its logs within {timeout} s; "
                     "check their broker, or raise the timeout"
                 )
@@ -200,6 +204,7 @@ class Scheduler:
     def stop(self, timeout: float = 5.0) -> bool:
         """Stop taking requests, append waiting events, and end the threads. Return whether nothing was left."""
         deadline = self._clock.monotonic() + timeout
+        self._keeping.close()
         self._stopping = True
         self._inbox.put("stop", None, None)
         if self._thread.is_alive():
@@ -245,7 +250,7 @@ class Scheduler:
                         self._counts[cell].look(projection.counts)
                     next_tick = self._clock.monotonic() + TICK
                 if self._store is not None and self._clock.monotonic() >= next_snapshot:
-                    self._keep_snapshot()
+                    self._keeping.keep_snapshot()
                     next_snapshot = self._clock.monotonic() + self._snapshot_interval
         except errors.NovaSchedError as fault:
             self._give_up(fault)
@@ -254,11 +259,6 @@ class Scheduler:
             own = errors.NovaSchedError(f"{self.name} met an internal fault ({fault!r}); see its log")
             own.__cause__ = fault
             self._give_up(own)
-
-    def _keep_snapshot(self):
-        """Save the state of cell0's log, once it is known. The conductors save those of the other logs."""
-        if not self.engine.states.is_behind(CELL0):
-            self._logs[CELL0].keep(snapshot.dump(self.engine.world.projections[CELL0]))
 
     # --- inputs of the logs -------------------------------------------------------------------------------------
 

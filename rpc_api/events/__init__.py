@@ -12,6 +12,7 @@ EVENTS = {
     schema.__name__: schema
     for schema in (
         cloud.LogOpened,
+        cloud.LogRestored,
         cloud.LogRebased,
         cloud.AccountsRequired,
         cloud.LevelPinned,
@@ -38,6 +39,8 @@ EVENTS = {
         cloud.AggregateDeleted,
         cloud.GroupAnchored,
         cloud.GroupFenced,
+        cloud.StateKept,
+        cloud.CheckpointNamed,
         provider.ProviderCreated,
         provider.ProviderChanged,
         provider.ProviderDeleted,
@@ -56,6 +59,7 @@ EVENTS = {
 }
 
 LogOpened = cloud.LogOpened.Frozen
+LogRestored = cloud.LogRestored.Frozen
 LogRebased = cloud.LogRebased.Frozen
 AccountsRequired = cloud.AccountsRequired.Frozen
 LevelPinned = cloud.LevelPinned.Frozen
@@ -63,6 +67,8 @@ AggregateUpdated = cloud.AggregateUpdated.Frozen
 AggregateDeleted = cloud.AggregateDeleted.Frozen
 GroupAnchored = cloud.GroupAnchored.Frozen
 GroupFenced = cloud.GroupFenced.Frozen
+StateKept = cloud.StateKept.Frozen
+CheckpointNamed = cloud.CheckpointNamed.Frozen
 Inventory = host.Inventory.Frozen
 Provider = host.Provider.Frozen
 HostInventory = host.HostInventory.Frozen

@@ -537,12 +537,28 @@ class LogOpened(NamedTuple):
     @property
     def may_hold_maps(self) -> bool: ...
 
+class LogRestored(NamedTuple):
+    """The first event of a log that was restored from a backup: the log of the epoch ``from_epoch`` up to its record
+    ``from_position``. Its state is in the checkpoint that comes next; without that the log is one whose beginning is
+    lost."""
+
+    cell: str
+    epoch: str
+    from_epoch: str
+    from_position: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
 class LogRebased(NamedTuple):
     """The state of this log is empty from here on; the records before it do not count.
 
     Records were removed in front of the log and no snapshot has their effect, so a new reader could not get the state
     of the other readers. From here on all readers have the same state again; the hosts are asked for full reports. If
     it has ``accounts_required``, it must keep that rule itself, as :class:`AccountsRequired` must.
+
+    A log at level 3 may have API writes, which nobody reports again: there only an operator may rebase it.
     """
 
     cell: str
@@ -625,6 +641,37 @@ class GroupFenced(NamedTuple):
 
     group_uuid: str
     anchor: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class StateKept(NamedTuple):
+    """A part of a checkpoint: the state of the log after the record at ``position``, for readers that start later.
+
+    ``content`` is part number ``part`` (from 0) of the ``of`` parts of its bytes, which
+    :func:`nova_sched.projection.snapshot.dump` makes. The parts of one checkpoint have its uuid, and are in the log in
+    their order, with other records between them. The fold does not look at it.
+    """
+
+    checkpoint_uuid: str
+    position: int
+    part: int
+    of: int
+    content: bytes
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class CheckpointNamed(NamedTuple):
+    """Where the newest complete checkpoint of this log is: its parts are in the records from ``first`` to ``last``, and
+    it is the state after the record at ``position``. A reader that starts finds it near the end of the log."""
+
+    checkpoint_uuid: str
+    position: int
+    first: int
+    last: int
     @property
     def schema(self) -> type[SchemaObject]: ...
     @property

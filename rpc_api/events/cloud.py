@@ -3,10 +3,13 @@
 from oslo_versionedobjects import fields
 
 from rpc_api.events.claim import SCHEDULER
+from rpc_api.events.fields import BytesField
 from rpc_api.events.host import CONDUCTOR
 from rpc_api.events.schema import SchemaObject, register
 
 ANYONE = frozenset({"scheduler", "conductor", "compute_agent", "operator"})
+#: Who writes checkpoints: the conductors of a cell in its log, the schedulers in cell0's, and an operator who restores.
+KEEPERS = SCHEDULER | CONDUCTOR | frozenset({"operator"})
 
 
 @register
@@ -19,16 +22,36 @@ class LogOpened(SchemaObject):
 
 
 @register
+class LogRestored(SchemaObject):
+    """The first event of a log that was restored from a backup: the log of the epoch ``from_epoch`` up to its record
+    ``from_position``. Its state is in the checkpoint that comes next; without that the log is one whose beginning is
+    lost."""
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = frozenset({"operator"})
+    fields = {
+        "cell": fields.StringField(),
+        "epoch": fields.UUIDField(),
+        "from_epoch": fields.UUIDField(),
+        "from_position": fields.NonNegativeIntegerField(),
+    }
+
+
+@register
 class LogRebased(SchemaObject):
     """The state of this log is empty from here on; the records before it do not count.
 
     Records were removed in front of the log and no snapshot has their effect, so a new reader could not get the state
     of the other readers. From here on all readers have the same state again; the hosts are asked for full reports. If
     it has ``accounts_required``, it must keep that rule itself, as :class:`AccountsRequired` must.
+
+    A log at level 3 may have API writes, which nobody reports again: there only an operator may rebase it.
     """
 
     VERSION = "1.1"  # 1.1: accounts_required
     ROLES = SCHEDULER | CONDUCTOR
+    LATER_ROLES = {"operator": 3}
     fields = {
         "cell": fields.StringField(),
         "first": fields.NonNegativeIntegerField(),
@@ -114,3 +137,41 @@ class GroupFenced(SchemaObject):
     VERSION = "1.0"
     ROLES = SCHEDULER
     fields = {"group_uuid": fields.UUIDField(), "anchor": fields.NonNegativeIntegerField()}
+
+
+@register
+class StateKept(SchemaObject):
+    """A part of a checkpoint: the state of the log after the record at ``position``, for readers that start later.
+
+    ``content`` is part number ``part`` (from 0) of the ``of`` parts of its bytes, which
+    :func:`nova_sched.projection.snapshot.dump` makes. The parts of one checkpoint have its uuid, and are in the log in
+    their order, with other records between them. The fold does not look at it.
+    """
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = KEEPERS
+    MAX_BYTES = 1000 * 1024
+    fields = {
+        "checkpoint_uuid": fields.UUIDField(),
+        "position": fields.NonNegativeIntegerField(),
+        "part": fields.NonNegativeIntegerField(),
+        "of": fields.NonNegativeIntegerField(),
+        "content": BytesField(),
+    }
+
+
+@register
+class CheckpointNamed(SchemaObject):
+    """Where the newest complete checkpoint of this log is: its parts are in the records from ``first`` to ``last``, and
+    it is the state after the record at ``position``. A reader that starts finds it near the end of the log."""
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = KEEPERS
+    fields = {
+        "checkpoint_uuid": fields.UUIDField(),
+        "position": fields.NonNegativeIntegerField(),
+        "first": fields.NonNegativeIntegerField(),
+        "last": fields.NonNegativeIntegerField(),
+    }

@@ -2,7 +2,8 @@
 
 from oslo_versionedobjects import fields
 
-from rpc_api.events.schema import AmountField, SchemaObject, register
+from rpc_api.events.fields import AmountField
+from rpc_api.events.schema import SchemaObject, register
 
 _LISTS_OF_INTEGERS = fields.List(fields.List(fields.Integer()))
 

@@ -3,7 +3,8 @@
 from oslo_versionedobjects import fields
 
 from rpc_api.events import device  # noqa: F401 (registers what HostInventory consists of)
-from rpc_api.events.schema import AmountField, PackedObjectField, SchemaObject, register
+from rpc_api.events.fields import AmountField
+from rpc_api.events.schema import PackedObjectField, SchemaObject, register
 
 AGENT = frozenset({"compute_agent"})
 CONDUCTOR = frozenset({"conductor"})

@@ -22,12 +22,11 @@ from oslo_versionedobjects import base as ovo_base
 from oslo_versionedobjects import fields as ovo_fields
 
 from rpc_api import errors
+from rpc_api.events.fields import MAX_AMOUNT, AmountField, BytesField
 from rpc_api.packing import pack, unpack
 
 MAX_STRING = 65_536
 MAX_INTEGER = 2**53
-#: As in Placement; sums of amounts then stay far below 64 bits.
-MAX_AMOUNT = 2**31 - 1
 #: A level above all others: at it a class has all of its fields.
 _ABOVE_ALL = MAX_INTEGER
 _is_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
@@ -36,20 +35,6 @@ _VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")
 #: Every schema class by its name. Our own table, because oslo's registry exists once per process and may have Nova's
 #: classes in it, too.
 TABLE: dict[str, type[SchemaObject]] = {}
-
-
-class AmountField(ovo_fields.AutoTypedField[int]):
-    """An amount of a resource: 0 to ``MAX_AMOUNT``."""
-
-    class _Amount(ovo_fields.NonNegativeInteger):
-        def coerce(self, obj: ovo_base.VersionedObject | None, attr: str, value: Any) -> int:
-            # A static method in older versions of the library.
-            amount: int = super().coerce(obj, attr, value)
-            if amount > MAX_AMOUNT:
-                raise ValueError(f"{attr} is {amount}, wanted at most {MAX_AMOUNT}")
-            return amount
-
-    AUTO_TYPE = _Amount()
 
 
 class PackedObjectField(ovo_fields.Field[bytes]):
@@ -254,6 +239,7 @@ _SIMPLE: dict[type[ovo_fields.FieldType[Any]], Check] = {
     ovo_fields.Float: _float,
     ovo_fields.Boolean: _boolean,
     _PackedObject: _bytes,
+    BytesField._Bytes: _bytes,
 }
 #: An expression that is true for a value that needs no further check: see :func:`_reader`.
 _SURELY_GOOD: dict[type[ovo_fields.FieldType[Any]], str] = {
@@ -263,6 +249,7 @@ _SURELY_GOOD: dict[type[ovo_fields.FieldType[Any]], str] = {
     AmountField._Amount: f"type({{0}}) is int and 0 <= {{0}} <= {MAX_AMOUNT}",
     ovo_fields.Boolean: "type({0}) is bool",
     _PackedObject: "type({0}) is bytes",
+    BytesField._Bytes: "type({0}) is bytes",
 }
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rpc_api import codec, errors, events, levels
 from rpc_api.clock import SYSTEM, Clock
-from rpc_api.log.port import EventLog
+from rpc_api.log.port import FENCE, EventLog
 
 OPEN_TIMEOUT = 10.0
 
@@ -18,8 +18,14 @@ class Opening(NamedTuple):
 
     epoch: str
     whole: bool
-    #: The cell that its first record names; None if that record was removed.
+    #: The cell that its first record names; None if that record was removed. Of a log that is not ``whole`` only a
+    #: LogRestored names it.
     cell: str | None = None
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether the log begins with a LogRestored: its state is in the checkpoint after that."""
+        return not self.whole and self.cell is not None
 
 
 def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
@@ -35,6 +41,8 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
         while reader.position <= bounds.last:
             for record in reader.read(1, timeout):
                 first, found = first or record, codec.decode_record(record.payload)
+                if record.payload.startswith(FENCE):
+                    continue
                 if found.epoch is None and record.position > 0:
                     continue  # not a record of ours, and not the first record of the log
                 if found.epoch is None:
@@ -50,6 +58,8 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
                     opened = event.data
                     if bounds.first == 0 and isinstance(opened, events.LogOpened):
                         return Opening(found.epoch, True, opened.cell)
+                    if bounds.first == 0 and isinstance(opened, events.LogRestored):
+                        return Opening(found.epoch, False, opened.cell)
                     return Opening(found.epoch, False)
             if first is None:
                 raise errors.LogUnavailable(

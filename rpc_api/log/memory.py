@@ -71,6 +71,9 @@ class MemoryLog(EventLog):
             self._check_usable()
             return self._store.bounds
 
+    def fence(self) -> int:
+        return self.bounds().last
+
     def read_from(self, position: int) -> "MemoryReader":
         checks.check_position(position, self.bounds(), self.url)
         return MemoryReader(self, position)

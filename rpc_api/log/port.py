@@ -20,6 +20,9 @@ from typing import NamedTuple, Self
 MAX_RECORD_BYTES = 1 << 20
 #: Bytes of payload at which a read returns, so that a thousand large records do not fill the memory.
 READ_BYTES = 32 << 20
+#: The first bytes of a fence, a record without events that a back-end may append for :meth:`EventLog.fence`. (No
+#: msgpack value begins with the first of them.)
+FENCE = b"\xc1fence"
 
 
 class Record(NamedTuple):
@@ -84,6 +87,8 @@ class EventLog(abc.ABC):
 
     #: The URL that the log was opened with, without its password.
     url: str
+    #: Whether a server removes old records by a policy of its own, whatever they contain.
+    is_cut_by_policy = False
 
     @abc.abstractmethod
     def append(self, payloads: Sequence[bytes]) -> None:
@@ -100,6 +105,15 @@ class EventLog(abc.ABC):
     @abc.abstractmethod
     def bounds(self) -> Bounds:
         """Return the positions of the first and the last record now in the log."""
+
+    @abc.abstractmethod
+    def fence(self) -> int:
+        """Return a position such that every append that was acknowledged to anybody before this call is at or before
+        it; -1 for a log that never had a record. A reader that has folded the record there has all of them.
+
+        May append a record that begins with :data:`FENCE`, which has no events. Raises
+        :class:`~rpc_api.errors.LogUnavailable` if the log cannot be read or appended to.
+        """
 
     @abc.abstractmethod
     def read_from(self, position: int) -> LogReader:

@@ -8,8 +8,9 @@ stream order, and the offset in the stream is the position.
 Positions have holes: the broker starts each segment of a stream (500 MB, or as a policy sets it) with a chunk of its
 own, which takes one offset.
 
-One connection writes (and finds the bounds), under a lock; each reader has its own connection. In a cluster each node
-reads its own replica, which may be behind or missing: then the bounds are those of the node with the longest replica.
+One connection writes (and finds the bounds), under a lock; each reader has its own connection, and fences have one.
+In a cluster each node reads its own replica, which may be behind or missing: then the bounds are those of the node with
+the longest replica.
 """
 
 import threading
@@ -25,6 +26,7 @@ from rpc_api.log import checks
 from rpc_api.log.port import Bounds, EventLog
 from rpc_api.log.rabbit_address import RabbitAddress, parse_address
 from rpc_api.log.rabbit_bounds import find_bounds, newest_bounds
+from rpc_api.log.rabbit_fence import RabbitFences
 from rpc_api.log.rabbit_reader import RabbitReader
 from rpc_api.log.rabbit_session import BROKEN, Session, open_session, unavailable
 from rpc_api.log.rabbit_writer import ConfirmWindow, publish_all
@@ -83,6 +85,8 @@ class RabbitLog(EventLog):
     """A handle on a stream. Only :meth:`open` declares it: a stream that was deleted is not recreated without the
     knowledge of its users."""
 
+    is_cut_by_policy = True
+
     def __init__(self, address: RabbitAddress, create: bool) -> None:
         self.url = address.url
         self._address = address
@@ -92,6 +96,7 @@ class RabbitLog(EventLog):
         self._session: Session | None = None
         self._window: ConfirmWindow | None = None
         self._readers: weakref.WeakSet[RabbitReader] = weakref.WeakSet()
+        self._fences = RabbitFences(address)
         self._connect("open", declare if create else check_exists)
 
     @classmethod
@@ -134,6 +139,11 @@ class RabbitLog(EventLog):
                 self._drop_session()
                 raise
 
+    def fence(self) -> int:
+        if self._closed:
+            raise checks.closed(self.url)
+        return self._fences.fence()
+
     def read_from(self, position: int) -> RabbitReader:
         if self._closed:
             raise checks.closed(self.url)
@@ -146,6 +156,7 @@ class RabbitLog(EventLog):
 
     def close(self) -> None:
         self._closed = True
+        self._fences.close()
         if not self._lock.acquire(blocking=False):
             session = self._session
             if session is not None:

@@ -108,6 +108,9 @@ class SqliteLog(EventLog):
             )
         return Bounds(last + 1 if first is None else first, last)
 
+    def fence(self) -> int:
+        return self.bounds().last
+
     def read_from(self, position: int) -> "SqliteReader":
         checks.check_position(position, self.bounds(), self.url)
         reader = SqliteReader(self._file, position)

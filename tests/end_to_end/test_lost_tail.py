@@ -133,7 +133,7 @@ def test_a_snapshot_of_a_lost_tail_is_not_used(tmp_path, kind, grown, caplog):
 
 def without_proof(packed):
     """A snapshot as the version before made it."""
-    parts, body = snapshot._split(packed)
+    parts, body = snapshot.split(packed)
     state = body[: body.rindex(snapshot._packed_proof(snapshot.head_of(packed).proof))]
     return msgpack.packb((*parts[:6], snapshot._checksum(snapshot.Head(*parts[2:6]), state))) + state
 

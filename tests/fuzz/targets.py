@@ -207,7 +207,7 @@ class Snapshots(Target):
         )
         other.fold([(0, DecodedRecord(builders.EPOCH, [corpus.said(builders.report("elsewhere"))]))])
         self.whole, self.other, self.before = snapshot.dump(projection), other, state_digest(other)
-        head, state = snapshot._split(self.whole)
+        head, state = snapshot.split(self.whole)
         self.head, self.state = list(head[2:6]), mutation.thaw(zlib.decompress(state))
 
     def make(self):
@@ -244,7 +244,7 @@ class Snapshots(Target):
 
     def _columns_were_changed(self, payload):
         """The columns are taken as they are: a program that can write to the store could fake a log, too."""
-        return mutation.thaw(zlib.decompress(snapshot._split(payload)[1]))[1] != self.state[1]
+        return mutation.thaw(zlib.decompress(snapshot.split(payload)[1]))[1] != self.state[1]
 
     def settle(self):
         invariants.check(self.other)

@@ -31,7 +31,7 @@ GOOD = Cell(report("host-1", consumer("vm-1", of("host-1", 1))), claim("vm-2", "
 def forged(change=lambda state: state, head=None) -> bytes:
     """A snapshot with a right checksum whose state was changed by ``change``: (hosts, rows, devices, producers,
     anchors, fences, aggregates, whether accounts are required, tracked instances), lists that it may write to."""
-    parts, packed = snapshot._split(snapshot.dump(GOOD))
+    parts, packed = snapshot.split(snapshot.dump(GOOD))
     state = msgpack.unpackb(zlib.decompress(packed))
     packed = change(state) or state
     packed = packed if isinstance(packed, bytes) else zlib.compress(msgpack.packb(packed))

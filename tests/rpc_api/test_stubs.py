@@ -7,7 +7,8 @@ import pytest
 from oslo_versionedobjects import fields
 
 from rpc_api import stubs
-from rpc_api.events.schema import AmountField, PackedObjectField
+from rpc_api.events.fields import AmountField
+from rpc_api.events.schema import PackedObjectField
 
 ROOT = Path(__file__).resolve().parents[2]
 

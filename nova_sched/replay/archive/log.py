@@ -93,6 +93,9 @@ class ArchiveLog(EventLog):
             return Bounds(first, first - 1)
         return Bounds(self._parts[0].first, self._parts[-1].last)
 
+    def fence(self) -> int:
+        return self.bounds().last
+
     def append(self, payloads) -> None:
         raise errors.LogForbidden(
             f"cannot append to {self.url}: an exported file is read-only; import it into a new log"

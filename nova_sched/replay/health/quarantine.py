@@ -23,6 +23,7 @@ CODES = frozenset(
         "not-its-account",
         "not-its-authority",
         "not-its-host",
+        "not-rebased",
         "wrong-log",
         "lower-level",
         "older-level",

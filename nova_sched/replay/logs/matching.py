@@ -121,6 +121,7 @@ _SUBJECTS = {
     **dict.fromkeys(
         (
             "LogOpened",
+            "LogRestored",
             "LogRebased",
             "AccountsRequired",
             "LevelPinned",
@@ -128,6 +129,8 @@ _SUBJECTS = {
             "AggregateDeleted",
             "GroupFenced",
             "ClaimsWatched",
+            "StateKept",
+            "CheckpointNamed",
         ),
         lambda data: _NOTHING,
     ),

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+from nova_sched.process.checkpoints import all_in
 from nova_sched.process.snapshot_store import check_fits
 from nova_sched.process.tuning import collector_paused
 from nova_sched.projection import snapshot
@@ -130,7 +131,10 @@ class History:
 
     def is_whole(self, cell) -> bool:
         """Whether nothing was removed in front of a cell's log."""
-        return self.opening(cell) is None or self.opening(cell).whole or self.logs[cell].bounds().first == 0
+        opening = self.opening(cell)
+        if opening is None or opening.whole:
+            return True
+        return self.logs[cell].bounds().first == 0 and not opening.is_restored
 
     def world_at(self, positions: dict, unknown: dict | None = None) -> World:
         """The state of all logs after the record at a position of each (cell -> position, -1 or one before
@@ -243,6 +247,13 @@ class History:
             yield packed, True
         for packed in () if self.store is None else self.store.load_all(cell):
             yield packed, False
+        if not self.is_whole(cell):
+            yield from ((packed, False) for packed in self._checkpoints(cell, position, first))
+
+    def _checkpoints(self, cell, position, first):
+        """The bytes of the last checkpoint in a log up to a position (or the ``first``), of those that fit it."""
+        found = list(all_in(self.logs[cell], cell, self.opening(cell).epoch, position))
+        return found[-1:] if first else found[:1]
 
     def remember(self, world: World) -> None:
         """Keep the states of a world for the time when a cell's log cannot be read."""

@@ -125,7 +125,12 @@ def test_the_codes_are_those_of_the_sources():
         r'(?:(?:SetAside|_Unreadable|_aside_record|_set_aside)\(\s*(?:position,\s+\w+,\s+)?|return )"([a-z-]+)",'
     )
     assert {code for path in sources for code in calls.findall(path.read_text())} == quarantine.CODES
-    assert {told[1] for _, told in ROWS} | {"wrong-log", "older-level", "not-its-authority"} == quarantine.CODES
+    assert {told[1] for _, told in ROWS} | {
+        "wrong-log",
+        "older-level",
+        "not-its-authority",
+        "not-rebased",
+    } == quarantine.CODES
 
 
 def test_nothing_is_set_aside(url, capsys):

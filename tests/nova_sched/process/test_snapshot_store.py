@@ -230,7 +230,7 @@ def test_a_state_that_is_not_known_is_not_kept():
 def remade(change):
     """A snapshot with a right head and checksum, whose state was changed by somebody: ``change(parts)``."""
     packed = packed_story()
-    head, state = snapshot._split(packed)
+    head, state = snapshot.split(packed)
     parts = msgpack.unpackb(zlib.decompressobj().decompress(state), strict_map_key=False)
     change(parts)
     state = zlib.compress(msgpack.packb(parts))
@@ -352,7 +352,7 @@ def test_a_proof_goes_on_through_a_snapshot():
 
 def without_proof():
     """A snapshot as the version before made it."""
-    head, body = snapshot._split(packed_story())
+    head, body = snapshot.split(packed_story())
     unzip = zlib.decompressobj()
     unzip.decompress(body)
     state = body[: len(body) - len(unzip.unused_data)]
@@ -363,7 +363,7 @@ def test_neighbouring_versions_read_each_others_snapshots():
     """A version without proofs reads what comes before the proof: one compressed state; here, its steps."""
     old, new = without_proof(), packed_story()
     assert len(new) - len(old) < 600
-    head, body = snapshot._split(new)
+    head, body = snapshot.split(new)
     assert snapshot._checksum(head[2:6], body) == head[6], "its checksum is over all bytes after the head"
     unzip = zlib.decompressobj()
     assert msgpack.unpackb(unzip.decompress(body, snapshot.MAX_STATE_BYTES), strict_map_key=False) and unzip.eof
@@ -385,7 +385,7 @@ def test_neighbouring_versions_read_each_others_snapshots():
     "proof", [7, {"a": 1}, ((1,),), ((1, b"x"),), ((12, "text"),), ((5, b"x"), (5, b"y"), (12, b"z"))]
 )
 def test_a_proof_of_another_form_is_none(proof):
-    head, body = snapshot._split(without_proof())
+    head, body = snapshot.split(without_proof())
     body += snapshot._packed_proof(proof)
     packed = msgpack.packb((*head[:6], snapshot._checksum(head[2:6], body))) + body
     assert snapshot.check(packed).proof == ()

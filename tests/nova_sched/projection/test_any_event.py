@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from rpc_api import codec, digest, events
-from rpc_api.events.schema import MAX_AMOUNT
+from rpc_api.events.fields import MAX_AMOUNT
 from rpc_api.levels import LEVEL
 from rpc_api.packing import pack
 from tests import drawn, invariants

@@ -151,13 +151,50 @@ def test_a_pin_changes_the_digest_and_what_is_kept_and_a_snapshot_has_the_level(
         assert (loaded.level, loaded.rules, state_digest(loaded)) == (level, rules_of(level), after)
 
 
-@pytest.mark.parametrize("level", range(1, LEVEL + 1))
+@pytest.mark.parametrize("level", [1, 2])
 @pytest.mark.parametrize("pinned", [False, True])
 def test_a_rebased_log_has_the_level_of_the_rebase(level, pinned):
     """A reader that starts there does not know the pin."""
     cell = Cell(report("host"), *([PIN] if pinned else ()))
     assert cell.say(REBASED, level=level) == "rebased"
     assert (cell.projection.level, cell.projection.hosts) == (level, {})
+
+
+REBASES = {
+    # (level of the log, level of the record, producer): the result
+    "at level 2 by a conductor": (2, 2, "conductor/c", "rebased"),
+    "at level 2 by a scheduler": (2, 1, "scheduler/s", "rebased"),
+    "at level 2 by an operator": (2, 2, "operator/o", "not-allowed"),
+    "at level 3 by a conductor": (3, 3, "conductor/c", "not-rebased"),
+    "at level 3 by a scheduler": (3, 3, "scheduler/s", "not-rebased"),
+    "at level 3 by a conductor of the release before": (3, 2, "conductor/c", "not-rebased"),
+    "at level 3 in a log that has lost its pin": (1, 3, "conductor/c", "not-rebased"),
+    "at level 3 by an operator": (3, 3, "operator/o", "rebased"),
+    "at level 3 by an agent": (3, 3, "compute_agent/host", "not-allowed"),
+}
+
+
+@pytest.mark.parametrize("name", REBASES)
+def test_who_may_rebase_a_log_at_which_level(name):
+    """At level 3 a log may have API writes, which nobody reports again."""
+    of_log, of_record, producer, outcome = REBASES[name]
+    cell = Cell(report("host"), *([events.LevelPinned(of_log)] if of_log > 1 else ()))
+    before = state_digest(cell.projection)
+    assert cell.say(REBASED, by=producer, level=of_record) == outcome
+    assert (state_digest(cell.projection) == before) == (outcome != "rebased")
+
+
+@pytest.mark.parametrize(
+    "level, producer, is_whole",
+    [(2, "conductor/c", True), (3, "conductor/c", False), (3, "scheduler/s", False), (3, "operator/o", True)],
+)
+def test_a_reader_that_starts_at_a_rebase_agrees_with_those_that_read_the_whole_log(level, producer, is_whole):
+    record = of_level(level, Cell().voice(producer).say(REBASED))
+    projection = projection_of_a_cut_log(record)
+    assert (projection.whole, projection.level) == (is_whole, level)
+    whole = Cell(report("host"), events.LevelPinned(level)).projection
+    whole.fold([(9, record)])
+    assert (whole.hosts == {}) == is_whole
 
 
 def projection_of_a_cut_log(*records):
@@ -286,9 +323,10 @@ def test_a_rebase_at_a_known_level_makes_a_log_known_again():
     """For a reader that starts there, too, it is the first record that counts."""
     cell = Cell(report("host"), events.LevelPinned(LEVEL + 1))
     cell.say(report("lost"), level=1)
-    assert cell.say(REBASED, level=1) == "rebased"
-    assert cell.say(report("host"), level=1) == "sequence-gap"  # the marks of producers are gone, too
-    assert (cell.projection.level, list(cell.projection.hosts)) == (1, ["host"])
+    assert cell.say(REBASED, level=1) == "not-rebased"
+    assert cell.say(REBASED, by="operator/o", level=3) == "rebased"
+    assert cell.say(report("host"), level=3) == "sequence-gap"  # the marks of producers are gone, too
+    assert (cell.projection.level, list(cell.projection.hosts)) == (3, ["host"])
 
 
 def test_nothing_counts_after_a_pin_but_a_rebase():

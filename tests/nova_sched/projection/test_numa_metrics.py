@@ -48,7 +48,7 @@ def test_a_snapshot_keeps_them_and_has_six_fields_at_level_1():
     assert loaded.table.metrics.of_nodes(0) == {"numa.membw.current": {0: 5, 1: -7}}
     assert state_digest(loaded) == state_digest(cell.projection) != state_digest(Cell(PIN, WITHOUT).projection)
     packed = snapshot.dump(Cell(WITHOUT).projection)
-    hosts = snapshot._unpacked(snapshot._split(packed)[1])[0]
+    hosts = snapshot._unpacked(snapshot.split(packed)[1])[0]
     assert [len(host[3]) for host in hosts] == [6]
 
 

@@ -64,6 +64,9 @@ class _Archived(EventLog):
     def bounds(self):
         return self._log.bounds()
 
+    def fence(self):
+        return self._log.fence()
+
     def read_from(self, position):
         return self._log.read_from(position)
 
@@ -84,6 +87,8 @@ class TestReading(EventLogContract):
         None
     )
     test_a_wrong_payload_keeps_its_whole_batch_out = None
+    test_a_fence_is_at_or_after_what_was_appended_and_within_the_log = None
+    test_a_fence_covers_every_acknowledged_append_of_other_threads = None
 
     @pytest.fixture
     def url(self, tmp_path):

@@ -193,6 +193,7 @@ def test_every_event_that_has_a_text_is_thought_of():
     untouched = {name: tuple(schema.fields) for name, schema in EVENTS.items() if name not in _HIDE}
     known = {
         "LogOpened": ("cell", "epoch"),
+        "LogRestored": ("cell", "epoch", "from_epoch", "from_position"),
         "LogRebased": ("cell", "first", "accounts_required"),
         "AccountsRequired": ("required",),
         "LevelPinned": ("level",),
@@ -206,6 +207,7 @@ def test_every_event_that_has_a_text_is_thought_of():
         "AuthorityPassed": ("host", "authority"),
         "GroupAnchored": ("group_uuid", "cell", "host", "replaces"),
         "GroupFenced": ("group_uuid", "anchor"),
+        "CheckpointNamed": ("checkpoint_uuid", "position", "first", "last"),
     }
     changed = sorted(name for name in {*untouched, *known} if untouched.get(name) != known.get(name))
     assert not changed, (

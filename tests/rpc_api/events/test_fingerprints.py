@@ -22,6 +22,7 @@ FINGERPRINTS = {
     "BuildOutcome": "1.0-e7db29bc056f2775",
     "BuildRequest": "1.4-36f24c3e0f2fbd52",
     "CellPosition": "1.0-d8e7055e4c107714",
+    "CheckpointNamed": "1.0-88be111a447b32a4",
     "ClaimExpired": "1.0-d8b2f7bb8e182a96",
     "ClaimProposed": "1.3-9ca03f9e79e6d304",
     "ClaimReleased": "1.0-a322fb6ea258b140",
@@ -51,6 +52,7 @@ FINGERPRINTS = {
     "LevelPinned": "1.0-855f284544a2b979",
     "LogOpened": "1.0-599747c33ac47593",
     "LogRebased": "1.1-0324a0e1bc6d6783",
+    "LogRestored": "1.0-235cb82924f3f115",
     "NUMACellRequest": "1.0-5e0d4ba2652ea081",
     "NUMAMetric": "1.0-2b3bbeb3dbe1460e",
     "NUMARequest": "1.0-f8fe61b728760036",
@@ -66,6 +68,7 @@ FINGERPRINTS = {
     "ResourceGroup": "1.0-23ebc36d2b0ecfc7",
     "SchedulingRequest": "1.1-83375e2a1202c57c",
     "ServerGroupRequest": "1.0-62f700b60148beb1",
+    "StateKept": "1.0-1b7c5772fc653d91",
     "TrackedInstance": "1.0-c2e3b4843840685c",
     "AggregatesPut": "1.0-7f77d31e65cc66a4",
     "AllocationsDropped": "1.0-a89e600c110a0500",
@@ -95,6 +98,7 @@ SCHEDULER, CONDUCTOR, AGENT, OPERATOR, PLACEMENT = "scheduler", "conductor", "co
 #: Who may append what.
 ROLES = {
     "LogOpened": {SCHEDULER, CONDUCTOR, AGENT, OPERATOR},
+    "LogRestored": {OPERATOR},
     "LogRebased": {SCHEDULER, CONDUCTOR},
     "AccountsRequired": {SCHEDULER, CONDUCTOR, OPERATOR},
     "LevelPinned": {OPERATOR},
@@ -135,6 +139,8 @@ ROLES = {
     "ClassDeleted": {OPERATOR, PLACEMENT},
     "TraitCreated": {OPERATOR, PLACEMENT},
     "TraitDeleted": {OPERATOR, PLACEMENT},
+    "StateKept": {SCHEDULER, CONDUCTOR, OPERATOR},
+    "CheckpointNamed": {SCHEDULER, CONDUCTOR, OPERATOR},
 }
 
 
@@ -161,7 +167,7 @@ def test_roles():
 
 def test_roles_that_came_later():
     later = {name: cls.LATER_ROLES for name, cls in EVENTS.items() if cls.LATER_ROLES}
-    assert later == {"HostReported": {CONDUCTOR: 3}}
+    assert later == {"HostReported": {CONDUCTOR: 3}, "LogRebased": {OPERATOR: 3}}
 
 
 def test_what_is_no_event_has_no_role():

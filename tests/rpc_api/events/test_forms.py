@@ -9,7 +9,8 @@ from oslo_versionedobjects import fields
 
 from nova_sched.projection.fold import HANDLERS
 from rpc_api import codec, errors, events, messages
-from rpc_api.events.schema import MAX_AMOUNT, MAX_INTEGER, MAX_STRING, TABLE, SchemaObject, thaw_fields
+from rpc_api.events.fields import MAX_AMOUNT
+from rpc_api.events.schema import MAX_INTEGER, MAX_STRING, TABLE, SchemaObject, thaw_fields
 from rpc_api.levels import LEVEL
 from rpc_api.packing import pack, unpack
 from tests import builders, drawn

@@ -12,6 +12,7 @@ import pytest
 
 from rpc_api import errors
 from rpc_api.log import MAX_RECORD_BYTES, Bounds, open_log
+from rpc_api.log.port import FENCE
 
 #: Far more than anything here takes: a test that waits so long has found an error.
 PATIENCE_SECONDS = 20
@@ -209,6 +210,60 @@ class EventLogContract:
             own = [record.payload for record in seen[0] if record.payload.startswith(b"%d " % writer)]
             assert own == [b"%d %d" % (writer, number) for number in range(batches * batch)]
 
+    # Fences
+
+    def test_the_fence_of_an_empty_log_appends_nothing(self, log):
+        assert log.fence() == -1
+        assert log.bounds() == Bounds(0, -1)
+
+    def test_a_fence_is_at_or_after_what_was_appended_and_within_the_log(self, log, url):
+        log.append(payloads(3))
+        assert 2 <= log.fence() <= log.bounds().last
+        with open_log(url, create=False) as other:
+            other.append(payloads(2, start=3))
+            appended = other.bounds().last
+            assert appended <= log.fence() <= log.bounds().last
+            assert appended <= other.fence()
+
+    def test_fences_are_no_records_of_ours(self, log):
+        """Readers see at most records without events in their place, and all others at rising positions."""
+        for number in range(3):
+            log.append([b"record %d" % number])
+            log.fence()
+        with log.read_from(0) as reader:
+            records = read_all(reader, log.bounds().count)
+        assert [record.payload for record in records if not record.payload.startswith(FENCE)] == payloads(3)
+        fences = [record.payload for record in records if record.payload.startswith(FENCE)]
+        assert len(set(fences)) == len(fences), "equal ones would prove nothing of the log that has them"
+
+    def test_a_fence_covers_every_acknowledged_append_of_other_threads(self, url):
+        """Several callers at once, while others append."""
+        with open_log(url) as log, open_log(url) as other:
+            log.append([b"first"])
+            stop, appended = threading.Event(), []
+
+            def append():
+                number = 0
+                while not stop.is_set():
+                    payload = b"appended %d" % number
+                    other.append([payload])
+                    appended.append(payload)
+                    number += 1
+
+            def fence(_):
+                known = list(appended)
+                return known, log.fence()
+
+            with ThreadPoolExecutor(5) as pool:
+                appending = pool.submit(append)
+                found = list(pool.map(fence, range(40)))
+                stop.set()
+                appending.result(PATIENCE_SECONDS)
+            with log.read_from(0) as reader:
+                place = {record.payload: record.position for record in read_all(reader, log.bounds().count)}
+        for known, position in found:
+            assert all(place[payload] <= position for payload in known)
+
     # Positions that are not there
 
     def test_a_position_past_the_end_is_refused(self, log):
@@ -270,7 +325,7 @@ class EventLogContract:
         reader = log.read_from(0)
         log.close()
         log.close()
-        for use in (lambda: log.append([b"x"]), log.bounds, lambda: log.read_from(0), reader.read):
+        for use in (lambda: log.append([b"x"]), log.bounds, log.fence, lambda: log.read_from(0), reader.read):
             with pytest.raises(errors.LogClosed, match="was closed by this process"):
                 use()
         reader.close()

@@ -8,10 +8,12 @@ from rpc_api import codec, errors, events
 from rpc_api.feed.epoch import ensure_open, open_at_level, opening_of
 from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
+from rpc_api.log.port import FENCE
 from tests.builders import EPOCH, Voice, record_of, report
 
 _NUMBERS = itertools.count()
 OPENED, REBASED = events.LogOpened("cell1", EPOCH), events.LogRebased("cell1", 3)
+RESTORED = events.LogRestored("cell1", EPOCH, EPOCH, 7)
 
 BEGINNINGS = [
     # (producer, event) of the first records, how many are removed, whether the log is whole, the cell that it names
@@ -20,6 +22,8 @@ BEGINNINGS = [
     ([("conductor/c", OPENED), ("compute_agent/h", OPENED)], 1, False, None),
     ([("conductor/c", OPENED), ("conductor/d", REBASED)], 1, False, None),
     ([("compute_agent/h", report("h"))], 0, False, None),
+    ([("operator/o", RESTORED)], 0, False, "cell1"),
+    ([("conductor/c", OPENED), ("operator/o", RESTORED)], 1, False, None),
 ]
 
 
@@ -31,9 +35,17 @@ def log():
 
 @pytest.mark.parametrize("said, removed, whole, cell", BEGINNINGS)
 def test_how_a_log_begins(log, said, removed, whole, cell):
-    log.append([record_of(Voice(by).say(data)) for by, data in said])
+    log.append([record_of(Voice(by).say(data), level=data.schema.LEVEL) for by, data in said])
     log.truncate_before(removed)
     assert opening_of(log) == (EPOCH, whole, cell)
+
+
+def test_fences_before_the_first_record_are_passed_over(log):
+    """A fence of a handle that did not notice that its log was recreated."""
+    log.append([FENCE + b"1", FENCE + b"2", record_of(Voice("conductor/c").say(OPENED))])
+    assert opening_of(log) == (EPOCH, True, "cell1")
+    log.truncate_before(1)
+    assert opening_of(log) == (EPOCH, False, None)
 
 
 def test_garbage_that_comes_to_stand_in_front_is_passed_over(log):

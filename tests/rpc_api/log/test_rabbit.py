@@ -632,3 +632,43 @@ def test_a_loss_is_certain_where_half_of_the_nodes_say_so(rabbit_server, stream,
             return
         with pytest.raises(errors.LogUnavailable, match=f"ends at 2, wanted 4, and 1 of {away + 1} nodes answer"):
             proving.lost(log, log.bounds(), known)
+
+
+# --- fences ------------------------------------------------------------------------------------------------------
+
+
+def test_a_fence_after_a_lost_connection_is_put_on_another_one(log, rabbit_server):
+    log.append(payloads(2))
+    before = log.fence()
+    close_connections(rabbit_server)
+    assert log.fence() == before + 1
+
+
+def test_callers_that_wait_share_a_fence(log):
+    """16 callers do not cost 16 records each time."""
+    log.append(payloads(1))
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda _: log.fence(), range(320)))
+    assert len(set(found)) < len(found) / 2
+    assert log.bounds().last == max(found)
+
+
+def test_no_fence_is_put_into_a_stream_that_was_deleted_and_declared_again(log, channel, stream, url):
+    log.append(payloads(2))
+    log.fence()
+    channel.queue_delete(stream)
+    with pytest.raises(errors.LogUnavailable, match="put a fence into"):
+        log.fence()
+    with open_log(url) as again:
+        assert (log.fence(), again.fence()) == (-1, -1)
+        assert again.bounds() == Bounds(0, -1)
+
+
+def test_fences_do_not_fall_behind_a_log_that_grows_fast(log, url):
+    log.append(payloads(1))
+    log.fence()
+    with open_log(url) as other:
+        for start in range(0, 20_000, 1000):
+            other.append(payloads(1000, start))
+            last = other.bounds().last
+            assert last < log.fence() <= last + 1

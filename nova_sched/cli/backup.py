@@ -1,0 +1,132 @@
+"""``nova-sched backup`` and ``nova-sched restore``: the log of a cell as a file, and a new log from that file."""
+
+import argparse
+import os
+from contextlib import ExitStack
+
+from cliff.command import Command
+
+from nova_sched.cli.create_log import user
+from nova_sched.projection.digest import state_digest
+from nova_sched.replay.archive.export import export, verify
+from nova_sched.replay.archive.log import open_archive
+from nova_sched.replay.archive.restore import restore, state_of
+from nova_sched.replay.logs.moments import Span
+from nova_sched.replay.logs.source import Source
+from rpc_api import errors
+from rpc_api.clock import SYSTEM
+from rpc_api.log import open_log
+
+BACKUP_EPILOG = """\
+The file has all records that the log has now, with private data: keep it like a database dump. Nothing has to be
+stopped. Its state is folded before the command ends, so a backup that cannot be restored is an error now.
+
+examples:
+  nova-sched backup cell1 sqlite:////var/lib/nova_sched/cell1.db -o cell1.nslog
+  nova-sched backup cell1 rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1 -o cell1.nslog --force
+
+exit codes: 0 written, 2 wrong usage, 3 the log or the file cannot be reached, 4 the state of the log is not known
+"""
+RESTORE_EPILOG = """\
+Stop the services of the cell first, and give them the new log when it is written. A SQLite file gets the records at
+their positions. A RabbitMQ stream gets the state in a checkpoint; the records before it stay in the backup. What
+happened after the backup is lost, except what agents report again.
+
+examples:
+  nova-sched restore cell1.nslog --to sqlite:////var/lib/nova_sched/cell1.new.db
+  nova-sched restore cell1.nslog --to rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1.new
+
+exit codes: 0 restored, 2 wrong usage, or the new log is not empty, 3 a log or the file cannot be reached, 4 the file is
+damaged, or the state in it is not known, 5 a file of a newer version
+"""
+
+
+class Backup(Command):
+    """Write the log of a cell into a file, from which it can be restored."""
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = BACKUP_EPILOG
+        parser.add_argument("cell", metavar="CELL", help="name of the cell, or cell0")
+        parser.add_argument("log", metavar="URL", help="URL of the log")
+        parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
+        parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+        return parser
+
+    def take_action(self, arguments):
+        if os.path.exists(arguments.output) and not arguments.force:
+            raise errors.UsageError(f"{arguments.output} exists already; name another file, or add --force")
+        fresh = f"{arguments.output}.part"
+        try:
+            with Source([f"{arguments.cell}={arguments.log}"], False) as source:
+                bounds = source.logs[arguments.cell].bounds()
+                if not bounds.count:
+                    raise errors.UsageError(f"{arguments.log} has no record; name another log")
+                with open(fresh, "wb", opener=_private) as file:
+                    done = export(source, {arguments.cell: Span(*bounds)}, file, SYSTEM.now_ns(), redact=False)
+                    file.flush()
+                    os.fsync(file.fileno())
+            with ExitStack() as stack:
+                ((cell, log),) = open_archive(fresh)
+                stack.callback(log.close)
+                state = state_of(cell, log)
+            os.replace(fresh, arguments.output)
+        except OSError as fault:
+            raise errors.LogUnavailable(
+                f"{arguments.output} cannot be written ({fault.strerror}); check its directory"
+            ) from None
+        finally:
+            if os.path.exists(fresh):
+                os.unlink(fresh)
+        self.app.stdout.write(
+            f"{arguments.output}: {done.records} records of {arguments.cell}, positions {bounds.first} to "
+            f"{bounds.last}, {done.size} bytes, digest {state_digest(state)}\n"
+        )
+        return errors.EXIT_OK
+
+
+class Restore(Command):
+    """Write the log of a backup into a new, empty log."""
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = RESTORE_EPILOG
+        parser.add_argument("file", metavar="FILE", help="a file of nova-sched backup")
+        parser.add_argument("--to", required=True, metavar="URL", help="the new log: sqlite:///FILE or rabbit://...")
+        parser.add_argument(
+            "--name",
+            default=user(),
+            help="publish as operator/NAME (default: the name of the user who runs the command)",
+        )
+        return parser
+
+    def take_action(self, arguments):
+        try:
+            logs = open_archive(arguments.file)
+        except OSError as fault:
+            raise errors.LogUnavailable(f"{arguments.file} cannot be read ({fault.strerror}); check its name") from None
+        with ExitStack() as stack:
+            for _, log in logs:
+                stack.callback(log.close)
+            if len(logs) > 1:
+                raise errors.UsageError(
+                    f"{arguments.file} has the logs {', '.join(cell for cell, _ in logs)}; a backup has one"
+                )
+            ((cell, log),) = logs
+            verify(log)
+            target = stack.enter_context(open_log(arguments.to))
+            done = restore(log, cell, target, f"operator/{arguments.name}")
+            what = "all records" if done.records else "the state, in a checkpoint"
+            self.app.stdout.write(
+                f"{cell}: {what} is in {target.url}, up to position {done.position}, digest {done.digest}\n".replace(
+                    "all records is", "all records are"
+                )
+            )
+        return errors.EXIT_OK
+
+
+def _private(path, flags):
+    """Open a file that only its owner may read."""
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,223 @@
+"""Backups of logs with API writes, restored into new logs; the removal of old records; a rebase by an operator."""
+
+import itertools
+import stat
+
+import pytest
+
+from nova_sched.cli.main import main
+from nova_sched.process.cell_log import find_beginning
+from nova_sched.process.checkpoints import newest_in
+from nova_sched.projection import snapshot
+from nova_sched.projection.digest import state_digest
+from nova_sched.replay.archive.restore import state_of
+from rpc_api import events
+from rpc_api.clock import SYSTEM
+from rpc_api.log import open_log
+from rpc_api.proof import RECORDS
+from tests.builders import uuid_of
+from tests.nova_sched.process.checkpoint_logs import KeptLog
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/cell1.db"
+
+
+@pytest.fixture
+def kept(url):
+    with open_log(url) as log:
+        kept = KeptLog(log=log)
+        kept.hosts("h1", "h2")
+        kept.written("pool")
+        kept.claims("h1", "vm-1")
+        yield kept
+
+
+def shown(capsys, *arguments):
+    code = main([*arguments])
+    found = capsys.readouterr()
+    return code, found.out, found.err
+
+
+def cut(kept):
+    """Write a checkpoint, and let retention remove what is before it."""
+    checkpoint = kept.keep(between=("h3",))
+    kept.log.truncate_before(checkpoint.position - 1)
+    kept.hosts("h4")
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_backup_is_restored_with_its_api_writes_at_the_same_positions(kept, url, tmp_path, capsys, is_cut):
+    if is_cut:
+        cut(kept)
+    wanted, bounds = state_digest(state_of("cell1", kept.log)), kept.log.bounds()
+    file, fresh = f"{tmp_path}/cell1.nslog", f"sqlite:///{tmp_path}/new.db"
+    code, out, err = shown(capsys, "backup", "cell1", url, "-o", file)
+    assert (code, err) == (0, "") and wanted in out
+    assert stat.S_IMODE((tmp_path / "cell1.nslog").stat().st_mode) == 0o600
+    code, out, err = shown(capsys, "restore", file, "--to", fresh)
+    assert (code, err) == (0, "") and "all records are in" in out and wanted in out
+    with open_log(fresh) as log:
+        assert log.bounds() == bounds
+        state = state_of("cell1", log)
+        assert state.holds_writes and uuid_of("pool") in state.trees
+
+
+def restored_elsewhere(kept, url, tmp_path, capsys, fresh):
+    """A log in another back-end gets the state only."""
+    cut(kept)
+    file = f"{tmp_path}/cell1.nslog"
+    assert shown(capsys, "backup", "cell1", url, "-o", file)[0] == 0
+    code, out, err = shown(capsys, "restore", file, "--to", fresh, "--name", "me")
+    assert (code, err) == (0, "") and "the state, in a checkpoint" in out
+    with open_log(fresh) as log:
+        before, after = state_of("cell1", kept.log), state_of("cell1", log)
+        assert after.holds_writes and after.trees.keys() == before.trees.keys()
+        assert {uuid: entries[0].facts() for uuid, entries in after.consumers.items()} == {
+            uuid: entries[0].facts() for uuid, entries in before.consumers.items()
+        }
+        epoch, beginning, _ = find_beginning(log, "cell1", "conductor/c", SYSTEM, None)
+        assert beginning.whole and epoch == after.epoch != before.epoch
+        assert snapshot.load(beginning.snapshot).holds_writes
+        log.append([b"\xc1fence of a later reader"])
+        assert find_beginning(log, "cell1", "conductor/c", SYSTEM, None)[1].whole
+
+
+def test_a_backup_is_restored_into_a_log_that_assigns_positions(kept, url, tmp_path, capsys):
+    restored_elsewhere(kept, url, tmp_path, capsys, f"memory://restored-{next(_NUMBERS)}")
+
+
+@pytest.mark.rabbit
+def test_a_backup_is_restored_into_a_stream(kept, url, tmp_path, capsys, rabbit_server):
+    restored_elsewhere(kept, url, tmp_path, capsys, rabbit_server.url(f"restored-{next(_NUMBERS)}"))
+
+
+@pytest.mark.rabbit
+def test_a_stream_is_backed_up_and_restored(tmp_path, capsys, rabbit_server):
+    url = rabbit_server.url(f"backed-up-{next(_NUMBERS)}")
+    with open_log(url) as log:
+        kept = KeptLog(log=log)
+        kept.hosts("h1")
+        kept.written("pool")
+        log.fence()
+        kept.keep()
+        file, fresh = f"{tmp_path}/cell1.nslog", f"sqlite:///{tmp_path}/new.db"
+        assert shown(capsys, "backup", "cell1", url, "-o", file)[0] == 0
+        assert shown(capsys, "restore", file, "--to", fresh)[0] == 0
+        with open_log(fresh) as again:
+            assert state_digest(state_of("cell1", again)) == state_digest(state_of("cell1", log))
+            assert again.bounds() == log.bounds()
+
+
+def test_a_restored_log_goes_on_and_is_trimmed_like_any_other(kept, url, tmp_path, capsys):
+    fresh = f"memory://restored-{next(_NUMBERS)}"
+    restored_elsewhere(kept, url, tmp_path, capsys, fresh)
+    with open_log(fresh) as log:
+        state = state_of("cell1", log)
+        again = KeptLog(log=log, opened=False)
+        again.say("compute_agent/h9", events.HostSeen("h9"))
+        assert again.log.bounds().last > state.position
+
+
+REFUSED = {
+    "there is no such log": (["backup", "cell1", "sqlite:////nowhere/none.db", "-o", "{dir}/x"], 3, "cannot open"),
+    "the file is there": (["backup", "cell1", "{url}", "-o", "{dir}/there"], 2, "exists already"),
+    "the log of another cell": (["trim", "cell2", "{url}", "--keep", "1"], 2, "is the log of cell1"),
+    "no number of records": (["trim", "cell1", "{url}", "--keep", "0"], 2, "wanted 1 record or more"),
+    "no backup": (["restore", "{dir}/there", "--to", "sqlite:///{dir}/new.db"], None, ""),
+    "no file": (["restore", "{dir}/none", "--to", "sqlite:///{dir}/new.db"], 3, "cannot read"),
+    "a whole log": (["rebase", "cell1", "{url}", "--lose-api-writes"], 2, "has all its records"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(kept, url, tmp_path, capsys, name):
+    arguments, code, text = REFUSED[name]
+    (tmp_path / "there").write_bytes(b"something else")
+    found, _, err = shown(capsys, *(word.format(url=url, dir=tmp_path) for word in arguments))
+    assert found == code if code is not None else found
+    assert text in err and err.count("\n") == 1
+
+
+def test_a_log_that_has_records_is_not_restored_into(kept, url, tmp_path, capsys):
+    file = f"{tmp_path}/cell1.nslog"
+    assert shown(capsys, "backup", "cell1", url, "-o", file)[0] == 0
+    before = kept.log.bounds()
+    code, _, err = shown(capsys, "restore", file, "--to", url)
+    assert code == 2 and "wanted an empty log" in err and kept.log.bounds() == before
+
+
+def test_a_log_whose_state_is_lost_is_not_backed_up(kept, url, tmp_path, capsys):
+    kept.log.truncate_before(4)
+    code = shown(capsys, "backup", "cell1", url, "-o", f"{tmp_path}/x")[0]
+    assert code == 4 and not (tmp_path / "x").exists()
+
+
+# --- old records -------------------------------------------------------------------------------------------------
+
+
+def test_only_what_a_checkpoint_covers_is_removed(kept, url, capsys):
+    code, out, _ = shown(capsys, "trim", "cell1", url, "--keep", "1")
+    assert code == 1 and "it has no complete checkpoint" in out and kept.log.bounds().first == 0
+    kept.hosts(*(f"more-{number}" for number in range(30)))
+    checkpoint = kept.keep()
+    kept.hosts("late")
+    wanted = state_digest(kept.folded())
+    code, out, _ = shown(capsys, "trim", "cell1", url, "--keep", "1")
+    assert code == 1 and f"has the state up to position {checkpoint.position}" in out
+    assert kept.log.bounds().first == checkpoint.position - RECORDS + 1
+    assert state_digest(state_of("cell1", kept.log)) == wanted
+    assert newest_in(kept.log, "cell1", state_of("cell1", kept.log).epoch, False).checkpoint == checkpoint
+
+
+def test_less_may_be_removed(kept, url, capsys):
+    kept.hosts(*(f"more-{number}" for number in range(30)))
+    kept.keep()
+    code, out, _ = shown(capsys, "trim", "cell1", url, "--keep", "35")
+    assert code == 0 and kept.log.bounds().count == 35 and "records removed" in out
+
+
+def test_a_log_below_level_3_is_trimmed_as_asked(tmp_path, capsys):
+    url = f"sqlite:///{tmp_path}/old.db"
+    with open_log(url) as log:
+        kept = KeptLog(log=log, level=2)
+        kept.hosts("h1", "h2", "h3")
+        assert shown(capsys, "trim", "cell1", url, "--keep", "2")[0] == 0
+        assert log.bounds().count == 2
+
+
+@pytest.mark.rabbit
+def test_a_stream_is_not_trimmed_by_a_command(capsys, rabbit_server):
+    url = rabbit_server.url(f"trimmed-{next(_NUMBERS)}")
+    open_log(url).close()
+    code, _, err = shown(capsys, "trim", "cell1", url, "--keep", "2")
+    assert code == 2 and "set a policy for its retention" in err
+
+
+# --- a rebase by an operator -------------------------------------------------------------------------------------
+
+
+def test_a_rebase_must_be_confirmed_and_counts_for_every_reader(kept, url, capsys):
+    whole = kept.folded()
+    kept.log.truncate_before(4)
+    kept.say("conductor/c", events.HostSeen("h1"))
+    before = kept.log.bounds()
+    code, _, err = shown(capsys, "rebase", "cell1", url)
+    assert code == 2 and "would be lost for good" in err and kept.log.bounds() == before
+    code, out, _ = shown(capsys, "rebase", "cell1", url, "--lose-api-writes", "--name", "me")
+    assert code == 0 and "is rebased at position" in out
+    kept.hosts("h9")
+    whole = kept.folded(start=whole)
+    fresh = state_of("cell1", kept.log)
+    assert list(fresh.hosts) == ["h9"] and not fresh.holds_writes and fresh.level == 3
+    assert state_digest(fresh) == state_digest(whole)
+
+
+def test_a_log_with_a_checkpoint_is_not_rebased(kept, url, capsys):
+    checkpoint = kept.keep()
+    kept.log.truncate_before(checkpoint.position)
+    code, _, err = shown(capsys, "rebase", "cell1", url, "--lose-api-writes")
+    assert code == 2 and "needs no rebase" in err
