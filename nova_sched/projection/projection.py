@@ -18,7 +18,7 @@ from nova_sched.projection.ledger import Entry, GroupIndex
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.rules import rules_of
-from nova_sched.projection.speakers import AGENT, USUAL_SPEAKERS, fault_of_speaker
+from nova_sched.projection.speakers import AGENT, USUAL_SPEAKERS, fault_of_rebase, fault_of_speaker
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import Tracked, TrackedInstances
@@ -32,7 +32,6 @@ from rpc_api.proof import Trail
 MAX_KEPT = 1000
 #: Greatest length of the reason why an event was set aside, in characters: names in it may be long.
 MAX_REASON = 400
-OPERATOR = "operator/"
 #: A service of a lower level does not know that claims after the pin hold: it must not end them.
 ENDS_OF_CLAIMS = ("ClaimReleased", "ClaimExpired")
 #: Names of counts: of all events that were set aside (with ":CODE": for one reason), of those that a service which
@@ -284,20 +283,12 @@ class Projection(State):
             self._set_newer_aside(position, index, event, level)
 
     def _may_rebase(self, position: int, index: int, event: Event, level: int) -> bool:
-        """Whether a LogRebased in a record of a level counts; if not, it is set aside. A log at level 3 may have API
-        writes, which nobody reports again, and a reader that starts in it cannot know whether it has: so this goes by
-        level and role alone."""
-        if event.producer.startswith(OPERATOR) or not (self.rules.one_ledger or rules_of(level).one_ledger):
-            return True
-        self._set_aside(
-            position,
-            index,
-            "not-rebased",
-            f"a LogRebased of {event.producer} in a log at level {max(self.level, level)}, which may have API writes: "
-            "only an operator may rebase it",
-            b"",
-        )
-        return False
+        """Whether a LogRebased in a record of a level counts; if not, it is set aside."""
+        is_ledger = self.rules.one_ledger or rules_of(level).one_ledger
+        fault = fault_of_rebase(event, max(self.level, level)) if is_ledger else None
+        if fault is not None:
+            self._set_aside(position, index, *fault, b"")
+        return fault is None
 
     def _set_newer_aside(self, position: int, index: int, event: Event, level: int) -> None:
         self._set_aside(

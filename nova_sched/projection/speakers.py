@@ -7,6 +7,7 @@ from rpc_api.codec import Event
 from rpc_api.events import EVENTS
 
 AGENT = "compute_agent"
+OPERATOR = "operator/"
 #: Events that may make the rule which counts for themselves.
 _OF_ACCOUNTS = ("AccountsRequired", "LogRebased")
 #: Name of an event -> the roles of which, at each level and without the rule of accounts, only the host is checked.
@@ -34,4 +35,16 @@ def _requires(event: Event) -> bool:
     data: Any = event.data
     return (event.name == "AccountsRequired" and data.required) or (
         event.name == "LogRebased" and data.accounts_required
+    )
+
+
+def fault_of_rebase(event: Event, level: int) -> tuple[str, str] | None:
+    """Why a LogRebased does not count in a log that may have API writes, which nobody reports again. A reader that
+    starts in the log cannot know whether it has some, so the level and the role alone decide."""
+    if event.producer.startswith(OPERATOR):
+        return None
+    return (
+        "not-rebased",
+        f"a LogRebased of {event.producer} in a log at level {level}, which may have API writes: only an operator may "
+        "rebase it",
     )
