@@ -126,7 +126,7 @@ def test_aggregates_change_the_hosts_in_them():
 
 def test_what_only_passed_by_is_forgotten(monkeypatch):
     """Memory does not grow with the events between the two moments."""
-    from nova_sched.replay.state import difference as module
+    from nova_sched.replay.state import change as module
 
     monkeypatch.setattr(module, "MOST", 5)
     sizes, real = [], module._Causes.watch
