@@ -15,12 +15,13 @@ from rpc_api.events.schema import (
     Check,
     FrozenRecord,
     PackedObjectField,
+    Refused,
     SchemaObject,
     check_at,
     element_of,
     thaw,
 )
-from rpc_api.packing import pack
+from rpc_api.packing import pack, unpack
 
 #: The newest level that this code knows.
 LEVEL = 3
@@ -126,17 +127,30 @@ def _cut_of(field: Any, level: int) -> Callable[[Any], Any] | None:
     if name is None or cut is None:
         return None
     if isinstance(field, PackedObjectField):
-        return _unless_none(lambda packed: _cut_packed(name, cut, packed))
+        return _unless_none(lambda packed: _cut_packed(name, level, cut, packed))
     return _unless_none((lambda items: tuple(map(cut, items))) if is_list else cut)
 
 
-def _cut_packed(name: str, cut: Callable[[Any], Any], packed: bytes) -> bytes:
-    """Bytes that do not fit the class are left for the reader to judge: it may use a part of them."""
+def _cut_packed(name: str, level: int, cut: Callable[[Any], Any], packed: bytes) -> bytes:
+    """Bytes that have the form already are left as they are, and those that do not fit the class are left for the
+    reader to judge: it may use a part of them."""
     try:
-        record = thaw(name, packed)
+        thaw_at(name, packed, level)
     except errors.InvalidEvent:
-        return packed
-    return pack(cut(record))
+        try:
+            return pack(cut(thaw(name, packed)))
+        except errors.InvalidEvent:
+            pass
+    return packed
+
+
+def thaw_at(name: str, packed: bytes, level: int) -> Any:
+    """As :func:`rpc_api.events.thaw`, for bytes in a record of a level: newer fields do not fit."""
+    values = unpack(packed)
+    try:
+        return form_of(TABLE[name], level).check(values)
+    except Refused as refused:
+        raise errors.InvalidEvent(f"{name} cannot be read: wanted {refused}; fix its producer") from None
 
 
 def _unless_none(cut: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -15,8 +15,9 @@ from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable, Profile
 from nova_sched.projection.topology import service_version
 from nova_sched.projection.use import count_elsewhere
-from rpc_api import errors, events
+from rpc_api import errors
 from rpc_api.events import HostInventory, Inventory, Provider
+from rpc_api.levels import thaw_at
 
 #: Begins the names of resource classes and traits that are not OpenStack's but the cloud's own.
 CUSTOM = "CUSTOM_"
@@ -31,9 +32,9 @@ MAX_RATIO = 3.40282e38
 def checked(projection: State, host_name: str, packed: bytes) -> ProviderTree:
     """Unpack a HostInventory and check it beyond the schema; InvalidEvent names the first fault."""
     if projection.rules.fault_closes_provider:
-        tree = read(packed)
+        tree = read(packed, projection.level)
     else:
-        tree = ProviderTree(events.thaw("HostInventory", packed), {})
+        tree = ProviderTree(thaw_at("HostInventory", packed, projection.level), {})
     inventory = tree.inventory
     if inventory.root_uuid is None:
         fault = _tree_fault(projection, host_name, inventory.providers)

@@ -8,8 +8,8 @@ from nova_sched.projection.ledger import Host
 from rpc_api import errors, events
 from rpc_api.events import HostInventory, Inventory, Provider
 from rpc_api.events.schema import TABLE, Refused, thaw_fields
-from rpc_api.levels import pack_oldest
-from rpc_api.packing import unpack
+from rpc_api.levels import LEVEL, pack_oldest, thaw_at
+from rpc_api.packing import pack, unpack
 
 #: A resource class, or a trait.
 NAME = re.compile(r"[A-Z0-9_]{1,255}")
@@ -24,18 +24,18 @@ class ProviderTree(NamedTuple):
     faults: dict[int, str]
 
 
-def read(content: bytes) -> ProviderTree:
-    """Unpack a HostInventory. Raises InvalidEvent if anything but the inventories and traits of providers does not fit
-    the schema: without the uuids and the form of the tree, nothing can be counted."""
+def read(content: bytes, level: int = LEVEL) -> ProviderTree:
+    """Unpack a HostInventory in the form of a level. Raises InvalidEvent if anything but the inventories and traits of
+    providers does not fit the schema: without the uuids and the form of the tree, nothing can be counted."""
     try:
-        return ProviderTree(events.thaw("HostInventory", content), {})
+        return ProviderTree(thaw_at("HostInventory", content, level), {})
     except errors.InvalidEvent:
         values = unpack(content)
         if type(values) is not tuple or len(values) <= _PROVIDERS or type(values[_PROVIDERS]) is not tuple:
             raise
     providers, faults = _opened(values[_PROVIDERS])
     values = (*values[:_PROVIDERS], providers, *values[_PROVIDERS + 1 :])
-    return ProviderTree(thaw_fields(TABLE["HostInventory"], values), faults)
+    return ProviderTree(thaw_at("HostInventory", pack(values), level), faults)
 
 
 def read_providers(content: bytes) -> tuple[tuple[Provider, ...], dict[int, str]]:

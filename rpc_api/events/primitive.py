@@ -68,7 +68,7 @@ def from_primitive(primitive: dict[Any, Any]) -> FrozenRecord:
     cls = TABLE.get(name) if type(name) is str else None
     if cls is None:
         raise errors.UnknownSchema(
-            f"object {name!r:.80} is not known here, wanted one of {', '.join(sorted(TABLE))}; upgrade nova_sched"
+            f"object {name!r:.80} is not known here, wanted a class of docs/reference/events.md; upgrade nova_sched"
         )
     data = primitive.get(DATA)
     if type(data) is not dict or type(version) is not str:

@@ -140,7 +140,7 @@ class SchemaObject(ovo_base.VersionedObject):
         if known is None or known.VERSION != objver:
             raise errors.UnknownSchema(
                 f"object {objname} {objver} is not known here, wanted "
-                f"{known.VERSION if known else 'one of ' + ', '.join(sorted(TABLE))}; upgrade nova_sched"
+                f"{known.VERSION if known else 'one of docs/reference/events.md'}; upgrade nova_sched"
             )
         return known
 

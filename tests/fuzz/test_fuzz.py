@@ -105,7 +105,7 @@ def plant_a_type_without_a_handler(patch):
 
 def plant_a_change_before_the_check(patch):
     """A report that is refused has been believed already."""
-    reported = fold.host_reported
+    reported = fold.HANDLERS["HostReported"]
 
     def hasty(projection, position, event, noted):
         host = projection.hosts.get(event.data.host)
@@ -118,7 +118,7 @@ def plant_a_change_before_the_check(patch):
 
 def plant_a_check_that_is_forgotten(patch):
     """Inventories with a step of 0, negative parents and doubled providers are written."""
-    patch.setattr("nova_sched.projection.inventory._fault", lambda *arguments: None)
+    patch.setattr("nova_sched.projection.inventory._tree_fault", lambda *arguments: None)
 
 
 def plant_an_error_of_another_kind(patch):

@@ -76,11 +76,11 @@ def test_without_faults_everything_that_fits_is_built():
 
 
 def plant_no_room_check(patch):
-    patch.setattr(claim_checks, "fits", lambda *arguments: True)
+    patch.setattr(claim_checks, "misfit", lambda *arguments: None)
 
 
 def plant_no_device_check(patch):
-    patch.setattr(claim_checks, "_guest_refusal", lambda *arguments: None)
+    patch.setattr(claim_checks, "guest_refusal", lambda *arguments: None)
 
 
 def plant_no_group_check(patch):
@@ -136,7 +136,7 @@ def plant_snapshot_without_fences(patch):
 
 
 def plant_any_account_speaks(patch):
-    patch.setattr("nova_sched.projection.projection.speaks_for", lambda account, producer: True)
+    patch.setattr("nova_sched.projection.speakers.speaks_for", lambda account, producer: True)
 
 
 def plant_unproven_snapshots_count(patch):
@@ -201,7 +201,56 @@ def plant_use_dropped(patch):
     patch.setattr("nova_sched.projection.use._first_row", lambda *arguments: None)
 
 
+def plant_allocations_without_room(patch):
+    patch.setattr("nova_sched.projection.writes._room_refusal", lambda *arguments: None)
+
+
+def plant_a_generation_that_stays(patch):
+    patch.setattr("nova_sched.projection.provider_writes.mark_written", lambda *arguments, **more: None)
+
+
+def plant_half_of_a_write(patch):
+    """Of several consumers only the first one is written."""
+    from nova_sched.projection import writes
+
+    put_all = writes._put_all
+    patch.setattr(writes, "_put_all", lambda state, consumers, *rest: put_all(state, consumers[:1], *rest))
+
+
+def plant_a_refused_write_that_counts(patch):
+    """A consumer that is not as the client thinks loses what it holds, although the write is refused."""
+    from nova_sched.projection import writes
+
+    refusal = writes.put_refusal
+
+    def hasty(state, consumers, instead):
+        reason = refusal(state, consumers, instead)
+        if reason is not None:
+            writes.take_out(state, consumers[0].consumer_uuid)
+        return reason
+
+    patch.setattr(writes, "put_refusal", hasty)
+
+
+def plant_a_snapshot_without_generations(patch):
+    from nova_sched.projection import snapshot
+
+    load = snapshot.load
+
+    def forgetful(packed, table=None):
+        projection = load(packed, table)
+        projection.table.generation[:] = 1
+        return projection
+
+    patch.setattr(snapshot, "load", forgetful)
+
+
 PLANTED = {
+    plant_allocations_without_room: "are used, its capacity is",
+    plant_a_generation_that_stays: "generations rose by",
+    plant_half_of_a_write: "written was",
+    plant_a_refused_write_that_counts: "a refused .* changed|is counted|another state",
+    plant_a_snapshot_without_generations: "has another state",
     plant_use_dropped: "is held on .*, and .* is counted",
     plant_a_pin_counts_for_its_whole_batch: "another state|without an accepted claim",
     plant_a_snapshot_loses_the_pin: "another state|without an accepted claim",

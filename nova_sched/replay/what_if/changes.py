@@ -140,8 +140,10 @@ class HostEvents:
                 self._inventories[key] = packed
         return self._inventories[key]
 
-    def written(self, event):
-        """A write of inventories by Placement's API, with the changed allocation ratios."""
+    def changed(self, event):
+        """An AggregateUpdated with the hosts of the changes, or an InventoriesPut with their allocation ratios."""
+        if event.name == "AggregateUpdated":
+            return self._aggregate(event)
         inventories = tuple(self._with_ratio(inventory) for inventory in event.data.inventories)
         return event._replace(data=event.data._replace(inventories=inventories))
 
@@ -191,7 +193,7 @@ class HostEvents:
             ),
         )
 
-    def aggregate(self, event):
+    def _aggregate(self, event):
         """Return an AggregateUpdated in which added hosts are beside the host that they copy."""
         hosts = [
             name

@@ -4,6 +4,8 @@ Events of an instance that was decided here change nothing in this world, except
 function is called with the Run, the cell and the event.
 """
 
+from nova_sched.replay.what_if.api_writes import OF_CONSUMERS
+
 
 def _started(run, cell, event):
     instance = run.decided.get(event.data.consumer.instance_uuid)
@@ -70,4 +72,5 @@ OF_INSTANCES = {
     "BuildFailed": _failed_for_good,
     "AllocationMoved": _moved,
     "InstancesTracked": _tracked,
+    **OF_CONSUMERS,
 }

@@ -17,6 +17,7 @@ from collections import Counter, deque
 from nova_sched.projection.world import World
 from nova_sched.replay.decisions.policies import PolicyMissing
 from nova_sched.replay.decisions.recorded import recorded_of, set_closed
+from nova_sched.replay.what_if.api_writes import OF_PROVIDERS
 from nova_sched.replay.what_if.changes import NAMESPACE, Changes, HostEvents
 from nova_sched.replay.what_if.real_events import OF_INSTANCES
 from nova_sched.replay.what_if.schedulers import Group, Instance, Scheduler, Tape
@@ -30,25 +31,8 @@ from rpc_api.codec import DecodedRecord, Event
 
 AS_A_WHOLE = "its request was refused as a whole"
 _HOST_EVENTS = frozenset({"HostReported", "ProvidersReported", "HostLost", "HostSeen", "HostRemoved"})
-#: Writes of Placement's API to what providers are and have.
-_OF_PROVIDERS = frozenset(
-    {
-        "ProviderCreated",
-        "ProviderChanged",
-        "ProviderDeleted",
-        "TraitsPut",
-        "AggregatesPut",
-        "ClassCreated",
-        "ClassRenamed",
-        "ClassDeleted",
-        "TraitCreated",
-        "TraitDeleted",
-    }
-)
 #: Events that change nothing that a what-if changes.
-_PASSED = frozenset(
-    {"LogOpened", "LevelPinned", "AuthorityPassed", "ClaimsWatched", "AggregateDeleted", *_OF_PROVIDERS}
-)
+_PASSED = frozenset({"LogOpened", "LevelPinned", "AuthorityPassed", "ClaimsWatched", "AggregateDeleted", *OF_PROVIDERS})
 
 
 class Run:
@@ -212,16 +196,10 @@ class Run:
         if name in _HOST_EVENTS:
             for changed in self._host_events.of(event):
                 self.emit(cell, changed)
-        elif name == "AggregateUpdated":
-            self.emit(cell, self._host_events.aggregate(event))
+        elif name in ("AggregateUpdated", "InventoriesPut"):
+            self.emit(cell, self._host_events.changed(event))
         elif name in _PASSED:
             self.emit(cell, event)
-        elif name == "InventoriesPut":
-            self.emit(cell, self._host_events.written(event))
-        elif name == "AllocationsPut":
-            self._allocated(cell, event)
-        elif name == "AllocationsDropped":
-            self._dropped(cell, event)
         elif name == "LogRebased" and not self.truth.projections[cell].whole:
             self.emit(cell, event._replace(data=data._replace(accounts_required=False)))
         elif name == "DecisionMade":
@@ -230,24 +208,6 @@ class Run:
             self._groups.setdefault(data.group_uuid, Group()).real_anchors.add(data.host)
         elif name in OF_INSTANCES:
             OF_INSTANCES[name](self, cell, event)
-
-    def _allocated(self, cell, event):
-        """What consumers hold that are not instances of the traffic, such as volumes. An instance that holds nothing
-        any more has left. A guard may name a generation that the consumer does not have in this world."""
-        for one in event.data.consumers:
-            if not one.allocations and one.consumer_uuid in self.decided:
-                self.leave(self.decided[one.consumer_uuid])
-        others = [one for one in event.data.consumers if one.consumer_uuid not in self.decided]
-        if others:
-            consumers = tuple(one._replace(guarded=False, generation=None) for one in others)
-            self.emit(cell, event._replace(data=event.data._replace(consumers=consumers)))
-
-    def _dropped(self, cell, event):
-        instance = self.decided.get(event.data.consumer_uuid)
-        if instance is not None:
-            self.leave(instance)
-        else:
-            self.emit(cell, event)
 
     def leave(self, instance):
         """An instance is gone in the real logs."""

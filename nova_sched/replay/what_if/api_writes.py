@@ -1,0 +1,41 @@
+"""The writes of Placement's API in the world of a what-if."""
+
+#: Writes of Placement's API to what providers are and have.
+OF_PROVIDERS = frozenset(
+    {
+        "ProviderCreated",
+        "ProviderChanged",
+        "ProviderDeleted",
+        "TraitsPut",
+        "AggregatesPut",
+        "ClassCreated",
+        "ClassRenamed",
+        "ClassDeleted",
+        "TraitCreated",
+        "TraitDeleted",
+    }
+)
+
+
+def _put(run, cell, event):
+    """Keep what consumers hold that are not instances of the traffic, such as volumes. An instance that holds nothing
+    any more has left. A guard may name a generation that the consumer does not have in this world."""
+    for one in event.data.consumers:
+        if not one.allocations and one.consumer_uuid in run.decided:
+            run.leave(run.decided[one.consumer_uuid])
+    others = [one for one in event.data.consumers if one.consumer_uuid not in run.decided]
+    if others:
+        consumers = tuple(one._replace(guarded=False, generation=None) for one in others)
+        run.emit(cell, event._replace(data=event.data._replace(consumers=consumers)))
+
+
+def _dropped(run, cell, event):
+    instance = run.decided.get(event.data.consumer_uuid)
+    if instance is not None:
+        run.leave(instance)
+    else:
+        run.emit(cell, event)
+
+
+#: Name of an event -> what a Run does with one.
+OF_CONSUMERS = {"AllocationsPut": _put, "AllocationsDropped": _dropped}
