@@ -79,6 +79,7 @@ class Causes:
     def __init__(self, before, projection):
         self.hosts, self.instances, self.aggregates = {}, {}, {}
         self.providers, self.uses, self.names = {}, {}, {}
+        self._by_consumer = None
         self._before = {uuid for facts in before.values() for uuid in facts.entries}
         self._projection = projection
 
@@ -153,14 +154,12 @@ class Causes:
         return tuple(sorted(found))[-KEPT:] or self.of_host(host)
 
     def of_consumer(self, uuid):
-        """Return the events about a consumer on any host."""
-        found = {
-            cause
-            for key, kept in self.instances.items()
-            if (key if type(key) is str else key[0]) == uuid
-            for cause in kept
-        }
-        return tuple(sorted(found))[-KEPT:]
+        """Return the events about a consumer on any host. It is asked when all events were watched."""
+        if self._by_consumer is None:
+            self._by_consumer = {}
+            for key, kept in self.instances.items():
+                self._by_consumer.setdefault(key if type(key) is str else key[0], set()).update(kept)
+        return tuple(sorted(self._by_consumer.get(uuid, ())))[-KEPT:]
 
     def of_entry(self, consumer_uuid, instance_uuid, host):
         """Return the events about a consumer on a host; those of the host if a full report of it made the change."""

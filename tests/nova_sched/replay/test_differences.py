@@ -129,9 +129,9 @@ def test_what_only_passed_by_is_forgotten(monkeypatch):
     from nova_sched.replay.state import change as module
 
     monkeypatch.setattr(module, "MOST", 5)
-    sizes, real = [], module._Causes.watch
+    sizes, real = [], module.Causes.watch
     monkeypatch.setattr(
-        module._Causes, "watch", lambda self, *what: (real(self, *what), sizes.append(len(self.instances)))
+        module.Causes, "watch", lambda self, *what: (real(self, *what), sizes.append(len(self.instances)))
     )
     written = Written(report("a"), claim("kept", "a"))
     for number in range(50):
