@@ -5,7 +5,8 @@ from collections import Counter
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.output import FORMS, Rows, stamp
 from nova_sched.replay.logs.moments import parse_moment, resolve
-from nova_sched.replay.state.difference import KINDS, OF_HOSTS, difference
+from nova_sched.replay.state.change import KINDS, OF_HOSTS
+from nova_sched.replay.state.difference import difference
 from nova_sched.replay.state.hosts import wanted
 from rpc_api import errors
 
@@ -68,11 +69,10 @@ class Diff(ReplayCommand):
         counts = Counter(change.kind for change in changes)
         hosts = len({(change.cell, change.host) for change in changes if change.host is not None})
         self.say("; ".join(_positions(cell, first[cell] + 1, last[cell]) for cell in sorted(first)))
-        self.say(
-            f"{len(changes)} {'change' if len(changes) == 1 else 'changes'} on {hosts} "
-            f"{'host' if hosts == 1 else 'hosts'}"
-            + (": " + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]) if changes else "")
-        )
+        kinds = ": " + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]) if changes else ""
+        # (What changed may concern no host.)
+        where = f" on {hosts} {'host' if hosts == 1 else 'hosts'}" if hosts or not changes else ""
+        self.say(f"{len(changes)} {'change' if len(changes) == 1 else 'changes'}{where}{kinds}")
         return errors.EXIT_NEGATIVE if changes and arguments.exit_code else errors.EXIT_OK
 
     def _check_known(self, history, positions, pattern):

@@ -7,76 +7,29 @@ and the last few events about each host, instance and aggregate are kept.
 from typing import NamedTuple
 
 from nova_sched.projection import provider_tree
-from nova_sched.projection.ledger import AGENT, HELD, NO_HOST, RUNNING, Host
-from nova_sched.replay.logs.matching import subjects
-from nova_sched.replay.state.hosts import Sums, amounts_of, status_of, wanted
-from nova_sched.replay.state.ledger_rows import inventories_as_facts, name_rows_of, waiting_rows_of
-from rpc_api import errors
-from rpc_api.codec import Event
-
-#: The fact of a provider that each write raises.
-GENERATION = "generation"
-#: Number of last events to keep about one host or instance.
-KEPT = 4
-#: Number of instances whose events are kept, in addition to those that are held at either moment.
-MOST = 10_000
-
-ADDED, REMOVED, STATUS, INVENTORY = "added", "removed", "status", "inventory"
-AUTHORITY, WAITS, PROVIDER, CONSUMER, NAME = "authority", "waits", "provider", "consumer", "name"
-CAME, WENT, MOVED, RUNS, HOLDS, CLAIMED_AGAIN, AGGREGATES, FREE = (
-    "came",
-    "went",
-    "moved",
-    "runs",
-    "holds",
-    "claimed",
-    "aggregates",
-    "free",
-)
-#: The kinds of changes, in the order of the output.
-KINDS = (
+from nova_sched.projection.ledger import AGENT, HELD, NO_HOST, RUNNING
+from nova_sched.replay.state.change import (
     ADDED,
-    REMOVED,
-    STATUS,
-    AUTHORITY,
-    WAITS,
-    INVENTORY,
     AGGREGATES,
-    PROVIDER,
-    NAME,
+    AUTHORITY,
     CAME,
-    RUNS,
-    HOLDS,
-    MOVED,
-    WENT,
     CLAIMED_AGAIN,
-    CONSUMER,
     FREE,
+    HOLDS,
+    INVENTORY,
+    KEPT,
+    KINDS,
+    MOVED,
+    REMOVED,
+    RUNS,
+    STATUS,
+    WENT,
+    Causes,
+    Change,
 )
-OF_HOSTS = frozenset({ADDED, REMOVED, STATUS, AUTHORITY, WAITS, INVENTORY, AGGREGATES, PROVIDER, NAME, FREE})
-
-
-class Cause(NamedTuple):
-    """An event about a changed host or instance."""
-
-    position: int
-    at_ns: int
-    name: str
-    producer: str
-
-
-class Change(NamedTuple):
-    """One change: ``kind`` is one of ``KINDS``, ``what`` the name of a field, a provider and its field, a resource
-    class or the uuid of an instance (None if the kind is enough), ``before`` and ``after`` are texts (None: it did not
-    exist). The ``host`` is None if it concerns none."""
-
-    cell: str
-    host: str | None
-    kind: str
-    what: str | None
-    before: str | None
-    after: str | None
-    causes: tuple
+from nova_sched.replay.state.hosts import Sums, amounts_of, status_of, wanted
+from nova_sched.replay.state.ledger_difference import ledger_changes, ledger_facts
+from rpc_api import errors
 
 
 class _Facts(NamedTuple):
@@ -90,16 +43,6 @@ class _Facts(NamedTuple):
     aggregates: tuple
     free: dict
     authority: str = AGENT
-
-
-class _LedgerFacts(NamedTuple):
-    """The facts of a log that is a ledger: provider -> (name, host, facts), of those that no report of a host has;
-    consumer -> its terms in words; (kind, name) -> True; host -> root provider for which it waits."""
-
-    providers: dict
-    consumers: dict
-    names: dict
-    waiting: dict
 
 
 def difference(history, first: dict, last: dict, patterns=()) -> list[Change]:
@@ -116,9 +59,9 @@ def difference(history, first: dict, last: dict, patterns=()) -> list[Change]:
             )
     world = history.world_at(first)
     before = {cell: _facts(world, cell, patterns) for cell in first}
-    ledger = {cell: _ledger_facts(world.projections[cell], patterns) for cell in first}
+    ledger = {cell: ledger_facts(world.projections[cell], patterns) for cell in first}
     # (An aggregate is in the log of one cell, and may have hosts of other cells.)
-    causes = {cell: _Causes(before[cell], world.projections[cell]) for cell in first}
+    causes = {cell: Causes(before[cell], world.projections[cell]) for cell in first}
     for cell in first:
         world.projections[cell].writes = []
         history.forward(world, cell, last[cell], causes[cell].watch)
@@ -128,10 +71,10 @@ def difference(history, first: dict, last: dict, patterns=()) -> list[Change]:
         found = _changes(cell, before[cell], _facts(world, cell, patterns), causes[cell], of_aggregates)
         found = [
             *found,
-            *_ledger_changes(
+            *ledger_changes(
                 cell,
                 ledger[cell],
-                _ledger_facts(world.projections[cell], patterns),
+                ledger_facts(world.projections[cell], patterns),
                 causes[cell],
                 before[cell].keys() ^ world.projections[cell].hosts.keys(),
             ),
@@ -174,158 +117,8 @@ def _entries(entries):
     }
 
 
-def _ledger_facts(projection, patterns):
-    if not projection.rules.one_ledger:
-        return _LedgerFacts({}, {}, {}, {})
-    return _LedgerFacts(
-        {
-            uuid: _provider_facts(projection, uuid, tree)
-            for uuid, tree in projection.trees.items()
-            if not (type(tree) is Host and _is_in_report(projection, uuid, tree))
-            and _of_patterns(projection, uuid, patterns)
-        },
-        {
-            uuid: _terms(projection, uuid, holder)
-            for uuid, holder in projection.holders.items()
-            if any(wanted(entry.host, patterns) for entry in projection.consumers[uuid])
-        },
-        {} if patterns else {(row.kind, row.name): True for row in name_rows_of(projection)},
-        {row.host: row.root for row in waiting_rows_of(projection) if wanted(row.host, patterns)},
-    )
-
-
-def _is_in_report(projection, uuid, tree):
-    """Whether the inventory of a host has a provider, and is compared as a whole."""
-    return type(tree) is Host and not tree.providers and bool(projection.table.reported[tree.rows[uuid]])
-
-
-def _of_patterns(projection, uuid, patterns):
-    tree = projection.trees[uuid]
-    names = (projection.table.provider_names[tree.rows[uuid]], tree.name if type(tree) is Host else "")
-    return any(wanted(name, patterns) for name in names)
-
-
-def _provider_facts(projection, uuid, tree):
-    facts, row = inventories_as_facts(projection, uuid), tree.rows[uuid]
-    host = tree.name if type(tree) is Host else None
-    # (Each claim raises the generation of what an agent reports: nobody asks for that.)
-    if not projection.table.reported[row]:
-        facts[GENERATION] = str(projection.table.generation.item(row))
-    return facts["name"], host, facts
-
-
-def _terms(projection, uuid, holder):
-    of = (("type", holder.consumer_type), ("project", holder.project_id), ("user", holder.user_id))
-    return ", ".join([f"generation {holder.generation}", *(f"{name} {value}" for name, value in of if value)])
-
-
 def _text(amounts):
     return ",".join(f"{name}={amount}" for name, amount in amounts.items())
-
-
-# --- why -------------------------------------------------------------------------------------------------------------
-
-
-class _Causes:
-    """The last few events about each host, each instance and each aggregate."""
-
-    #: Events that change a host itself; those about its instances are kept with the instances.
-    OF_HOST = frozenset({"HostReported", "HostLost", "HostSeen", "HostRemoved", "ProvidersReported", "AuthorityPassed"})
-
-    def __init__(self, before, projection):
-        self.hosts, self.instances, self.aggregates = {}, {}, {}
-        self.providers, self.uses, self.names = {}, {}, {}
-        self._before = {uuid for facts in before.values() for uuid in facts.entries}
-        self._projection = projection
-
-    def watch(self, position, record, outcomes, noted):
-        refused = {outcome.claim_uuid for outcome in outcomes if outcome.reason is not None}
-        written = {
-            (one.producer, one.producer_epoch, one.sequence)
-            for one in self._projection.writes or ()
-            if one.reason is None
-        }
-        if self._projection.writes:
-            self._projection.writes.clear()
-        for event in record.events:
-            if not isinstance(event, Event):
-                continue
-            if (event.producer, event.producer_epoch, event.sequence) in written:
-                self._keep_write(event, Cause(position, event.at_ns, event.name, event.producer))
-            data, cause = event.data, Cause(position, event.at_ns, event.name, event.producer)
-            if event.name in self.OF_HOST:
-                self._keep(self.hosts, data.host, cause)
-            elif event.name == "ClaimProposed":
-                if data.claim_uuid not in refused:
-                    self._keep(self.instances, (data.consumer_uuid, data.host), cause)
-                    for uuid in subjects(event).providers if self._projection.rules.one_ledger else ():
-                        self._keep(self.uses, uuid, cause)
-            elif event.name in ("ClaimReleased", "ClaimExpired"):
-                self._keep(self.instances, data.consumer_uuid, cause)
-            elif event.name == "InstanceStarted":
-                self._keep(self.instances, (data.consumer.instance_uuid, data.host), cause)
-            elif event.name == "InstanceDeleted":
-                self._keep(self.instances, (data.instance_uuid, data.host), cause)
-            elif event.name == "AllocationMoved":
-                for uuid in (data.from_consumer_uuid, data.to_consumer_uuid):
-                    self._keep(self.instances, (uuid, data.host), cause)
-            elif event.name in ("AggregateUpdated", "AggregateDeleted"):
-                self._keep(self.aggregates, data.uuid, cause)
-
-        if len(self.instances) > MOST + 4 * (len(self._before) + len(self._projection.consumers)):
-            self._forget_passing()
-
-    def _keep_write(self, event, cause):
-        of = subjects(event)
-        for uuid in of.providers:
-            self._keep(self.uses if event.name == "AllocationsPut" else self.providers, uuid, cause)
-        for uuid in of.instances:
-            self._keep(self.instances, uuid, cause)
-        for name in (getattr(event.data, field, None) for field in ("name", "new_name")):
-            if name is not None:
-                self._keep(self.names, name, cause)
-
-    def _forget_passing(self):
-        """Forget instances that came and went between the two moments: they are not a difference, and may be many."""
-        held = self._projection.consumers
-        self.instances = {
-            key: kept
-            for key, kept in self.instances.items()
-            if (uuid := key if type(key) is str else key[0]) in held or uuid in self._before
-        }
-
-    def _keep(self, kept, key, cause):
-        found = kept.get(key, ())
-        if not found or found[-1] != cause:
-            kept[key] = (*found[-KEPT + 1 :], cause)
-
-    def of_host(self, host):
-        return self.hosts.get(host, ())
-
-    def of_provider(self, uuid, host, of_use=False):
-        """Return the events about a provider, and ``of_use`` those that wrote allocations of it; those of its host if
-        a report made the change."""
-        found = {*self.providers.get(uuid, ()), *(self.uses.get(uuid, ()) if of_use else ())}
-        return tuple(sorted(found))[-KEPT:] or self.of_host(host)
-
-    def of_consumer(self, uuid):
-        """Return the events about a consumer on any host."""
-        found = {
-            cause
-            for key, kept in self.instances.items()
-            if (key if type(key) is str else key[0]) == uuid
-            for cause in kept
-        }
-        return tuple(sorted(found))[-KEPT:]
-
-    def of_entry(self, consumer_uuid, instance_uuid, host):
-        """Return the events about a consumer on a host; those of the host if a full report of it made the change."""
-        found = {
-            *self.instances.get((consumer_uuid, host), ()),
-            *self.instances.get((instance_uuid, host), ()),
-            *self.instances.get(consumer_uuid, ()),
-        }
-        return tuple(sorted(found))[-KEPT:] or self.of_host(host)
 
 
 # --- what changed ----------------------------------------------------------------------------------------------------
@@ -376,45 +169,6 @@ def _host_changes(cell, host, was, now, causes, of_aggregates):
             _groups(now.aggregates),
             tuple(sorted(cause for uuid in uuids for cause in of_aggregates.get(uuid, ())))[-KEPT:],
         )
-
-
-def _ledger_changes(cell, was, now, causes, other_hosts):
-    """Give what changed beside the facts of hosts. ``other_hosts`` were added or removed, with their providers."""
-    for uuid in was.providers.keys() | now.providers.keys():
-        before, after = was.providers.get(uuid), now.providers.get(uuid)
-        if (before is None or after is None) and (before or after)[1] in other_hosts:
-            continue
-        yield from _provider_changes(cell, uuid, before, after, causes)
-    for uuid in was.consumers.keys() & now.consumers.keys():
-        if was.consumers[uuid] != now.consumers[uuid]:
-            yield Change(cell, None, CONSUMER, uuid, was.consumers[uuid], now.consumers[uuid], causes.of_consumer(uuid))
-    for kind, name in was.names.keys() ^ now.names.keys():
-        before, after = ("there" if (kind, name) in of.names else None for of in (was, now))
-        yield Change(cell, None, NAME, f"{kind} {name}", before, after, causes.names.get(name, ()))
-    for host in was.waiting.keys() | now.waiting.keys():
-        before, after = was.waiting.get(host), now.waiting.get(host)
-        if before != after:
-            yield Change(cell, host, WAITS, "root provider", before, after, causes.of_host(host))
-
-
-def _provider_changes(cell, uuid, was, now, causes):
-    name, host, _ = now or was
-    if was is None or now is None or was[1] != now[1]:
-        before, after = (None if of is None else _provider_text(of) for of in (was, now))
-        yield Change(cell, host, PROVIDER, f"{name} {uuid}", before, after, causes.of_provider(uuid, host))
-    if was is not None and now is not None:
-        facts, others = was[2], now[2]
-        for fact in sorted(facts.keys() | others.keys()):
-            if facts.get(fact) != others.get(fact):
-                because = causes.of_provider(uuid, host, fact == GENERATION)
-                yield Change(cell, host, PROVIDER, f"{name} {fact}", facts.get(fact), others.get(fact), because)
-
-
-def _provider_text(of):
-    _, host, facts = of
-    totals = [f"{fact.removesuffix(' total')}={value}" for fact, value in facts.items() if fact.endswith(" total")]
-    generation = [f"{GENERATION} {facts[GENERATION]}"] if GENERATION in facts else []
-    return ", ".join([f"of host {host}" if host else "of no host", *generation, *totals])
 
 
 def _groups(aggregates):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from nova_sched.cli.main import replay
-from nova_sched.replay.decisions.ledger_history import CONSUMER, PROVIDER, Causes, found_by, past_of
+from nova_sched.replay.decisions.ledger_history import CONSUMER, PROVIDER, found_by, past_of
+from nova_sched.replay.decisions.write_causes import Causes
 from nova_sched.replay.state.history import History
 from rpc_api import events
 from rpc_api.levels import LEVEL

@@ -5,19 +5,24 @@ import shutil
 
 import pytest
 
+from nova_sched.replay.archive.log import open_archive
+from nova_sched.replay.logs.reading import records_between
 from rpc_api import errors
+from tests.nova_sched.cli import documented_ledger
 from tests.nova_sched.cli.shown import ROOT, difference, examples, run
 
 WALK = "docs/operating/replay.md"
 LOG = "docs/operating/demo.nslog"
+LEDGER = "docs/operating/ledger.nslog"
 
 
 @pytest.fixture
 def directory(tmp_path, monkeypatch):
-    """A directory with the recorded log where the pages have it, and with an empty directory ``out``."""
+    """A directory with the recorded logs where the pages have them, and with an empty directory ``out``."""
     for folder in ("docs/operating", "out"):
         (tmp_path / folder).mkdir(parents=True)
-    shutil.copy(ROOT / LOG, tmp_path / LOG)
+    for log in (LOG, LEDGER):
+        shutil.copy(ROOT / log, tmp_path / log)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NOVA_SCHED_LOG", "")  # So that what a page exports ends with the test.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -40,8 +45,17 @@ def differences(page, variables):
 def test_the_walk(directory):
     variables = {}
     assert not (found := differences(WALK, variables)), "\n\n".join(found)
-    assert {"NOHOST", "HOST", "RETRIED"} == set(variables)
+    assert {"NOHOST", "HOST", "RETRIED", "VOLUME"} == set(variables)
     assert {"incident.nslog", "again.cell0.db", "again.cell1.db", "what-if.png"} <= set(os.listdir("out"))
+
+
+def test_the_log_with_writes_is_that_of_its_script():
+    ((_, archive),) = open_archive(ROOT / LEDGER)
+    made = documented_ledger.written()
+    last = made.log.bounds().last
+    assert [record.payload for record in records_between(archive)] == [
+        record.payload for record in records_between(made.log, 0, last)
+    ], "run python -m tests.nova_sched.cli.documented_ledger, and change the page"
 
 
 def test_the_decision_of_the_readme(directory):
@@ -54,7 +68,7 @@ def test_a_page_shows_what_its_commands_print(page, least):
     commands = examples(page)
     assert len(commands) >= least and commands[0][0] == f"export NOVA_SCHED_LOG={LOG}"
     for command, shown in commands[1:]:
-        assert "=$(" in command or any(line.strip("… .") for line in shown), command
+        assert "=$(" in command or command.startswith("export ") or any(line.strip("… .") for line in shown), command
 
 
 @pytest.mark.parametrize(

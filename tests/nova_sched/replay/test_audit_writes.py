@@ -280,7 +280,7 @@ def agents_consumer():
     return cell
 
 
-#: The law, the state, a write that breaks it, and what is said if it was accepted.
+#: The law, the state, a write that breaks it, and words of the sentence about it if it was accepted.
 PLANTED = [
     (
         "capacity",

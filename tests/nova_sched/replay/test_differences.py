@@ -126,12 +126,12 @@ def test_aggregates_change_the_hosts_in_them():
 
 def test_what_only_passed_by_is_forgotten(monkeypatch):
     """Memory does not grow with the events between the two moments."""
-    from nova_sched.replay.state import difference as module
+    from nova_sched.replay.state import change as module
 
     monkeypatch.setattr(module, "MOST", 5)
-    sizes, real = [], module._Causes.watch
+    sizes, real = [], module.Causes.watch
     monkeypatch.setattr(
-        module._Causes, "watch", lambda self, *what: (real(self, *what), sizes.append(len(self.instances)))
+        module.Causes, "watch", lambda self, *what: (real(self, *what), sizes.append(len(self.instances)))
     )
     written = Written(report("a"), claim("kept", "a"))
     for number in range(50):
