@@ -105,11 +105,9 @@ class Projection(State):
         self.cell = cell
         self.table = table if table is not None else HostTable()
         self.cell_index = self.table.cells.id_of(cell)
-        #: False if records before the start of the log were removed: then no event counts until a LogRebased.
         self.whole = whole
         self.epoch = None
         self.position = -1
-        #: The last records folded: they prove of which log this is the state.
         self.trail = Trail()
         self.use_level(1)
         self._begin()

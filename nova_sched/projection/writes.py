@@ -125,8 +125,11 @@ def _held_of_gone(
 
 
 def _malformed(event: EventOf[object], consumers: Sequence[ConsumerPut]) -> SetAside | None:
-    """What no API lets pass: a consumer or a class of a provider twice, an amount of 0."""
+    """What no API lets pass: a consumer or a class of a provider twice, an amount of 0, the terms of several claims."""
     fault = None
+    if sum(one.terms is not None for one in consumers) > 1:
+        # Each claim is checked alone, and a group might be broken by two of them together.
+        fault = "it has the terms of several claims"
     if len({one.consumer_uuid for one in consumers}) < len(consumers):
         fault = "it names a consumer twice"
     for one in consumers:

@@ -122,7 +122,7 @@ def test_the_end_of_a_claim_by_a_service_that_does_not_know_the_level(url, capsy
 def test_the_codes_are_those_of_the_sources():
     sources = [ROOT / "rpc_api/codec.py", *(ROOT / "nova_sched/projection").glob("*.py")]
     calls = re.compile(
-        r'(?:(?:SetAside|_Unreadable|_aside_record|_set_aside)\(\s*(?:position,\s+\w+,\s+)?|return |return \(\s+)"([a-z-]+)",'
+        r'(?:(?:SetAside|_Unreadable|_aside_record|_set_aside)\(\s*(?:position,\s+\w+,\s+)?|return \(?\s*)"([a-z-]+)",'
     )
     assert {code for path in sources for code in calls.findall(path.read_text())} == quarantine.CODES
     assert {told[1] for _, told in ROWS} | {
