@@ -26,6 +26,7 @@ from nova_sched.projection.write_outcomes import Written
 from rpc_api import errors
 from rpc_api.accounts import speaks_for
 from rpc_api.codec import DecodedRecord, Event, SetAside
+from rpc_api.events.cloud import ANYONE
 from rpc_api.levels import LEVEL
 from rpc_api.proof import Trail
 
@@ -63,16 +64,16 @@ class Quarantined(NamedTuple):
     raw: bytes
 
 
-def shows_level(record: DecodedRecord) -> bool:
+def shows_level(record: DecodedRecord, accounts_required: bool = False) -> bool:
     """Whether a record shows the level of a log whose pin was removed in front: one of schedulers or conductors, which
-    know the level. Of a level that this process does not know, only the account says whose record it is."""
+    know the level. Of a level that this process does not know, only the account says whose record it is. An account
+    that names no service may be that of all of them, unless accounts are required."""
     if record.level > LEVEL:
         return record.account is None or not speaks_for(record.account, f"{AGENT}/{record.account.partition('.')[2]}")
     producers = [event.producer for event in record.events if type(event) is not SetAside]
-    return any(
-        not producer.startswith(AGENT) and (record.account is None or speaks_for(record.account, producer))
-        for producer in producers
-    )
+    if record.account is None or record.account.partition(".")[0] not in ANYONE:
+        return not accounts_required and not all(producer.startswith(AGENT) for producer in producers)
+    return any(not producer.startswith(AGENT) and speaks_for(record.account, producer) for producer in producers)
 
 
 def unknown_level(cell: str, level: int) -> errors.UnknownSchema:
@@ -241,7 +242,7 @@ class Projection(State):
                     b"",
                 )
                 return
-        if record.level > self.level and not self.whole and shows_level(record):
+        if record.level > self.level and not self.whole and shows_level(record, self.accounts_required):
             self.use_level(record.level, position)
         level, account = record.level, record.account
         for index, event in enumerate(record.events):

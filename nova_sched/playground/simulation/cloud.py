@@ -13,13 +13,15 @@ from nova_sched.playground.simulation.nodes import CLAIM_TTL, ConductorNode, Sch
 from nova_sched.playground.simulation.script import NO_FAULTS, Faults, write
 from nova_sched.playground.simulation.world import KeptSnapshots, SimClock, SimLog, World
 from nova_sched.playground.simulation.writer_node import WriterNode
-from nova_sched.process.cell_log import keep_newest
+from nova_sched.process.cell_log import fitting, keep_newest
+from nova_sched.process.checkpoints import newest_in
 from nova_sched.projection.digest import state_digest
 from nova_sched.scheduler.engine import CELL0
 from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
 from rpc_api import codec, events
 from rpc_api.errors import SnapshotMismatch
 from rpc_api.levels import LEVEL
+from rpc_api.proof import RECORDS
 
 CELLS = ("cell1", "cell2")
 HOSTS_AN_AGENT = 2
@@ -179,9 +181,12 @@ class SimCloud:
             if node.alive:
                 node.lag(chance.uniform(2.0, 15.0))
         elif stimulus.kind == "truncate":
-            self.logs[chance.choice(list(self.logs))].truncate(chance.choice((0, 1, 5, 50, 200)))
+            cell = chance.choice(list(self.logs))
+            self.logs[cell].truncate(chance.choice((0, 1, 5, 50, 200)), self._covered(cell))
         elif stimulus.kind == "lose tail":
-            self.logs[chance.choice(list(self.logs))].lose_tail(chance.choice((1, 2, 5, 10, 30, 100)))
+            self._lose_tail(chance.choice(list(self.logs)), chance.choice((1, 2, 5, 10, 30, 100)))
+        elif stimulus.kind == "lose snapshots":
+            self._lose_snapshots()
         elif stimulus.kind == "re-create":
             self.logs[chance.choice(list(self.logs))].re_create()
         elif stimulus.kind == "pin":
@@ -201,10 +206,51 @@ class SimCloud:
             elif agent.alive:
                 agent.lie()
 
-    def pin(self, cell, level):
-        """Pin a log, as ``nova-sched pin`` does."""
+    def _checkpoint(self, cell):
+        """The newest checkpoint of a log; None if it has none."""
         oracle = self.checks.oracles[cell]
-        if oracle.epoch is not None:
+        if oracle.epoch is None:
+            return None
+        return newest_in(self.logs[cell].log, cell, oracle.epoch, False).checkpoint
+
+    def _covered(self, cell):
+        """The first position that must stay in a log, as ``nova-sched trim`` has it; None for any."""
+        if not self.checks.oracles[cell].rules.one_ledger:
+            return None
+        checkpoint = self._checkpoint(cell)
+        return 0 if checkpoint is None else checkpoint.position - RECORDS + 1
+
+    def _lose_tail(self, cell, count):
+        """A power cut: the last records are lost. A log at level 3 whose first records are gone does not lose its
+        newest checkpoint, which is far inside the log of a real cloud."""
+        log, keep = self.logs[cell], -1
+        if self.checks.oracles[cell].rules.one_ledger and log.log.bounds().first > 0:
+            checkpoint = self._checkpoint(cell)
+            if checkpoint is None:
+                return
+            keep = checkpoint.last
+        log.lose_tail(count, keep)
+
+    def _lose_snapshots(self):
+        """The snapshot store is empty, except for logs at level 3 whose first checkpoint is not written yet."""
+        for cell, oracle in self.checks.oracles.items():
+            if (
+                not oracle.rules.one_ledger
+                or self.logs[cell].log.bounds().first == 0
+                or self._checkpoint(cell) is not None
+            ):
+                for level in range(1, LEVEL + 1):
+                    self.store.kept.pop(cell if level == 1 else f"{cell}@{level}", None)
+
+    def _is_known(self, cell):
+        """Whether a reader that starts now gets the state of a log."""
+        oracle, log = self.checks.oracles[cell], self.logs[cell].log
+        return log.bounds().first == 0 or fitting(self.store, cell, oracle.epoch, log, False)[0] is not None
+
+    def pin(self, cell, level):
+        """Pin a log, as ``nova-sched pin`` does: it needs its state."""
+        oracle = self.checks.oracles[cell]
+        if oracle.epoch is not None and self._is_known(cell):
             now = SimClock(self.world, 0.0).now_ns()
             pinned = codec.make_event(events.LevelPinned(level), "operator/pin", now, 1, now)
             self.logs[cell].append([codec.encode_record(oracle.epoch, [pinned], oracle.level)], "operator.pin")

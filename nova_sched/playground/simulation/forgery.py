@@ -20,9 +20,14 @@ def record(chance: random.Random, projection) -> bytes:
     data, producer = chance.choice(
         _forged(chance, projection) if projection.accounts_required else _misplaced(chance, projection)
     )
+    if data.schema.LEVEL > projection.level and not projection.accounts_required:
+        return chance.randbytes(10)
     sequence = chance.randrange(1, 50)
     event = codec.make_event(data, producer, chance.choice((1, EPOCH)), sequence, 1)
-    return codec.encode_record(projection.epoch, [event], chance.choice((1, projection.level, LEVEL)))
+    # Without accounts a record of a scheduler shows the level of the log to readers that do not know the pin.
+    levels = (1, projection.level, LEVEL) if projection.accounts_required else (1, projection.level)
+    level = max(data.schema.LEVEL, chance.choice(levels))
+    return codec.encode_record(projection.epoch, [event], level)
 
 
 def _misplaced(chance, projection):
@@ -35,6 +40,8 @@ def _misplaced(chance, projection):
         (events.AggregateDeleted(projection.epoch), "conductor/c"),
         (events.AccountsRequired(True), "conductor/forger"),
         (events.LevelPinned(2), "scheduler/s0"),
+        (events.StateKept(projection.epoch, 0, 0, 1, b"forged"), "compute_agent/forger"),
+        (events.CheckpointNamed(projection.epoch, 0, 1, 1), "compute_agent/forger"),
     ]
 
 
@@ -45,6 +52,7 @@ def _forged(chance, projection):
         (events.AccountsRequired(False), "scheduler/s0"),
         (events.LevelPinned(chance.choice((2, LEVEL + 1))), "operator/pin"),
         (events.LogRebased(projection.cell, 0, chance.random() < 0.5), "conductor/cell1-0"),
+        (events.StateKept(projection.epoch, 0, 0, 1, b"forged"), "conductor/cell1-0"),
     ]
     if projection.hosts:
         host = projection.hosts[chance.choice(sorted(projection.hosts))]

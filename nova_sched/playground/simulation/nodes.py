@@ -10,11 +10,14 @@ from conductor.engine import CellEngine
 from nova_sched.playground.simulation.world import SimCellLog, SimClock
 from nova_sched.projection import snapshot
 from nova_sched.scheduler.engine import CELL0, Ask, Engine
-from rpc_api import errors
+from rpc_api import errors, events
 
 #: Seconds. All are short, so that each of them passes within a minute of simulated time.
 TICK = 0.5
 SNAPSHOT = 7.0
+CHECKPOINT = 6.0
+#: Parts of a checkpoint.
+PARTS = 3
 CLAIM_TIMEOUT = 10.0
 CELL_DOWN_AFTER = 3.0
 READ_BACK_TIMEOUT = 8.0
@@ -115,6 +118,11 @@ class SchedulerNode(Node):
             log.start()
         self.every(TICK, self._tick)
         self.every(SNAPSHOT, self._snapshot)
+        self.every(CHECKPOINT, self._checkpoint)
+
+    def _checkpoint(self):
+        if not self.engine.states.is_behind(CELL0):
+            keep_in_log(self.world, self.engine.world.projections[CELL0], lambda *data: self._publish(CELL0, *data))
 
     def _publish(self, cell, *data):
         producer = self.logs[cell].producer
@@ -208,6 +216,11 @@ class ConductorNode(Node):
         self.log.start()
         self.every(TICK, self._tick)
         self.every(SNAPSHOT, self._snapshot)
+        self.every(CHECKPOINT, self._checkpoint)
+
+    def _checkpoint(self):
+        if self.engine.is_current:
+            keep_in_log(self.world, self.engine.projection, self._publish)
 
     def _tick(self):
         self.engine.on_tick(self.world.now)
@@ -309,6 +322,17 @@ class ConductorNode(Node):
 
         self.world.send(self.cloud.call, step.server, step.method, claim.host, claim, answer)
         self._time_out(timeout, resume, errors.NoAnswer("simulated"))
+
+
+def keep_in_log(world, projection, publish) -> None:
+    """Write a checkpoint of a state into its log. Its parts come one by one, so a process may end between them."""
+    if not projection.rules.one_ledger or projection.is_too_new:
+        return
+    packed, checkpoint = snapshot.dump(projection), world.uuid()
+    size = -(-len(packed) // PARTS)
+    contents = [packed[start : start + size] for start in range(0, len(packed), size)]
+    for part, content in enumerate(contents):
+        publish(events.StateKept(checkpoint, max(0, projection.position), part, len(contents), content))
 
 
 class _Once:

@@ -35,6 +35,7 @@ BREAKING = {
     "truncate": 2,
     "re-create": 1,
     "lose tail": 3,
+    "lose snapshots": 2,
     "reboot": 2,
     "lie": 2,
     "forge": 4,

@@ -140,10 +140,11 @@ class SimLog:
             raise errors.LogGap(f"position {position} is not in {bounds}")
         return [(number, self._decoded[number]) for number in range(position, min(position + most, bounds.last + 1))]
 
-    def truncate(self, keep):
-        """Remove all but the last ``keep`` records, or a few more."""
+    def truncate(self, keep, limit=None):
+        """Remove all but the last ``keep`` records, or a few more, and none from the position ``limit`` on."""
         self.look()
-        self.log.truncate_before(self._known_from(self.log.bounds().last + 1 - keep))
+        position = self.log.bounds().last + 1 - keep
+        self.log.truncate_before(self._known_from(position if limit is None else min(position, limit)))
 
     def _readable(self):
         """Return (position, epoch) of the records with readable events."""
@@ -165,13 +166,13 @@ class SimLog:
             else max(position_ for position_, of in readable if position_ <= position and of == epoch)
         )
 
-    def lose_tail(self, count):
+    def lose_tail(self, count, keep=-1):
         """Lose the last records, including confirmed ones, and keep the epoch, as in a power cut of the broker. Readers
-        then check whether the log continues at their position, as after a reconnect."""
+        then check whether the log continues at their position, as after a reconnect. The record at ``keep`` stays."""
         self.look()
         first, last = self.log.bounds()
         known_by = next((position for position, _ in self._readable() if position >= first), last)
-        self.log.lose_tail(min(count, last - known_by))
+        self.log.lose_tail(min(count, last - max(known_by, keep)))
         last = self.log.bounds().last
         self._seen = last + 1
         for position in [known for known in self._decoded if known > last]:

@@ -51,7 +51,12 @@ class SetAsideEvent(NamedTuple):
 def judge(projection: Projection, position: int, record: DecodedRecord, is_cut: bool):
     """Fold a record as :meth:`Projection.fold` does. The records of a cut log are judged without what was before them:
     until a LogRebased, its level is the one that they show."""
-    if is_cut and not projection.counts["LogRebased"] and record.level > projection.level and shows_level(record):
+    if (
+        is_cut
+        and not projection.counts["LogRebased"]
+        and record.level > projection.level
+        and shows_level(record, projection.accounts_required)
+    ):
         projection.use_level(record.level, position)
     return projection.fold([(position, record)])
 

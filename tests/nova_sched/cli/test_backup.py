@@ -1,7 +1,10 @@
 """Backups of logs with API writes, restored into new logs; the removal of old records; a rebase by an operator."""
 
 import itertools
+import re
+import shlex
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -221,3 +224,44 @@ def test_a_log_with_a_checkpoint_is_not_rebased(kept, url, capsys):
     kept.log.truncate_before(checkpoint.position)
     code, _, err = shown(capsys, "rebase", "cell1", url, "--lose-api-writes")
     assert code == 2 and "needs no rebase" in err
+
+
+# --- the page of the documentation -------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs/operating/retention.md").read_text()
+
+
+def test_each_command_of_the_page_does_what_it_shows(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with open_log("sqlite:///cell1.db") as log:
+        kept = KeptLog(log=log)
+        kept.hosts(*(f"host-{number}" for number in range(38)))
+        kept.written("pool")
+        kept.keep()
+        while log.bounds().last < 45:
+            kept.hosts("late")
+    examples = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
+    assert len(examples) == 3
+    for example in examples:
+        command, _, output = example.partition("\n")
+        code, out, err = shown(capsys, *shlex.split(command.removeprefix("$ nova-sched ")))
+        assert (code, err) == (0, ""), command
+        assert output in out
+    with open_log("sqlite:///restored.db") as log:
+        assert state_of("cell1", log).holds_writes
+
+
+@pytest.mark.rabbit
+def test_the_commands_of_the_page_for_a_broker(capsys, rabbit_server):
+    policy = re.search(r"^rabbitmqctl (set_policy .*)$", PAGE, re.MULTILINE)[1]
+    rabbit_server.rabbitmqctl(*shlex.split(policy))
+    rebase = re.search(r"^nova-sched (rebase .*)$", PAGE, re.MULTILINE)[1]
+    url = rabbit_server.url(f"nova_sched.rebased-{next(_NUMBERS)}")
+    with open_log(url) as log:
+        kept = KeptLog(log=log, opened=False)
+        kept.hosts("h1")  # a log that does not begin with its LogOpened
+        kept.say("conductor/c", events.HostSeen("h1"))
+        words = [url if word.startswith("rabbit://") else word for word in shlex.split(rebase)]
+        code, out, err = shown(capsys, *words)
+        assert code == 0 and "is rebased at position" in out, err
+        assert state_of("cell1", log).whole

@@ -87,9 +87,11 @@ class KeptLog:
         return seen
 
     def records(self):
-        bounds = self.log.bounds()
+        bounds, found = self.log.bounds(), []
         with self.log.read_from(bounds.first) as reader:
-            return reader.read(10**9) if bounds.count else []
+            while reader.position <= bounds.last:
+                found += reader.read(1000, 20.0)
+        return found
 
 
 def digest_from(kept, packed):

@@ -216,6 +216,28 @@ HEADLESS = {
 }
 
 
+SHOWN = [
+    # account of a conductor's record, whether accounts are required, whether it shows the level
+    (None, False, True),
+    (None, True, False),
+    ("nova", False, True),
+    ("nova", True, False),
+    ("conductor.c", True, True),
+    ("conductor.d", False, False),
+    ("compute_agent.h", False, False),
+]
+
+
+@pytest.mark.parametrize("account, required, shows", SHOWN)
+def test_whose_record_shows_the_level_of_a_log_without_its_pin(account, required, shows):
+    """A service that took a log at level 3 for one at level 1 would rebase it."""
+    projection = Projection("cell1", whole=False)
+    projection.accounts_required = required
+    event = Cell().voice("conductor/c").say(events.HostSeen("host"))
+    projection.fold([(7, DecodedRecord(EPOCH, [event], account, None, 3))])
+    assert projection.level == (3 if shows else 1)
+
+
 @pytest.mark.parametrize("name", HEADLESS)
 def test_a_reader_of_a_log_whose_pin_was_removed_takes_the_level_from_its_records(name):
     said, level, whole = HEADLESS[name]
