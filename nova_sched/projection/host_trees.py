@@ -31,17 +31,15 @@ def leave_tree(projection: State, host: Host) -> None:
     """A host is no longer that of its tree. A tree that its agent reported ends; another one stays, with what Nova's
     consumers hold of it."""
     table = projection.table
-    for entry in [entry for entry in host.entries.values() if entry.state is not HELD]:
-        remove_entry(projection, host, entry)
-    del projection.hosts[host.name]
-    if table.reported[host.root]:
-        for entry in list(host.entries.values()):
+    is_reported = table.reported.item(host.root)
+    for entry in list(host.entries.values()):
+        if is_reported or entry.state is not HELD:
             remove_entry(projection, host, entry)
+    apart = SetApart(projection, list(host.entries))
+    del projection.hosts[host.name]
+    if is_reported:
         provider_rows.erase(projection, host)
         return
-    projection.hosts[host.name] = host
-    apart = SetApart(projection, host.entries)
-    del projection.hosts[host.name]
     provider_rows.no_host(projection, host)
     plain = PlainTree()
     plain.root, plain.rows, plain.providers = host.root, host.rows, host.providers

@@ -1,0 +1,89 @@
+"""``nova-sched authority``: who says what the consumers of hosts hold, and to pass it on."""
+
+import argparse
+
+from cliff.command import Command
+
+from nova_sched.cli.create_log import user
+from nova_sched.projection.ledger import AUTHORITIES
+from nova_sched.replay.archive.restore import state_of
+from nova_sched.replay.logs.reading import decoded_records
+from rpc_api import codec, errors, events
+from rpc_api.clock import SYSTEM
+from rpc_api.log import open_log
+
+EPILOG = """\
+A host belongs to its agent, whose reports say what runs there, or to Nova, which writes allocations through Placement's
+API. Before it passes to nova: stop the agent, as its reports do not count any more. Before it passes to agent: stop the
+nova-compute of the host, and start the agent afterwards: its first report says what runs. What is held stays held.
+
+examples:
+  nova-sched authority cell1 rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1
+  nova-sched authority cell1 rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1 --pass-to nova host-1 host-2
+
+exit codes: 0 shown or passed, 1 an event does not count, 2 wrong usage, 3 the log cannot be reached, 5 it contains
+something else
+"""
+
+
+class Authority(Command):
+    """Show who says what the consumers of hosts hold, or pass it on."""
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = EPILOG
+        parser.add_argument("cell", metavar="CELL", help="name of the cell")
+        parser.add_argument("log", metavar="URL", help="URL of the log")
+        parser.add_argument("hosts", metavar="HOST", nargs="*", help="hosts (default, to show: all)")
+        parser.add_argument(
+            "--pass-to", choices=sorted(AUTHORITIES), help="pass the authority over the hosts to this one"
+        )
+        parser.add_argument(
+            "--name",
+            default=user(),
+            help="publish as operator/NAME (default: the name of the user who runs the command)",
+        )
+        return parser
+
+    def take_action(self, arguments):
+        with open_log(arguments.log, create=False) as log:
+            state = state_of(arguments.cell, log)
+            unknown = sorted(set(arguments.hosts) - set(state.hosts))
+            if unknown:
+                raise errors.UsageError(
+                    f"{unknown[0]} does not report in the log of {arguments.cell}; see nova-sched-replay state"
+                )
+            if arguments.pass_to is None:
+                for name in sorted(arguments.hosts or state.hosts):
+                    self.app.stdout.write(f"{name:<32} {state.hosts[name].authority}\n")
+                return errors.EXIT_OK
+            if not arguments.hosts:
+                raise errors.UsageError("name the hosts whose authority is to pass")
+            if not state.rules.one_ledger:
+                raise errors.UsageError(
+                    f"the log of {arguments.cell} is at level {state.level}, wanted 3 or more; run nova-sched pin first"
+                )
+            self._pass(log, state, arguments)
+        return errors.EXIT_OK
+
+    def _pass(self, log, state, arguments):
+        producer, epoch_ns = f"operator/{arguments.name}", SYSTEM.now_ns()
+        passing = [
+            codec.make_event(
+                events.AuthorityPassed(name, arguments.pass_to), producer, epoch_ns, number, SYSTEM.now_ns()
+            )
+            for number, name in enumerate(dict.fromkeys(arguments.hosts), 1)
+        ]
+        log.append(codec.encode_records(state.epoch, codec.encode_events(passing, state.level), state.level))
+        aside = state.counts["set-aside"]
+        state.fold(decoded_records(log, state.position + 1))
+        left = [name for name in arguments.hosts if state.hosts[name].authority != arguments.pass_to]
+        if left:
+            why = "they were not read back"
+            if state.counts["set-aside"] > aside:
+                why = state.quarantine[-1].reason
+            raise errors.NovaSchedError(
+                f"the authority over {left[0]} did not pass: {why}; use the account operator or operator.NAME"
+            )
+        self.app.stdout.write(f"{len(passing)} hosts belong to {arguments.pass_to} from position {state.position} on\n")
