@@ -1,5 +1,6 @@
 """Services and the checkpoints of their logs: they start at them, write them, and stay closed without them."""
 
+import json
 import logging
 import threading
 
@@ -7,6 +8,7 @@ import pytest
 
 from conductor.cell import CellConductor
 from nova_sched.process import checkpoint_keeper
+from nova_sched.process.cell_log import find_beginning
 from nova_sched.process.checkpoint_duty import Limits
 from nova_sched.process.checkpoint_maker import Maker
 from nova_sched.process.checkpoints import newest_in
@@ -16,6 +18,7 @@ from nova_sched.scheduler.service import CELL0, Cell, Scheduler, cell0_of
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
 from rpc_api.bus import LocalBus
+from rpc_api.clock import SYSTEM
 from rpc_api.log import open_log
 from tests.builders import EPOCH, HandClock, uuid_of
 from tests.nova_sched.process.checkpoint_logs import KeptLog
@@ -271,3 +274,41 @@ def test_a_scheduler_writes_those_of_cell0(tmp_path):
 def test_a_process_that_cannot_make_a_checkpoint_says_why(tmp_path):
     with pytest.raises(errors.LogUnavailable, match="its process could not make it: cannot open the log"):
         Maker("cell1", f"sqlite:///{tmp_path}/none.db").make()
+
+
+@pytest.mark.rabbit
+def test_checkpoints_stay_ahead_of_the_retention_of_a_stream(rabbit_server):
+    """The broker removes records by a policy, and a reader that starts always finds the state."""
+    stream = f"ahead-{uuid_of('ahead')[:8]}"
+    policy = {"max-length-bytes": 200_000, "stream-max-segment-size-bytes": 20_000}
+    rabbit_server.rabbitmqctl("set_policy", stream, f"^{stream}$", json.dumps(policy), "--apply-to", "queues")
+    url, clock, found = rabbit_server.url(stream), HandClock(), []
+    with open_log(url) as log:
+        kept = KeptLog(log=log)
+        kept.written("pool")
+        kept.hosts("h1", "h2")
+        maker = Maker("cell1", url, Limits(floor_bytes=20_000))
+        conductor = CellConductor("c", "cell1", url, LocalBus(), clock, checkpoints=maker)
+        try:
+            conductor.start(SECONDS_MAX)
+            wait_until(lambda: _moved(clock) and conductor.keeping.gate.refusal() is None, SECONDS_MAX, "no checkpoint")
+
+            def cut():
+                clock.seconds += 11.0
+                kept.say("operator/x", *(events.AggregateUpdated(uuid_of("a"), "a" * 900, (), {}) for _ in range(5)))
+                _, beginning, _ = find_beginning(log, "cell1", "scheduler/s", SYSTEM, None)
+                found.append(beginning)
+                assert beginning.whole
+                return beginning.first > 100
+
+            wait_until(cut, 2 * SECONDS_MAX, "the broker removed nothing")
+        finally:
+            conductor.stop()
+        assert len({beginning.found.checkpoint.uuid for beginning in found if beginning.found.checkpoint}) > 1
+        assert snapshot.load(found[-1].snapshot).holds_writes
+        assert conductor.projection.counts["LogRebased"] == 0
+
+
+def _moved(clock):
+    clock.seconds += 11.0
+    return True

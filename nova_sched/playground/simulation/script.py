@@ -32,14 +32,14 @@ BREAKING = {
     "crash writer": 3,
     "partition": 6,
     "lag": 4,
-    "truncate": 2,
+    "truncate": 6,
     "re-create": 1,
     "lose tail": 3,
     "lose snapshots": 2,
     "reboot": 2,
     "lie": 2,
     "forge": 4,
-    "pin": 3,
+    "pin": 5,
     "change inventory": 4,
 }
 #: The other actions, and their weights.

@@ -394,3 +394,33 @@ def test_a_report_changes_nothing_here(kept):
     seen = kept.seen()
     kept.say("compute_agent/host-1", report("host-1"))
     assert kept.seen().newest == seen.newest is None
+
+
+def test_the_records_after_the_state_must_be_there(kept):
+    """A checkpoint is made while the log goes on: its parts may be there, and records before them gone."""
+    state = kept.folded()
+    kept.hosts("host-6", "host-7", "host-8")
+    checkpoint = kept.keep(state=state)
+    kept.log.truncate_before(checkpoint.position + 1)
+    assert found_in(kept).checkpoint == checkpoint
+    kept.log.truncate_before(checkpoint.position + 2)
+    assert found_in(kept).checkpoint is None
+
+
+def test_a_damaged_one_that_is_named_is_skipped(kept, caplog):
+    """A reader that meets only its name reads the parts, and compares the checksum."""
+    good = kept.keep()
+    damaged_part(kept)
+    last = kept.log.bounds().last
+    kept.hosts(*(f"host-{number}" for number in range(10, 20 + checkpoints.FIRST_LOOK)))
+    parts = [record for record in kept.records() if good.last < record.position <= last]
+    found = next(uuid for uuid in _uuids(parts) if uuid != good.uuid)
+    kept.say("conductor/c", events.CheckpointNamed(found, good.last, good.last + 1, last))
+    assert found_in(kept).checkpoint == good
+    assert "is damaged" in caplog.text or "is the state of" in caplog.text
+
+
+def _uuids(records):
+    from rpc_api import codec
+
+    return [event.data.checkpoint_uuid for record in records for event in codec.decode_record(record.payload).events]
