@@ -151,12 +151,30 @@ class SetApart:
         """Give all consumers their allocations again. Each entry stays the one of its host."""
         projection = self._projection
         for consumer_uuid, holder, entries in self._taken:
-            allocations = [allocation for entry in entries for allocation in entry.allocations]
-            for host_name, part in _by_host(projection, allocations).items():
+            for host_name, part in self._by_host(entries).items():
                 add(projection, self._entry(consumer_uuid, host_name, part, entries))
             # What was added had a new holder, as the first entry of a consumer has.
             if consumer_uuid in projection.consumers:
                 projection.holders[consumer_uuid] = holder
+
+    def _by_host(self, entries: Sequence[Entry]) -> dict[str, tuple[Allocation, ...]]:
+        """As :func:`_by_host`; but what an entry holds of a provider that is not a host's, or that its host does not
+        report, stays with the host of the entry."""
+        trees, hosts = self._projection.trees, self._projection.hosts
+        by_host: dict[str, list[Allocation]] = {}
+        others: list[Allocation] = []
+        for entry in entries:
+            for allocation in entry.allocations:
+                tree = trees.get(allocation.provider_uuid)
+                if type(tree) is Host:
+                    by_host.setdefault(tree.name, []).append(allocation)
+                elif entry.host in hosts:
+                    by_host.setdefault(entry.host, []).append(allocation)
+                else:
+                    others.append(allocation)
+        if others:
+            by_host.setdefault(next(iter(by_host), NO_HOST), []).extend(others)
+        return {host_name: tuple(part) for host_name, part in by_host.items()}
 
     def _entry(
         self, consumer_uuid: str, host_name: str, part: tuple[Allocation, ...], entries: Sequence[Entry]

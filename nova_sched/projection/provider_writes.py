@@ -10,7 +10,7 @@ from nova_sched.projection import provider_rows
 from nova_sched.projection.allocations import SetApart, users_of
 from nova_sched.projection.host_trees import root_found
 from nova_sched.projection.inventory import CUSTOM, provider_fault
-from nova_sched.projection.ledger import Host
+from nova_sched.projection.ledger import AGENT, Host
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.provider_rows import inventories_of, mark_written, parent_of, subtree, traits_of
 from nova_sched.projection.reason import Reason
@@ -118,9 +118,13 @@ def _move_refusal(projection: State, row: int, data: events.ProviderChanged) -> 
             return refused(WriteRefused.MAY_NOT_MOVE, data.provider_uuid)
         if new_parent in subtree(table, row):
             return refused(WriteRefused.LOOP, data.provider_uuid)
-        tree = projection.trees[data.provider_uuid]
+        tree, target = projection.trees[data.provider_uuid], projection.trees[data.parent_uuid]
         if type(tree) is Host and tree.root == row:
             return refused(WriteRefused.IS_HOST, data.provider_uuid, tree.name)
+        if type(target) is Host and target.authority == AGENT and target is not tree:
+            # Its agent would free what is held of it, as it does not report that.
+            if any(table.used[:, other].any() for other in subtree(table, row)):
+                return refused(WriteRefused.AGENT_DECIDES, target.name)
     elif parent is not None and not data.may_move:
         return refused(WriteRefused.MAY_NOT_MOVE, data.provider_uuid)
     return None

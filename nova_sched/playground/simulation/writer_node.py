@@ -71,6 +71,8 @@ class WriterNode(Node):
 
     def _tick(self):
         projection = self.projection
+        if not (self._is_behind or projection.whole):
+            self.log.look_for_snapshot()
         if self._is_behind or not projection.whole or not projection.rules.one_ledger:
             return
         self.log.producer.level = projection.level

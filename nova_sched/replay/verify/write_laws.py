@@ -67,6 +67,10 @@ def _changed(state, data):
         return "a loop: it would be above itself"
     if data.parent_uuid is not None and uuid in providers.host_of_root:
         return f"it is the root of the host {providers.host_of_root[uuid]}"
+    target = providers.host(data.parent_uuid) if data.parent_uuid is not None else None
+    if target is not None and target != providers.host(uuid) and state.users_of(providers.under(uuid)):
+        if state.hosts[target].authority == AGENT:
+            return f"the agent of {target} says what is held there"
     return "another provider has its name" if set(providers.named(data.name)) - {uuid} else None
 
 

@@ -99,7 +99,12 @@ WRITES = [
         changed("disk", may_move=False),
         f"provider {DISK} has a parent, and may not leave it",
     ),
-    ("under a host", changed("pool", parent="host"), "ok"),
+    ("under a host", changed("disk", parent="host"), "ok"),
+    (
+        "under the host of an agent, with what is held of it",
+        changed("pool", parent="host"),
+        "the agent of host host says what its consumers hold",
+    ),
     ("under what is not there", changed("pool", parent="nowhere"), f"unknown parent {NOWHERE}"),
     ("a host under another", changed("host", parent="pool"), f"the agent of host host reports provider {HOST}"),
     ("one with a child", gone("pool"), f"provider {POOL} has children"),
