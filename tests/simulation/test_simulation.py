@@ -22,7 +22,7 @@ from nova_sched.scheduler.claim_actions import ACTIONS
 from nova_sched.scheduler.claim_life import Action
 from nova_sched.scheduler.requests import Requests
 
-SEEDS = 600
+SEEDS = 300
 STEPS = 30
 
 
