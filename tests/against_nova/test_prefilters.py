@@ -273,6 +273,7 @@ class World:
         self.table = table = HostTable()
         for name, version, disabled in zip(HOSTS, world["versions"], world["disabled"], strict=True):
             row = table.add_row(uuid_of(name), name, None, -1)
+            table.is_host[row] = True
             table.row_of_host[name], table.trees[row] = row, (row,)
             table.host_names[row] = table.node_names[row] = name
             table.profile[row] = table.profiles.id_of(Profile("QEMU", 1, "", (("service_version", str(version)),), ()))
@@ -546,6 +547,7 @@ def narrowed(case):
     table = HostTable()
     for host, node in case["hosts"]:
         row = table.add_row(uuid_of(node), node, None, -1)
+        table.is_host[row] = True
         table.row_of_host[host], table.host_names[row], table.node_names[row] = row, host, node
     asked = request(
         force_hosts=tuple(case["force_hosts"] or ()),
