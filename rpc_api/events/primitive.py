@@ -6,11 +6,13 @@ reads), but without an object in between: that is some thirty times faster, and 
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from oslo_versionedobjects import fields as ovo_fields
 
 from rpc_api import errors
+from rpc_api.events.fields import BytesField
 from rpc_api.events.schema import TABLE, FrozenRecord, PackedObjectField, SchemaObject, is_frozen, thaw, thaw_fields
 from rpc_api.levels import form_of, least_level
 from rpc_api.packing import pack
@@ -46,6 +48,8 @@ def _primitive(frozen: FrozenRecord, level: int) -> dict[str, Any]:
 def _primitive_of(field: ovo_fields.Field[Any], value: Any, level: int) -> Any:
     if isinstance(field, PackedObjectField) and value is not None:
         return _primitive(thaw(field.objname, value), level)
+    if isinstance(field, BytesField):
+        return base64.b64encode(value).decode()
     return _plain(value, level)
 
 
@@ -84,6 +88,8 @@ def from_primitive(primitive: dict[Any, Any]) -> FrozenRecord:
 
 def _frozen_of(field: ovo_fields.Field[Any], value: object) -> Any:
     frozen = _frozen(value)
+    if isinstance(field, BytesField):
+        return _bytes_of(frozen)
     if not isinstance(field, PackedObjectField) or (frozen is None and field.nullable):
         return frozen
     if not isinstance(frozen, TABLE[field.objname].Frozen):
@@ -91,6 +97,13 @@ def _frozen_of(field: ovo_fields.Field[Any], value: object) -> Any:
             f"a {field.objname} came as {type(value).__name__}, wanted the object; fix its sender"
         )
     return pack(frozen)
+
+
+def _bytes_of(text: object) -> bytes:
+    try:
+        return base64.b64decode(str(text), validate=True)
+    except ValueError:
+        raise errors.InvalidEvent("bytes came as a text that is not in base64; fix its sender") from None
 
 
 def _frozen(value: Any) -> Any:
