@@ -219,6 +219,12 @@ class CellLog:
             raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; see to it")
         return self._log.bounds()
 
+    def fence(self) -> int:
+        """A position up to which everything is that was acknowledged before: see EventLog.fence."""
+        if self._log is None:
+            raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; see to it")
+        return self._log.fence()
+
     @property
     def producer_name(self) -> str:
         """The name ROLE/NAME under which this service appends."""

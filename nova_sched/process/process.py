@@ -119,13 +119,13 @@ def _run(program, argv, app):
     from nova_sched.process import completion, unread_options
 
     conf = cfg.ConfigOpts()
-    _register(conf, app)
+    register_options(conf, app)
     if completion.asked(argv):
         print(completion.of_options(conf, program, project=PROJECT, version=version()), end="")
         return errors.EXIT_OK
     parse(conf, program, argv, app.DESCRIPTION)
     share(conf)
-    _set_up_log(conf, program)
+    set_up_log(conf, program)
     service = fault = None
     try:
         service = app.service(conf)
@@ -142,7 +142,7 @@ def _run(program, argv, app):
 # --- configuration -----------------------------------------------------------------------------------------------
 
 
-def _register(conf, app):
+def register_options(conf, app):
     from oslo_log import log
     from oslo_reports import opts as report_opts
     from oslo_service import opts as service_opts
@@ -222,7 +222,7 @@ def _one_line(fault):
     return f"the configuration is wrong: {text.rstrip('.')}; fix it"
 
 
-def _set_up_log(conf, program):
+def set_up_log(conf, program):
     from oslo_log import formatters, log
 
     if not (conf.log_file or conf.log_dir or conf.use_journal):

@@ -61,9 +61,9 @@ def peer_python(module):
     pytest.skip(missing)
 
 
-def running_peer(module, script):
+def running_peer(module, script, *arguments):
     """A peer of a script of this folder, for as long as a fixture lasts."""
-    peer = Peer(peer_python(module), HERE / script)
+    peer = Peer(peer_python(module), HERE / script, *arguments)
     yield peer
     peer.close()
 

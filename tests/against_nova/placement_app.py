@@ -115,71 +115,74 @@ class Placement:
 
     def state(self):
         """All that clients can read, as :func:`tests.against_nova.ledger_answers.state_of` makes it of a projection."""
-        with self.engine.connect() as connection:
+        return state_in(self.engine)
 
-            def rows(statement):
-                return connection.exec_driver_sql(statement).fetchall()
 
-            uuids = dict(rows("SELECT id, uuid FROM resource_providers"))
-            classes = dict(rows("SELECT id, name FROM resource_classes"))
-            providers = {
-                uuid: {
-                    "name": name,
-                    "parent": uuids.get(parent),
-                    "root": uuids[root],
-                    "generation": generation,
-                    "inventories": {},
-                    "used": {},
-                    "traits": [],
-                    "aggregates": [],
-                }
-                for uuid, name, parent, root, generation in rows(
-                    "SELECT uuid, name, parent_provider_id, root_provider_id, generation FROM resource_providers"
-                )
+def state_in(engine):
+    """All that clients can read of a database, as plain values."""
+    with engine.connect() as connection:
+
+        def rows(statement):
+            return connection.exec_driver_sql(statement).fetchall()
+
+        uuids = dict(rows("SELECT id, uuid FROM resource_providers"))
+        classes = dict(rows("SELECT id, name FROM resource_classes"))
+        providers = {
+            uuid: {
+                "name": name,
+                "parent": uuids.get(parent),
+                "root": uuids[root],
+                "generation": generation,
+                "inventories": {},
+                "used": {},
+                "traits": [],
+                "aggregates": [],
             }
-            for provider, of, *numbers in rows(
-                f"SELECT resource_provider_id, resource_class_id, {INVENTORY} FROM inventories"
-            ):
-                providers[uuids[provider]]["inventories"][classes[of]] = tuple(numbers)
-                providers[uuids[provider]]["used"][classes[of]] = 0
-            for provider, name in rows(
-                "SELECT p.resource_provider_id, t.name FROM resource_provider_traits p "
-                "JOIN traits t ON t.id = p.trait_id"
-            ):
-                providers[uuids[provider]]["traits"].append(name)
-            for provider, uuid in rows(
-                "SELECT p.resource_provider_id, a.uuid FROM resource_provider_aggregates p "
-                "JOIN placement_aggregates a ON a.id = p.aggregate_id"
-            ):
-                providers[uuids[provider]]["aggregates"].append(uuid)
-            consumers = {
-                uuid: {
-                    "generation": generation,
-                    "project": project,
-                    "user": user,
-                    "type": kind,
-                    "allocations": defaultdict(dict),
-                }
-                for uuid, generation, project, user, kind in rows(
-                    "SELECT c.uuid, c.generation, p.external_id, u.external_id, t.name FROM consumers c "
-                    "JOIN projects p ON p.id = c.project_id JOIN users u ON u.id = c.user_id "
-                    "LEFT JOIN consumer_types t ON t.id = c.consumer_type_id"
-                )
+            for uuid, name, parent, root, generation in rows(
+                "SELECT uuid, name, parent_provider_id, root_provider_id, generation FROM resource_providers"
+            )
+        }
+        for provider, of, *numbers in rows(
+            f"SELECT resource_provider_id, resource_class_id, {INVENTORY} FROM inventories"
+        ):
+            providers[uuids[provider]]["inventories"][classes[of]] = tuple(numbers)
+            providers[uuids[provider]]["used"][classes[of]] = 0
+        for provider, name in rows(
+            "SELECT p.resource_provider_id, t.name FROM resource_provider_traits p JOIN traits t ON t.id = p.trait_id"
+        ):
+            providers[uuids[provider]]["traits"].append(name)
+        for provider, uuid in rows(
+            "SELECT p.resource_provider_id, a.uuid FROM resource_provider_aggregates p "
+            "JOIN placement_aggregates a ON a.id = p.aggregate_id"
+        ):
+            providers[uuids[provider]]["aggregates"].append(uuid)
+        consumers = {
+            uuid: {
+                "generation": generation,
+                "project": project,
+                "user": user,
+                "type": kind,
+                "allocations": defaultdict(dict),
             }
-            for consumer, provider, of, amount in rows(
-                "SELECT consumer_id, resource_provider_id, resource_class_id, used FROM allocations"
-            ):
-                consumers[consumer]["allocations"][uuids[provider]][classes[of]] = amount
-                providers[uuids[provider]]["used"][classes[of]] += amount
-            for facts in providers.values():
-                facts["traits"].sort()
-                facts["aggregates"].sort()
-            return {
-                "providers": providers,
-                "consumers": consumers,
-                "classes": sorted(name for name in classes.values() if name.startswith("CUSTOM_")),
-                "traits": [
-                    name
-                    for (name,) in rows("SELECT name FROM traits WHERE name LIKE 'CUSTOM|_%' ESCAPE '|' ORDER BY name")
-                ],
-            }
+            for uuid, generation, project, user, kind in rows(
+                "SELECT c.uuid, c.generation, p.external_id, u.external_id, t.name FROM consumers c "
+                "JOIN projects p ON p.id = c.project_id JOIN users u ON u.id = c.user_id "
+                "LEFT JOIN consumer_types t ON t.id = c.consumer_type_id"
+            )
+        }
+        for consumer, provider, of, amount in rows(
+            "SELECT consumer_id, resource_provider_id, resource_class_id, used FROM allocations"
+        ):
+            consumers[consumer]["allocations"][uuids[provider]][classes[of]] = amount
+            providers[uuids[provider]]["used"][classes[of]] += amount
+        for facts in providers.values():
+            facts["traits"].sort()
+            facts["aggregates"].sort()
+        return {
+            "providers": providers,
+            "consumers": consumers,
+            "classes": sorted(name for name in classes.values() if name.startswith("CUSTOM_")),
+            "traits": [
+                name for (name,) in rows("SELECT name FROM traits WHERE name LIKE 'CUSTOM|_%' ESCAPE '|' ORDER BY name")
+            ],
+        }

@@ -1,0 +1,2 @@
+def list_candidates(request):
+    raise NotImplementedError

@@ -1,0 +1,233 @@
+"""``/allocations``: what consumers hold of providers."""
+
+from nova_sched.projection.allocations import held_by
+from nova_sched.projection.ledger import Host
+from nova_sched.projection.write_refusals import WriteRefused
+from nova_sched.projection.writes import put_refusal
+from placement_api import http_errors
+from placement_api.handlers.common import ensure_names, is_class, provider_of
+from placement_api.http_errors import BadRequest, Conflict, NotFound
+from placement_api.refusals import CONSUMER_CONFLICT, Answers, error_of
+from placement_api.request import uuid_of
+from placement_api.responses import empty_response, json_response
+from placement_api.schemas import allocations as schemas
+from placement_api.schemas.terms import claim_terms
+from rpc_api import events
+
+#: First microversion in which an answer or a body has ...
+PROJECT, BY_PROVIDER, GENERATION, TYPE = (1, 12), (1, 12), (1, 28), (1, 38)
+#: What the API says of a consumer whose type nobody named.
+UNKNOWN_TYPE = "unknown"
+
+REFUSALS: Answers = {
+    WriteRefused.UNKNOWN_PROVIDER: (BadRequest, None, "Allocation for resource provider '{0}' that does not exist:"),
+    WriteRefused.UNKNOWN_CLASS: (
+        BadRequest,
+        None,
+        "Unable to allocate inventory for consumer: No such resource class {0}:",
+    ),
+    WriteRefused.NO_INVENTORY: (
+        Conflict,
+        None,
+        "Unable to allocate inventory: Inventory for '{1}' on resource provider '{0}' invalid:",
+    ),
+}
+
+
+def list_allocations(request, consumer_uuid):
+    """What a consumer holds; nothing for one that is not known."""
+    request.authorize("placement:allocations:list")
+    consumer_uuid = uuid_of(consumer_uuid) or consumer_uuid
+    region = request.region
+    if len(region.logs) > 1 or region.has_neighbours:
+        request.fence()
+    with region.lock:
+        by_provider, modified = _held(region, consumer_uuid)
+        holder = region.holder_of(consumer_uuid) if by_provider else None
+        facts = None if holder is None else (holder.project_id, holder.user_id, holder.generation, holder.consumer_type)
+    body = {"allocations": by_provider}
+    if facts is None:
+        request.found_nothing = True
+    elif request.version >= PROJECT:
+        project_id, user_id, generation, consumer_type = facts
+        body["project_id"] = project_id or request.conf.placement_api.incomplete_consumer_project_id
+        body["user_id"] = user_id or request.conf.placement_api.incomplete_consumer_user_id
+        if request.version >= GENERATION:
+            body["consumer_generation"] = generation
+        if request.version >= TYPE:
+            body["consumer_type"] = consumer_type or UNKNOWN_TYPE
+    return json_response(request, body, last_modified_ns=modified)
+
+
+def list_allocations_of_provider(request, uuid):
+    """Who holds what of a provider."""
+    request.authorize("placement:resource_providers:allocations:list")
+    region, by_consumer, modified = request.region, {}, None
+    with region.lock:
+        provider = provider_of(request, uuid)
+        projection = provider.log.projection
+        tree = projection.trees[uuid]
+        entries = list((tree.entries if type(tree) is Host else tree.users).values())
+        generation = region.table.generation.item(provider.row)
+        for entry in entries:
+            resources = {one.resource_class: one.amount for one in entry.allocations if one.provider_uuid == uuid}
+            if resources:
+                holder = projection.holders[entry.consumer_uuid]
+                found = by_consumer.setdefault(entry.consumer_uuid, {"resources": {}})
+                for name, amount in resources.items():
+                    found["resources"][name] = found["resources"].get(name, 0) + amount
+                if request.version >= GENERATION:
+                    found["consumer_generation"] = holder.generation
+                modified = max(modified or 0, holder.written_ns)
+    body = {"allocations": by_consumer, "resource_provider_generation": generation}
+    return json_response(request, body, last_modified_ns=modified)
+
+
+def put_allocations(request, consumer_uuid):
+    """Write what one consumer holds."""
+    request.authorize("placement:allocations:update")
+    uuid = uuid_of(consumer_uuid)
+    if uuid is None:
+        raise BadRequest(f"Malformed consumer_uuid: {consumer_uuid}")
+    data = request.read_json(schemas.PUT)
+    if request.version < BY_PROVIDER:
+        data["allocations"] = {one["resource_provider"]["uuid"]: one for one in data["allocations"]}
+    put(request, [consumer_of(request, uuid, data)])
+    return empty_response(request)
+
+
+def post_allocations(request):
+    """Write what several consumers hold, all or nothing."""
+    request.authorize("placement:allocations:manage")
+    data = request.read_json(schemas.POST)
+    put(request, [consumer_of(request, uuid_of(uuid), one) for uuid, one in data.items()])
+    return empty_response(request)
+
+
+def delete_allocations(request, consumer_uuid):
+    """Remove what a consumer holds."""
+    request.authorize("placement:allocations:delete")
+    consumer_uuid = uuid_of(consumer_uuid) or consumer_uuid
+    with request.region.lock:
+        logs = request.region.logs_of_consumer(consumer_uuid)
+    nothing = f"No allocations for consumer '{consumer_uuid}'"
+    if not logs:
+        raise NotFound(nothing)
+    refusals = {WriteRefused.NOTHING_HELD: (NotFound, None, nothing)}
+    for log in logs:
+        request.write(log, events.AllocationsDropped(consumer_uuid, *request.who()), refusals)
+    return empty_response(request)
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def consumer_of(request, uuid: str, data) -> events.ConsumerPut:
+    """The record of one consumer in a body of PUT, POST or a reshape."""
+    options = request.conf.placement_api
+    guarded = request.version >= GENERATION
+    allocations = [
+        events.Allocation(uuid_of(provider) or provider, resource_class, amount)
+        for provider, one in data["allocations"].items()
+        for resource_class, amount in one["resources"].items()
+    ]
+    return events.ConsumerPut(
+        uuid,
+        guarded,
+        data["consumer_generation"] if guarded else None,
+        data.get("project_id") or options.incomplete_consumer_project_id,
+        data.get("user_id") or options.incomplete_consumer_user_id,
+        _type_of(data),
+        tuple(allocations),
+        _terms_of(request, uuid, data.get(schemas.TERMS), allocations),
+    )
+
+
+def _type_of(data):
+    consumer_type = data.get("consumer_type")
+    return None if consumer_type == UNKNOWN_TYPE else consumer_type
+
+
+def _terms_of(request, consumer_uuid, own, allocations):
+    """The terms under which our scheduler offered the allocations, for their host; None without any."""
+    if own is None:
+        return None
+    with request.region.lock:
+        trees = [request.region.tree_of(one.provider_uuid) for one in allocations]
+    host = next((tree.name for tree in trees if type(tree) is Host), None)
+    return None if host is None else claim_terms(own, host, consumer_uuid)
+
+
+def put(request, consumers) -> None:
+    """Write what some consumers hold, in one event of the log of their providers."""
+    log = log_of(request, consumers)
+    if log is None:
+        return
+    with request.region.lock:
+        _check_classes(request, consumers)
+        reason = put_refusal(log.projection, consumers, {})
+    if reason is not None:
+        raise error_of(reason, REFUSALS)
+    ensure_names(request, log, {one.resource_class for consumer in consumers for one in consumer.allocations})
+    request.write(log, events.AllocationsPut(tuple(consumers), *request.who()), REFUSALS)
+
+
+def log_of(request, consumers, providers=()):
+    """The log that has the providers and the consumers of a write; None if there is nothing to write."""
+    region = request.region
+    with region.lock:
+        logs = {log.cell: log for consumer in consumers for log in region.logs_of_consumer(consumer.consumer_uuid)}
+        _check_generations(region, consumers)
+        named = {one.provider_uuid: None for consumer in consumers for one in consumer.allocations}
+        for uuid in (*named, *providers):
+            log = region.log_of(uuid)
+            if log is None:
+                raise BadRequest(f"Allocation for resource provider '{uuid}' that does not exist.", of_state=True)
+            logs[log.cell] = log
+    if len(logs) > 1:
+        raise Conflict(
+            f"The providers and consumers of this request are in the logs of {', '.join(sorted(logs))}; write those of "
+            "each log in a request of its own"
+        )
+    return next(iter(logs.values()), None)
+
+
+def _check_generations(region, consumers):
+    for one in consumers:
+        holder = region.holder_of(one.consumer_uuid)
+        found = None if holder is None else holder.generation
+        if one.guarded and found != one.generation:
+            raise Conflict(
+                f"{CONSUMER_CONFLICT} - expected {'null' if found is None else found} but got "
+                f"{'null' if one.generation is None else one.generation}",
+                http_errors.CONCURRENT_UPDATE,
+            )
+
+
+def _check_classes(request, consumers):
+    for consumer in consumers:
+        for one in consumer.allocations:
+            if not is_class(request.region, one.resource_class):
+                raise BadRequest(
+                    f"Unable to allocate inventory for consumer {consumer.consumer_uuid}: "
+                    f"No such resource class {one.resource_class}.",
+                    of_state=True,
+                )
+
+
+def _held(region, consumer_uuid):
+    """(Provider -> its generation and what a consumer holds of it, when that was written)."""
+    by_provider: dict[str, dict] = {}
+    modified = None
+    for log in region.logs_of_consumer(consumer_uuid):
+        projection = log.projection
+        modified = max(modified or 0, projection.holders[consumer_uuid].written_ns)
+        for (provider_uuid, resource_class), amount in held_by(projection, consumer_uuid).items():
+            row = region.row_of(provider_uuid)
+            if row is None:
+                continue
+            found = by_provider.setdefault(
+                provider_uuid, {"generation": region.table.generation.item(row), "resources": {}}
+            )
+            found["resources"][resource_class] = amount
+    return by_provider, modified

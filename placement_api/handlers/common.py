@@ -1,0 +1,58 @@
+"""What several handlers need: a provider of a path, and the names that OpenStack has."""
+
+from typing import NamedTuple
+
+import os_resource_classes
+import os_traits
+
+from nova_sched.projection.inventory import CUSTOM
+from placement_api.http_errors import NotFound
+from rpc_api import events
+
+STANDARD_CLASSES: tuple[str, ...] = tuple(os_resource_classes.STANDARDS)
+STANDARD_TRAITS: frozenset[str] = frozenset(os_traits.get_traits())
+
+
+class Provider(NamedTuple):
+    """A provider as it is now: ``log`` has it, ``row`` is that of the table."""
+
+    log: object
+    row: int
+    uuid: str
+
+
+def provider_of(request, uuid: str) -> Provider:
+    """The provider of a path; NotFound if there is none. Call it under the lock."""
+    log = request.region.log_of(uuid)
+    if log is None:
+        raise NotFound(f"No resource provider with uuid {uuid} found")
+    return Provider(log, log.projection.trees[uuid].rows[uuid], uuid)
+
+
+def ensure_names(request, log, classes=(), traits=()) -> None:
+    """Create what another log of the region has and this one lacks, as a log knows its own classes and traits only."""
+    with request.region.lock:
+        known = log.projection
+        missing = [events.ClassCreated(name, *request.who()) for name in classes if _lacks(known.custom_classes, name)]
+        missing += [events.TraitCreated(name, *request.who()) for name in traits if _lacks(known.custom_traits, name)]
+        missing = [event for event in missing if len(request.region.logs) > 1]
+    for event in missing:
+        log.write(event)
+
+
+def _lacks(known, name: str) -> bool:
+    return name.startswith(CUSTOM) and name not in known
+
+
+def is_class(region, name: str) -> bool:
+    """Whether a resource class exists. Call it under the lock."""
+    if not name.startswith(CUSTOM):
+        return name in STANDARD_CLASSES
+    return any(name in projection.custom_classes for projection in region.projections())
+
+
+def is_trait(region, name: str) -> bool:
+    """Whether a trait exists. Call it under the lock."""
+    if not name.startswith(CUSTOM):
+        return name in STANDARD_TRAITS
+    return any(name in projection.custom_traits for projection in region.projections())

@@ -1,0 +1,66 @@
+"""``/usages``: how much is used, of a provider and by a project."""
+
+from placement_api.handlers.allocations import UNKNOWN_TYPE
+from placement_api.handlers.common import provider_of
+from placement_api.responses import json_response
+from placement_api.schemas import usages as schemas
+
+BY_TYPE = (1, 38)
+ALL_TYPES = "all"
+
+
+def list_usages_of_provider(request, uuid):
+    """How much is used of each class that a provider has."""
+    request.authorize("placement:resource_providers:usages")
+    table = request.region.table
+    with request.region.lock:
+        row = provider_of(request, uuid).row
+        names = table.classes.values
+        used = {
+            names[index]: table.used.item(index, row)
+            for index in table.step_size[: len(names), row].nonzero()[0].tolist()
+        }
+        generation = table.generation.item(row)
+    return json_response(request, {"resource_provider_generation": generation, "usages": used})
+
+
+def list_usages(request):
+    """How much a project uses, or a user in a project; from microversion 1.38 on for each type of consumers."""
+    project_id, user_id = request.GET.get("project_id"), request.GET.get("user_id")
+    request.authorize("placement:usages", {"project_id": project_id})
+    request.check_query(schemas.LIST)
+    with request.region.lock:
+        used = _used(request, project_id, user_id)
+    if request.version < BY_TYPE:
+        total: dict[str, int] = {}
+        for _, amounts in used.values():
+            for name, amount in amounts.items():
+                total[name] = total.get(name, 0) + amount
+        return json_response(request, {"usages": total})
+    wanted = request.GET.get("consumer_type")
+    if wanted == ALL_TYPES:
+        merged: dict[str, int] = {}
+        for _, amounts in used.values():
+            for name, amount in amounts.items():
+                merged[name] = merged.get(name, 0) + amount
+        used = {ALL_TYPES: (sum(count for count, _ in used.values()), merged)} if used else {}
+    elif wanted is not None:
+        used = {name: found for name, found in used.items() if name == wanted}
+    usages = {name: {**amounts, "consumer_count": count} for name, (count, amounts) in used.items()}
+    return json_response(request, {"usages": usages})
+
+
+def _used(request, project_id, user_id):
+    """Type of consumers -> (number of consumers, class -> amount)."""
+    nobody = request.conf.placement_api.incomplete_consumer_project_id
+    found: dict[str, tuple[int, dict[str, int]]] = {}
+    for projection in request.region.projections():
+        for consumer_uuid, holder in projection.holders.items():
+            if (holder.project_id or nobody) != project_id or (user_id is not None and holder.user_id != user_id):
+                continue
+            count, amounts = found.get(holder.consumer_type or UNKNOWN_TYPE, (0, {}))
+            for entry in projection.consumers[consumer_uuid]:
+                for _, name, amount in entry.allocations:
+                    amounts[name] = amounts.get(name, 0) + amount
+            found[holder.consumer_type or UNKNOWN_TYPE] = count + 1, amounts
+    return found

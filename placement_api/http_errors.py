@@ -1,0 +1,106 @@
+"""The errors that a handler raises: each is an answer of the API.
+
+The codes are Placement's, as clients compare them.
+"""
+
+from http import HTTPStatus
+
+UNDEFINED = "placement.undefined_code"
+CONCURRENT_UPDATE = "placement.concurrent_update"
+INVENTORY_IN_USE = "placement.inventory.inuse"
+DUPLICATE_NAME = "placement.duplicate_name"
+PROVIDER_IN_USE = "placement.resource_provider.inuse"
+PROVIDER_HAS_CHILDREN = "placement.resource_provider.cannot_delete_parent"
+PROVIDER_NOT_FOUND = "placement.resource_provider.not_found"
+DUPLICATE_KEY = "placement.query.duplicate_key"
+BAD_VALUE = "placement.query.bad_value"
+MISSING_VALUE = "placement.query.missing_value"
+
+
+class HTTPError(Exception):
+    """An answer with an error. ``detail`` is one sentence for the client, ``headers`` are further ones of the answer.
+
+    With ``of_state`` it is about the state that this worker has, which may be a little old: the router waits for a
+    fence, and asks the handler again.
+    """
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+    def __init__(
+        self,
+        detail: str = "",
+        code: str | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+        of_state: bool = False,
+    ):
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or UNDEFINED
+        self.headers = headers
+        self.is_of_state = of_state
+
+
+class BadRequest(HTTPError):
+    """The request makes no sense."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class Unauthorized(HTTPError):
+    """The request has no valid token."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class Forbidden(HTTPError):
+    """The policy does not allow the request."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
+class NotFound(HTTPError):
+    """What the request names is not there."""
+
+    status = HTTPStatus.NOT_FOUND
+
+    def __init__(self, detail: str = "", code: str | None = None, of_state: bool = True):
+        super().__init__(detail, code, of_state=of_state)
+
+
+class MethodNotAllowed(HTTPError):
+    """The path has no such method."""
+
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+
+
+class NotAcceptable(HTTPError):
+    """The client accepts neither JSON nor a microversion that is served."""
+
+    status = HTTPStatus.NOT_ACCEPTABLE
+
+
+class Conflict(HTTPError):
+    """The state does not allow the request."""
+
+    status = HTTPStatus.CONFLICT
+
+    def __init__(self, detail: str = "", code: str | None = None, of_state: bool = True):
+        super().__init__(detail, code, of_state=of_state)
+
+
+class TooLarge(HTTPError):
+    """The body is too large."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class UnsupportedMediaType(HTTPError):
+    """The body is not JSON."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class Unavailable(HTTPError):
+    """The log cannot be used now, or the outcome of a write is not known."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE

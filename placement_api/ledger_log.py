@@ -1,0 +1,316 @@
+"""One log as a worker of the API uses it: it folds the log, writes events, and waits for their outcomes."""
+
+import logging
+import threading
+from concurrent.futures import Future
+
+from nova_sched.process.backlog import Backlog
+from nova_sched.process.cell_log import CellLog
+from nova_sched.process.checkpoint_duty import Limits
+from nova_sched.process.log_state import READ, LogState, beginning_is_lost
+from nova_sched.process.report import log_facts, projection_facts
+from nova_sched.process.tuning import collector_paused
+from nova_sched.process.write_gate import WriteGate
+from nova_sched.projection.beginning import projection_of
+from nova_sched.projection.projection import MISSED_PIN, Projection
+from nova_sched.projection.write_outcomes import Written
+from placement_api.http_errors import Unavailable
+from rpc_api import concurrency, errors, faults
+from rpc_api.clock import SYSTEM
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between two looks at what changes by itself: whether writes may be taken, and snapshots that are wanted.
+TICK = 1.0
+#: Seconds in which a write or a fence must have been read back.
+READ_BACK_SECONDS = 20.0
+
+
+class LedgerLog:
+    """``region`` has the table and the lock that all logs of the worker share; ``name`` is that of its producer, and
+    ``shared`` the SharedPositions of the log on this machine, or None."""
+
+    def __init__(
+        self, region, cell: str, url: str, name: str, clock=SYSTEM, store=None, accounts_required=False, shared=None
+    ):
+        self.cell = cell
+        self._shared = shared
+        self._region = region
+        self._clock = clock
+        self._accounts_required = accounts_required
+        self._log = CellLog(cell, url, name, self._on_log, clock, store, accounts_required)
+        self.projection = Projection(cell, region.table, whole=False)
+        self._state = LogState()
+        self._state.expect()
+        self._gate = WriteGate(self._log, self._facts, clock, Limits())
+        #: Why no write may be taken, as a sentence; looked at again in each tick.
+        self._refusal: str | None = f"the log of {cell} is being read"
+        self._backlog = Backlog(5.0)
+        #: (producer epoch, sequence) -> Future of the outcome of an event that is under way.
+        self._waiting: dict[tuple[int, int], Future] = {}
+        #: Called when more is folded; those who wait for a position hold its lock.
+        self._folded = threading.Condition(region.lock)
+        self._current = threading.Event()
+        self._started = False
+        self._stopped = threading.Event()
+        #: The fault because of which it cannot start, or cannot go on.
+        self.fault: errors.NovaSchedError | None = None
+        self._ticker = concurrency.vital_thread(self._tick_all, f"{name} tick {cell}")
+
+    def start(self) -> "LedgerLog":
+        """Start to read; :meth:`wait_current` waits until the log is folded."""
+        self._log.start()
+        self._ticker.start()
+        return self
+
+    def wait_current(self, timeout: float) -> bool:
+        """Whether all records are folded that the log had when reading started; waits at most ``timeout`` seconds.
+        Raises a fault that lasts until an operator changes something."""
+        self._current.wait(timeout)
+        if self.fault is not None:
+            raise self.fault
+        return self._current.is_set()
+
+    def report(self) -> dict:
+        """Facts for the report of the process."""
+        with self._region.lock:
+            facts = {"writes in flight": len(self._waiting), **projection_facts(self.projection)}
+        return {
+            "cell": self.cell,
+            "takes writes": self._refusal or "yes",
+            **facts,
+            **log_facts(self._log, facts["position"]),
+        }
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Append what is waiting, and end the threads; True when nothing was left."""
+        self._stopped.set()
+        drained = self._log.close(timeout)
+        if self._ticker.is_alive():
+            self._ticker.join(timeout)
+        self._give_up("the service is stopping")
+        if self._shared is not None:
+            self._shared.close()
+        return drained
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the state is that of the log, as far as this worker has read it."""
+        return not self._state.is_behind and not self.projection.is_too_new
+
+    @property
+    def why_stale(self) -> str | None:
+        """Why the state may be old: the log cannot be read now. None if it can."""
+        if self._state.is_down(READ):
+            return self._state.why
+        return None if self.is_readable else self._facts()[0]
+
+    def fence(self) -> None:
+        """Wait until everything is folded that was acknowledged before; Unavailable if that is not possible now."""
+        try:
+            position = self._log.fence()
+        except errors.NovaSchedError as fault:
+            raise Unavailable(f"The log of {self.cell} cannot be read now: {fault}") from None
+        self.wait_for(position)
+
+    def wait_for_shared(self) -> None:
+        """Wait until everything is folded that a worker of this machine acknowledged. A log that cannot be read is not
+        waited for: what is said of it is marked as stale."""
+        epoch = self.projection.epoch
+        if self._shared is not None and epoch is not None and not self._state.is_down(READ):
+            self.wait_for(self._shared.last(epoch))
+
+    def wait_for(self, position: int) -> None:
+        """Wait until the record at a position is folded; Unavailable if that takes too long."""
+        if self.projection.position >= position and self.is_readable:
+            return
+        with self._folded:
+            done = self._folded.wait_for(
+                lambda: (self.projection.position >= position and self.is_readable) or self._stopped.is_set(),
+                READ_BACK_SECONDS,
+            )
+        if not done or self._stopped.is_set():
+            raise Unavailable(
+                f"The log of {self.cell} is not folded up to position {position} within {READ_BACK_SECONDS:.0f} s; "
+                "repeat the request"
+            )
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def write(self, event) -> Written:
+        """Append an event, and return its outcome when it was folded. Unavailable if the log takes no writes now, or if
+        the outcome is not known: then the event may count later, and a client that repeats meets its own write."""
+        if self._refusal is not None:
+            self._look_at_gate()
+        if self._refusal is not None:
+            raise Unavailable(f"{self._refusal[0].upper()}{self._refusal[1:]}")
+        outcome: Future = Future()
+        with self._region.lock:
+            producer = self._log.producer
+            producer.level = self.projection.level
+            try:
+                producer.publish(event)
+            except errors.NovaSchedError as fault:
+                raise Unavailable(f"The log of {self.cell} takes no write now: {fault}") from None
+            mark = producer.epoch, producer.sequence
+            self._waiting[mark] = outcome
+        try:
+            written = outcome.result(READ_BACK_SECONDS)
+        except TimeoutError:
+            raise Unavailable(
+                f"The write was not read back from the log of {self.cell} within {READ_BACK_SECONDS:.0f} s, so it may "
+                "count later; read the state again before you repeat it"
+            ) from None
+        finally:
+            with self._region.lock:
+                self._waiting.pop(mark, None)
+        if self._shared is not None:
+            self._shared.acknowledge(self.projection.epoch, written.position)
+        return written
+
+    @property
+    def position(self) -> int:
+        """The position up to which the log is folded."""
+        return self.projection.position
+
+    @property
+    def epoch(self) -> str | None:
+        """The epoch of the log."""
+        return self.projection.epoch
+
+    def _settle(self) -> None:
+        """Give the outcomes of what was folded to those who wait for them. Call it under the lock."""
+        for written in self.projection.writes or ():
+            if written.producer == self._log.producer_name:
+                waiting = self._waiting.pop((written.producer_epoch, written.sequence), None)
+                if waiting is not None:
+                    waiting.set_result(written)
+        self.projection.writes = []
+        known = self.projection.producers.get(self._log.producer_name)
+        if known is not None and self._waiting:
+            # Folded without an outcome: it was in a part of the log that a checkpoint or snapshot stands for.
+            for mark in [mark for mark in self._waiting if mark <= known]:
+                self._waiting.pop(mark).set_exception(self._unknown("its log was read again"))
+
+    def _unknown(self, why: str) -> Unavailable:
+        return Unavailable(
+            f"Whether the write to {self.cell} counts is not known, as {why}; read the state before you repeat it"
+        )
+
+    def _give_up(self, why: str) -> None:
+        with self._region.lock:
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(self._unknown(why))
+            self._waiting.clear()
+            self._folded.notify_all()
+
+    # --- what the log delivers -----------------------------------------------------------------------------------
+
+    def _on_log(self, kind, content):
+        try:
+            if kind == "records":
+                self._on_records(content)
+            elif kind == "begin":
+                self._on_begin(content)
+            else:
+                self._on_fault(content)
+        except errors.NameTaken as fault:
+            self._fail(fault)
+        except Exception as fault:
+            concurrency.report_if_out_of_threads(fault)
+            LOG.error("the ledger of %s met an internal fault: %r", self.cell, fault)
+            LOG.debug("the fault of the ledger", exc_info=True)
+            self._fail(errors.NovaSchedError(f"the ledger of {self.cell} met an internal fault ({fault!r})"))
+
+    def _fail(self, fault):
+        self.fault = fault
+        self._refusal = str(fault)
+        self._give_up(str(fault))
+        self._current.set()
+
+    def _on_begin(self, beginning):
+        self._current.clear()
+        self._backlog.begin()
+        self._refusal = f"the log of {self.cell} is being read"
+        try:
+            with self._region.lock, collector_paused():
+                self.projection.forget()
+                self._state.expect()
+                self.projection = Projection(self.cell, self._region.table, whole=False)
+                self.projection = projection_of(
+                    self.cell, beginning, self._region.table, accounts_required=self._accounts_required
+                )
+                self.projection.writes = []
+                self._state.begin(beginning)
+                if beginning.begun_anew:
+                    for mark in list(self._waiting):
+                        self._waiting.pop(mark).set_exception(self._unknown("its log was recreated"))
+                self._settle()
+                self._state.folded(self.projection)
+        except errors.NovaSchedError as fault:
+            LOG.warning("the snapshot of %s is not used: %s", self.cell, fault)
+            self._log.refuse_snapshot()
+        self._look_how_far()
+
+    def _on_records(self, batch):
+        began = self._clock.monotonic()
+        try:
+            with self._region.lock:
+                self.projection.fold(batch.records)
+                self._state.folded(self.projection)
+                self._settle()
+                self._folded.notify_all()
+        except errors.LogGap as gap:
+            LOG.warning("the log of %s is read again: %s", self.cell, gap)
+            self._log.begin_anew()
+        if self._current.is_set():
+            self._backlog.folded(batch.records, batch.at_end, self._clock.monotonic())
+        self._log.taken(self._clock.monotonic() - began)
+        if self.projection.counts[MISSED_PIN]:
+            self._log.doubt_snapshot()
+        self._look_how_far()
+        if self._current.is_set():
+            self._log.check_heard(self.projection.producers.get(self._log.producer_name))
+
+    def _look_how_far(self):
+        if self.is_readable and not self._current.is_set():
+            self._log.speak_after(self.projection.producers.get(self._log.producer_name))
+            self._look_at_gate()
+            self._current.set()
+            with self._folded:
+                self._folded.notify_all()
+
+    def _on_fault(self, fault):
+        with self._region.lock:
+            self._state.fault(fault, READ, self._clock.monotonic())
+        if fault is not None:
+            self._refusal = str(fault)
+            if not self._started and not self._current.is_set() and not faults.may_pass(fault):
+                self._fail(fault)
+
+    # --- what changes by itself ----------------------------------------------------------------------------------
+
+    def _facts(self):
+        """As a WriteGate wants it. Without the lock: it reads single attributes."""
+        projection, why = self.projection, None
+        if projection.is_too_new:
+            why = str(projection.unknown_level())
+        elif self._state.is_behind:
+            lost = self._state.is_headless and projection.rules.one_ledger
+            why = str(beginning_is_lost(self.cell, self._state.first)) if lost else "its records are being read"
+        elif self._state.is_down():
+            why = self._state.why
+        return why, projection.level, projection.position
+
+    def _look_at_gate(self):
+        fault = self.fault or self._log.fault
+        self._refusal = str(fault) if fault is not None else self._gate.refusal()
+
+    def _tick_all(self):
+        while not self._stopped.wait(TICK):
+            self._look_at_gate()
+            if self._state.is_headless:
+                self._log.look_for_snapshot()

@@ -1,0 +1,89 @@
+"""A request of the API, as handlers see it."""
+
+import webob
+
+from placement_api.refusals import error_of
+from placement_api.schemas.validators import plain_uuid, read_json
+from placement_api.versions import FIRST
+from rpc_api.clock import SYSTEM
+
+REQUEST_ID = "openstack.request_id"
+CONTEXT = "placement_api.context"
+
+
+class Request(webob.Request):
+    """A request with its microversion, the user of its token and the region that it is about."""
+
+    @classmethod
+    def of(cls, environ, conf, region, enforcer):
+        """The request of a WSGI environment."""
+        request = cls(environ)
+        found = request.__dict__
+        found["conf"], found["region"], found["enforcer"] = conf, region, enforcer
+        found["version"] = FIRST
+        #: Whether everything is folded that was acknowledged before this request came.
+        found["is_fenced"] = False
+        #: Set by a handler whose answer says that something is not there: the state may be a little old.
+        found["found_nothing"] = False
+        #: Set when an event of this request is in the log: then its outcome is exact.
+        found["has_written"] = False
+        return request
+
+    @property
+    def context(self):
+        """The user of the token."""
+        return self.environ[CONTEXT]
+
+    @property
+    def request_id(self) -> str:
+        """The id of the request."""
+        return self.environ.get(REQUEST_ID) or ""
+
+    @property
+    def prefix(self) -> str:
+        """The path at which the API is mounted."""
+        return self.environ.get("SCRIPT_NAME", "")
+
+    def now_ns(self) -> int:
+        """The time, in nanoseconds since 1970."""
+        return SYSTEM.now_ns()
+
+    def fence(self) -> None:
+        """Wait until everything is folded that was acknowledged before this request came."""
+        if not self.is_fenced:
+            self.region.fence()
+            self.__dict__["is_fenced"] = True
+
+    def authorize(self, rule: str, target: dict | None = None) -> None:
+        """Forbidden if the policy does not allow the rule."""
+        self.enforcer.authorize(self.context, rule, target)
+
+    def read_json(self, schema):
+        """The body, checked by the schema of this microversion."""
+        data = read_json(self.body)
+        schema.find(self.version).validate(data)
+        return data
+
+    def check_query(self, schema) -> None:
+        """BadRequest if the query does not fit the schema of this microversion."""
+        schema.find(self.version).validate(self.GET)
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def who(self) -> tuple[str, str | None]:
+        """Who writes: the last two fields of each event of the ledger."""
+        return self.request_id, self.context.user_id
+
+    def write(self, log, event, refusals=None):
+        """Write an event of the ledger into a log, and return its outcome (Written). If it is refused, raise the error
+        that ``refusals`` or the general table has for the reason."""
+        self.__dict__["has_written"] = True
+        written = log.write(event)
+        if written.reason is not None:
+            raise error_of(written.reason, refusals or {})
+        return written
+
+
+def uuid_of(text: str | None) -> str | None:
+    """A uuid in its usual form, lower case with dashes; None if it is none."""
+    return None if text is None else plain_uuid(text)

@@ -1,0 +1,58 @@
+"""Answers of the API."""
+
+import json
+from email.utils import formatdate
+from functools import lru_cache
+
+import webob
+
+from placement_api.versions import ANSWERS_HAVE_TIMES
+
+_JSON = "application/json"
+
+
+@lru_cache(256)
+def http_date(seconds: int) -> str:
+    """A time in seconds since 1970 as HTTP writes it."""
+    return formatdate(seconds, usegmt=True)
+
+
+def json_response(request, body, status: int = 200, last_modified_ns: int | None = None):
+    """An answer with JSON: ``body`` is an object, or bytes that are JSON already. From microversion 1.15 on it has a
+    time, which is now if none is given."""
+    if type(body) is not bytes:
+        body = json.dumps(body).encode()
+    response = webob.Response(body=body, status=status, content_type=_JSON, charset=None)
+    return timed(request, response, last_modified_ns)
+
+
+def empty_response(request, status: int = 204, location: str | None = None):
+    """An answer without a body, perhaps with the address of what was created."""
+    response = webob.Response(status=status, content_type=None, charset=None)
+    response.headers.pop("Content-Type", None)
+    if location is not None:
+        response.location = location
+    return response
+
+
+def timed(request, response, last_modified_ns: int | None = None):
+    """Give an answer its time, at the microversions that have one; now if none is given."""
+    if request.version >= ANSWERS_HAVE_TIMES:
+        at_ns = request.now_ns() if last_modified_ns is None else last_modified_ns
+        response.headers["Last-Modified"] = http_date(at_ns // 10**9)
+        response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+def error_body(status, detail: str, code: str | None, request_id: str | None, **more) -> bytes:
+    """The JSON of an error; without a ``code`` below microversion 1.23."""
+    error = {"status": int(status), "title": _title(status), "detail": detail}
+    if code is not None:
+        error["code"] = code
+    if request_id is not None:
+        error["request_id"] = request_id
+    return json.dumps({"errors": [{**error, **more}]}).encode()
+
+
+def _title(status) -> str:
+    return webob.util.status_reasons[int(status)]

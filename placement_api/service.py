@@ -1,0 +1,92 @@
+"""The API as a service process, with a web server of its own."""
+
+import logging
+import socket
+import threading
+
+from waitress.server import create_server
+
+from nova_sched.process.process import Remaining, Service
+from placement_api import config
+from placement_api.app import make_app
+from placement_api.starting import region_of
+from rpc_api import concurrency, errors
+
+LOG = logging.getLogger(__name__)
+
+#: What --help says about the service.
+DESCRIPTION = "Serve Placement's API from the logs of the cells."
+
+register = config.register
+
+
+class PlacementService(Service):
+    """The API over the logs that ``[placement_api]`` names."""
+
+    def __init__(self, conf):
+        self._conf = conf
+        self.region = region_of(conf)
+        self._server = self._thread = None
+
+    def start(self):
+        options = self._conf.placement_api
+        self.region.start().wait_ready(self._conf.cells.catch_up_timeout)
+        self._server = serve(make_app(self._conf, self.region), options.bind_host, options.bind_port, options.threads)
+        self._thread = concurrency.vital_thread(self._server.run, "web server")
+        self._thread.start()
+
+    def serves(self):
+        providers = sum(len(projection.trees) for projection in self.region.projections())
+        return (
+            f"{self.region.name} answers http://{self._server.effective_host}:{self._server.effective_port} for the logs "
+            f"of {', '.join(self.region.logs)} with {providers} providers"
+        )
+
+    def drain(self, timeout):
+        time = Remaining(timeout)
+        drained = True
+        if self._server is not None:
+            drained = stop(self._server, self._thread, time.left)
+        return self.region.close(time.left) and drained
+
+    def report(self):
+        return self.region.report()
+
+    @property
+    def fault(self):
+        return self.region.fault
+
+
+def serve(app, host: str, port: int, threads: int):
+    """A web server for an application; UsageError if it cannot listen. Several processes may listen on one port: the
+    system gives each connection to one of them."""
+    try:
+        listening = [_listen(*found) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except OSError as fault:
+        raise errors.UsageError(
+            f"the API cannot listen on {host}:{port} ({fault.strerror or fault}); fix [placement_api] bind_host and "
+            "bind_port"
+        ) from None
+    return create_server(app, sockets=listening, threads=threads, ident=None, clear_untrusted_proxy_headers=False)
+
+
+def _listen(family, kind, protocol, _, address):
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind(address)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def stop(server, thread: threading.Thread, timeout: float) -> bool:
+    """Take no more requests, and finish those in hand; returns whether all were finished."""
+    server.close()
+    thread.join(timeout)
+    return not thread.is_alive()
+
+
+service = PlacementService

@@ -1,0 +1,39 @@
+"""Numbers that the workers of one machine divide among themselves: each takes one by a lock on a byte of a file."""
+
+import fcntl
+import os
+import struct
+from pathlib import Path
+from typing import IO
+
+from rpc_api import errors
+
+#: Workers of one machine, at most.
+SLOTS = 256
+#: The C struct of a lock on 64-bit Linux: type, whence, start, length, process.
+_LOCK = "hhxxxxqqixxxx"
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file in the directory that all workers of this machine share; UsageError if it cannot be used."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.parent.stat().st_uid not in (os.getuid(), 0):
+            raise PermissionError(0, "its directory belongs to another user")
+        return open(path, "a+b")
+    except OSError as fault:
+        raise errors.UsageError(
+            f"{path} cannot be used ({fault.strerror}); name a directory that all workers of this machine may write to "
+            "([placement_api] state_dir)"
+        ) from None
+
+
+def take(file: IO[bytes]) -> int:
+    """Take the lowest number that no open file has; it is free again when the file is closed, or its process ends."""
+    for slot in range(SLOTS):
+        try:
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack(_LOCK, fcntl.F_WRLCK, os.SEEK_SET, slot, 1, 0))
+            return slot
+        except BlockingIOError:
+            continue
+    raise errors.UsageError(f"{SLOTS} workers run on this machine already, which is all that may; run fewer")

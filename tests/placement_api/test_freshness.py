@@ -1,0 +1,74 @@
+"""What a client wrote through one worker, it reads through another one."""
+
+import pytest
+
+from placement_api.freshness import SharedPositions
+from rpc_api import errors, events
+from tests.placement_api.regions import WHO, prepare, uuid_of, workers
+
+URL = "sqlite:////somewhere.db"
+
+
+def test_the_last_position_of_all_workers_counts(tmp_path):
+    one, other = SharedPositions(tmp_path, URL), SharedPositions(tmp_path, URL)
+    assert one.last("epoch") == -1
+    one.acknowledge("epoch", 7)
+    other.acknowledge("epoch", 5)
+    assert one.last("epoch") == other.last("epoch") == 7
+    other.acknowledge("epoch", 9)
+    one.acknowledge("epoch", 8)
+    assert one.last("epoch") == other.last("epoch") == 9
+    one.close()
+    other.close()
+
+
+def test_positions_of_a_recreated_log_begin_again(tmp_path):
+    one, other = SharedPositions(tmp_path, URL), SharedPositions(tmp_path, URL)
+    one.acknowledge("before", 1000)
+    other.acknowledge("after", 3)
+    assert (one.last("before"), one.last("after")) == (1000, 3)
+    one.acknowledge("after", 2)
+    assert (one.last("before"), one.last("after")) == (-1, 3)
+    one.close()
+    other.close()
+
+
+def test_logs_do_not_share_positions(tmp_path):
+    one, other = SharedPositions(tmp_path, URL), SharedPositions(tmp_path, URL + "2")
+    one.acknowledge("epoch", 7)
+    assert other.last("epoch") == -1
+    one.close()
+    other.close()
+
+
+def test_the_position_of_a_worker_that_ended_stays(tmp_path):
+    ended = SharedPositions(tmp_path, URL)
+    ended.acknowledge("epoch", 7)
+    ended.close()
+    other = SharedPositions(tmp_path, URL)
+    assert other.last("epoch") == 7
+    other.close()
+
+
+def test_a_directory_that_cannot_be_used_is_a_wrong_option(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(errors.UsageError, match="state_dir"):
+        SharedPositions(tmp_path / "file", URL)
+
+
+def test_write_on_one_worker_and_read_on_the_other(tmp_path):
+    url = f"sqlite:///{tmp_path}/cell1.db"
+    prepare(url)
+    provider = uuid_of("provider")
+    with workers({"cell1": url}, tmp_path / "shared") as (one, other):
+        assert one.write(events.ProviderCreated(provider, "name 0", None, *WHO)).reason is None
+        stale = 0
+        for number in range(1, 301):
+            writer, reader = (one, other) if number % 2 else (other, one)
+            changed = events.ProviderChanged(provider, f"name {number}", None, False, *WHO)
+            assert writer.write(changed).reason is None
+            stale += reader.logs["cell1"].position < writer.logs["cell1"].position
+            reader.wait_for_shared()
+            with reader.lock:
+                assert reader.table.provider_names[reader.row_of(provider)] == f"name {number}"
+        assert stale, "no read had to wait, so the test shows nothing"
