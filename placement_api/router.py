@@ -50,7 +50,8 @@ class Router:
         route = methods.get(request.method)
         if route is None or (request.version < route.since and route.missing == 405):
             raise http_errors.MethodNotAllowed(
-                "The method specified is not allowed for this resource.", headers=(("Allow", ", ".join(methods)),)
+                f"The method {request.method} is not allowed for this resource.",
+                headers=(("Allow", ", ".join(methods)),),
             )
         if request.version < route.since:
             raise http_errors.NotFound("The resource could not be found.")
@@ -83,7 +84,8 @@ class Router:
             raise http_errors.Unavailable(str(fault)) from None
 
     def _error(self, request, error, has_version):
-        LOG.debug("%s %s is answered %d: %s", request.method, request.path, error.status, error.detail)
+        path = request.environ.get("PATH_INFO", "")  # webob's own attribute fails for one that is not in UTF-8
+        LOG.debug("%s %r is answered %d: %s", request.method, path, error.status, error.detail)
         more = {}
         if not has_version and error.status == 406:
             more = {"max_version": versions.VERSIONS[-1], "min_version": versions.VERSIONS[0]}

@@ -83,8 +83,10 @@ def _described(error: exceptions.ValidationError) -> str:
     """What is wrong: the fault, the rule, and its place, in jsonschema's words, without the whole schema and body."""
     rule = "".join(f"[{step!r}]" for step in list(error.relative_schema_path)[:-1])
     place = "".join(f"[{step!r}]" for step in error.absolute_path)
+    # The end of a text is $ in a pattern of JSON Schema; Python's $ would also take a line feed after it.
+    message, rule = (text.replace(r"\\Z", "$") for text in (error.message[:_SHOWN], rule))
     return (
-        f"{error.message[:_SHOWN]}\n\nFailed validating {error.validator!r} in schema{rule}\n\n"
+        f"{message}\n\nFailed validating {error.validator!r} in schema{rule}\n\n"
         f"On instance{place}: {str(error.instance)[:_SHOWN]}"
     )
 
