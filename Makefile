@@ -10,7 +10,7 @@ TEST_JOBS ?= 3
 # The interpreter that has the real nova and Placement, with which tests/against_nova compares.
 export NOVA_SCHED_PEER_PYTHON ?= $(CURDIR)/$(NOVA_VENV)/bin/python
 
-.PHONY: demo check docs test test-fast test-long test-nova fuzz bench reference setup nova-setup test-setup system-packages clean
+.PHONY: demo check docs test test-fast test-long test-nova test-placement fuzz bench reference setup nova-setup test-setup system-packages clean
 
 setup: $(VENV)/.installed
 
@@ -24,7 +24,8 @@ nova-setup: $(NOVA_VENV)/.installed
 
 $(NOVA_VENV)/.nova:
 	$(PYTHON) -m venv $(NOVA_VENV)
-	$(NOVA_VENV)/bin/python $(PIP_INSTALL) nova==34.0.0 openstack-placement==16.0.0
+	$(NOVA_VENV)/bin/python $(PIP_INSTALL) nova==34.0.0 openstack-placement==16.0.0 \
+	    gabbi wsgi-intercept oslotest ddt
 	touch $@
 
 $(NOVA_VENV)/.installed: $(NOVA_VENV)/.nova $(VENV)/.installed
@@ -66,6 +67,10 @@ test-fast: setup
 # What is compared with the real nova and Placement, alone.
 test-nova: setup nova-setup
 	$(BIN)/python -m pytest -m 'nova and not long' tests/against_nova
+
+# Placement's own tests of its API, and the API beside the real Placement, alone.
+test-placement: setup nova-setup
+	$(BIN)/python -m pytest -m 'not long' tests/placement_api tests/against_nova/test_placement_*.py
 
 # atheris has wheels for some versions of Python only: where it has none, its tests say so.
 $(VENV)/.atheris: $(VENV)/.installed

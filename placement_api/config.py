@@ -145,7 +145,7 @@ def new_roots_of(conf: cfg.ConfigOpts) -> str:
         return served[0] if len(served) == 1 else config.CELL0
     if name != config.CELL0 and name not in served:
         raise errors.UsageError(
-            f"[placement_api] new_roots is {name!r}, wanted {config.CELL0} or the name of a cell that the endpoint serves "
-            f"({', '.join(served)}); fix it in the configuration"
+            f"[placement_api] new_roots is {name!r}, wanted {config.CELL0} or the name of a cell that the endpoint "
+            f"serves ({', '.join(served)}); fix it in the configuration"
         )
     return name

@@ -21,8 +21,8 @@ class Region:
     """``logs`` are (name, URL) of each log; a provider without a parent goes to the log ``new_roots``.
 
     ``state_dir`` is a directory that all workers of this machine share, None if there is only this one. With
-    ``has_neighbours``, workers on other machines serve the same logs. Hold ``lock`` while ``table`` and what projections
-    have is read.
+    ``has_neighbours``, workers on other machines serve the same logs. Hold ``lock`` while ``table`` and what
+    projections have is read.
     """
 
     def __init__(

@@ -3,7 +3,6 @@ def providers_matching(request):
     table = request.region.table
     name = request.GET.get("name")
     uuid = request.GET.get("uuid")
-    tree = request.GET.get("in_tree")
     return [
         row
         for p in request.region.projections()
