@@ -37,9 +37,10 @@ class PlacementService(Service):
 
     def serves(self):
         providers = sum(len(projection.trees) for projection in self.region.projections())
+        address = f"{self._server.effective_host}:{self._server.effective_port}"
         return (
-            f"{self.region.name} answers http://{self._server.effective_host}:{self._server.effective_port} for the logs "
-            f"of {', '.join(self.region.logs)} with {providers} providers"
+            f"{self.region.name} answers http://{address} for the logs of {', '.join(self.region.logs)} with "
+            f"{providers} providers"
         )
 
     def drain(self, timeout):
