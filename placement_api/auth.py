@@ -93,9 +93,7 @@ def _with_keystone(application: Application, conf: cfg.ConfigOpts) -> Applicatio
         (status, headers), *_ = refused
         error: HTTPError = Unauthorized("The token is missing, wrong or expired.")
         if status.startswith("5"):
-            error = Unavailable(
-                "The token cannot be checked, as Keystone does not answer as it should; try again later"
-            )
+            error = Unavailable("The token cannot be checked, as Keystone does not answer as it should; try again.")
         kept = [(name, value) for name, value in headers if name.lower() == "www-authenticate"]
         return answer(error, environ, start_response, kept)
 

@@ -9,6 +9,7 @@ from oslo_config import cfg
 from placement_api import config
 from placement_api.app import make_app
 from placement_api.region import Region
+from rpc_api import errors
 from tests.against_nova.ledger_answers import state_of
 from tests.placement_api.client import PROJECT, Client, World, client_of
 from tests.placement_api.keystone import HOUR, PASSWORD, Keystone, token
@@ -171,6 +172,27 @@ def test_a_policy_file_is_read_again_when_it_changes(tmp_path, region, keystone)
     assert ask(api, "reader").status == 403
     (tmp_path / "policy.yaml").write_text('"placement:resource_providers:list": "role:reader"\n')
     assert ask(api, "reader").status == 200
+
+
+DAMAGED = ["a: [", "- x", '"placement:resource_providers:list": 5', "\x01"]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_policy_file_is_a_wrong_option(tmp_path, region, keystone, text):
+    conf = configured(tmp_path, keystone.url)
+    (tmp_path / "policy.yaml").write_text(text)
+    with pytest.raises(errors.UsageError, match=r"policy\.yaml"):
+        make_app(conf, region)
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_policy_file_that_is_damaged_later_does_not_count(tmp_path, region, keystone, text, caplog):
+    rules = {"placement:resource_providers:list": "role:reader"}
+    api = Client(make_app(configured(tmp_path, keystone.url, policy=rules), region))
+    assert ask(api, "reader").status == 200
+    (tmp_path / "policy.yaml").write_text(text)
+    assert [ask(api, user).status for user in ("reader", "service", "reader")] == [200, 403, 200]
+    assert "the rules of the policy stay as they were" in caplog.text
 
 
 def test_keystone_that_does_not_work_is_said(api, keystone):
