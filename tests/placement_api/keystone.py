@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 PASSWORD = "of the service"
 #: The token with which the service asks.
 SERVICE_TOKEN = "token of the service"
+REGION = "RegionOne"
 HOUR = datetime.timedelta(hours=1)
 _DOMAIN = {"id": "default", "name": "Default"}
 
@@ -35,6 +36,8 @@ class Keystone:
         self.tokens = {SERVICE_TOKEN: token("placement", "service", ("service", "admin")), **tokens}
         self.down = None
         self.has_catalog = True
+        #: Type of a service -> its address.
+        self.services = {}
         self.asked = 0
         keystone = self
 
@@ -89,14 +92,25 @@ class Keystone:
         known = self.tokens.get(request.headers.get("X-Subject-Token"))
         return _error(404, "This is not a recognized token.") if known is None else (200, known, {})
 
+    def _catalog(self):
+        return [
+            {
+                "id": kind,
+                "name": kind,
+                "type": kind,
+                "endpoints": [
+                    {"id": kind + name, "interface": name, "region": REGION, "region_id": REGION, "url": url}
+                    for name in ("internal", "admin", "public")
+                ],
+            }
+            for kind, url in {"identity": self.url, **self.services}.items()
+        ]
+
     def _issued(self, asked):
-        endpoint = {"id": "e", "interface": "internal", "region": "r", "region_id": "r", "url": self.url}
-        endpoints = [{**endpoint, "interface": name} for name in ("internal", "admin", "public")]
-        catalog = [{"id": "k", "name": "keystone", "type": "identity", "endpoints": endpoints}]
         password = asked["auth"]["identity"]["password"]["user"]["password"]
         if password != PASSWORD:
             return _error(401, "The request you have made requires authentication.")
-        issued = {"token": {**self.tokens[SERVICE_TOKEN]["token"], "catalog": catalog if self.has_catalog else []}}
+        issued = {"token": {**self.tokens[SERVICE_TOKEN]["token"], "catalog": self._catalog() if self.has_catalog else []}}
         return 201, issued, {"X-Subject-Token": SERVICE_TOKEN}
 
 
