@@ -110,7 +110,9 @@ class Keystone:
         password = asked["auth"]["identity"]["password"]["user"]["password"]
         if password != PASSWORD:
             return _error(401, "The request you have made requires authentication.")
-        issued = {"token": {**self.tokens[SERVICE_TOKEN]["token"], "catalog": self._catalog() if self.has_catalog else []}}
+        issued = {
+            "token": {**self.tokens[SERVICE_TOKEN]["token"], "catalog": self._catalog() if self.has_catalog else []}
+        }
         return 201, issued, {"X-Subject-Token": SERVICE_TOKEN}
 
 
