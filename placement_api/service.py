@@ -7,7 +7,7 @@ import threading
 from nova_sched.process.process import Remaining, Service
 from placement_api import config
 from placement_api.app import make_app
-from placement_api.connections import server_of
+from placement_api.connections import WebServer
 from placement_api.starting import region_of
 from rpc_api import concurrency, errors
 
@@ -43,7 +43,7 @@ class PlacementService(Service):
 
     def serves(self):
         providers = sum(len(projection.trees) for projection in self.region.projections())
-        addresses = " and ".join(f"http://{host}:{port}" for host, port in addresses_of(self._server))
+        addresses = " and ".join(f"http://{host}:{port}" for host, port in self._server.addresses)
         return (
             f"{self.region.name} answers {addresses} for the logs of {', '.join(self.region.logs)} with "
             f"{providers} providers"
@@ -64,7 +64,7 @@ class PlacementService(Service):
         return self.region.fault
 
 
-def serve(app, host: str, port: int, threads: int, connections: int, max_body_bytes: int):
+def serve(app, host: str, port: int, threads: int, connections: int, max_body_bytes: int) -> WebServer:
     """A web server for an application; UsageError if it cannot listen. Several processes may listen on one port: the
     system gives each connection to one of them."""
     try:
@@ -74,13 +74,7 @@ def serve(app, host: str, port: int, threads: int, connections: int, max_body_by
             f"the API cannot listen on {host}:{port} ({fault.strerror or fault}); fix [placement_api] bind_host and "
             "bind_port"
         ) from None
-    return server_of(app, listening, threads, connections, max_body_bytes)
-
-
-def addresses_of(server) -> list[tuple[str, int]]:
-    """(Host, port) of each address on which a server listens: a name may have several."""
-    many = getattr(server, "effective_listen", None)
-    return [(server.effective_host, server.effective_port)] if many is None else [tuple(one[:2]) for one in many]
+    return WebServer(app, listening, threads, connections, max_body_bytes)
 
 
 def _listen(family, kind, protocol, _, address):
@@ -95,7 +89,7 @@ def _listen(family, kind, protocol, _, address):
     return listening
 
 
-def stop(server, thread: threading.Thread, timeout: float) -> bool:
+def stop(server: WebServer, thread: threading.Thread, timeout: float) -> bool:
     """Take no more requests, and finish those in hand; returns whether all were finished."""
     server.close()
     thread.join(timeout)
