@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from placement_api import connections
 from placement_api.app import make_app
 from placement_api.connections import allowed_connections
 from placement_api.region import Region
@@ -256,13 +257,32 @@ def test_slow_clients_do_not_stop_others(api):
     body = json.dumps({"name": "slow"}).encode()
     half = request("POST", "/resource_providers", JSON, f"Content-Length: {len(body)}", body=body[:5])
     with contextlib.ExitStack() as slow:
-        connections = [slow.enter_context(api.connect()) for _ in range(CONNECTIONS - 10)]
-        for number, connection in enumerate(connections):
+        opened = [slow.enter_context(api.connect()) for _ in range(CONNECTIONS - 10)]
+        for number, connection in enumerate(opened):
             connection.sendall(whole[:50] if number % 2 else half)
         for _ in range(20):
             assert api.send(whole)[0] == 200
-        connections[1].sendall(whole[50:])
-        assert read_answer(connections[1])[0] == 200
+        opened[1].sendall(whole[50:])
+        assert read_answer(opened[1])[0] == 200
+
+
+def test_a_request_that_does_not_end_is_given_up(api, monkeypatch):
+    """Its client sends a byte now and then, for ever: its connection is needed for others."""
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.1)
+    with api.connect() as connection:
+        connection.sendall(request("GET", PROVIDER)[:20])
+        connection.settimeout(0.05)
+        with contextlib.suppress(ConnectionError):
+            while not is_closed(connection):
+                connection.sendall(b"x")
+
+
+def is_closed(connection):
+    """Whether the other side has closed a connection; waits for its timeout."""
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
 
 
 def test_clients_that_do_not_read_do_not_stop_others(api):
