@@ -2,12 +2,14 @@
 answered meanwhile, and the state stays."""
 
 import contextlib
+import io
 import json
 import logging
 import socket
 import threading
 
 import pytest
+import webob
 
 from placement_api import connections
 from placement_api.app import make_app
@@ -246,6 +248,30 @@ def test_a_version_that_there_is_not_is_refused(api, version):
     lines = f"GET / HTTP/1.1\r\nHost: x\r\nOpenStack-API-Version: placement {version}\r\n\r\n".encode("latin-1")
     status, body = api.send(lines)
     assert status in (400, 406) and "errors" in body
+
+
+# --- other servers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "length, body, status",
+    [
+        ("100", b'{"name": "x"', 400),
+        ("9" * 5000, b"", 413),
+        ("\u0663", b"{}", 400),
+        ("-5", b"{}", 400),
+        ("1e3", b"{}", 400),
+        (" 2", b"{}", 400),
+    ],
+)
+def test_a_server_that_does_not_look_at_the_length(api, length, body, status):
+    """Each server reads a body in its own way; some pass it on as the client sends it."""
+    asked = webob.Request.blank("/resource_providers", method="POST", headers=HEADERS)
+    asked.content_type = "application/json"
+    asked.environ["wsgi.input"], asked.environ["CONTENT_LENGTH"] = io.BytesIO(body), length
+    answer = asked.get_response(api.client.app)
+    text = error_of((answer.status_code, answer.json), status)
+    assert length != "100" or "ends before" in text
 
 
 # --- slow clients ---------------------------------------------------------------------------------------------------
