@@ -1,5 +1,6 @@
 """The logs that an endpoint serves, as one ledger."""
 
+import hashlib
 import threading
 import uuid
 
@@ -8,13 +9,17 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.ledger import Holder, Host, PlainTree
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
+from placement_api import several_logs
 from placement_api.freshness import SharedPositions
 from placement_api.ledger_log import LedgerLog
-from rpc_api import errors, events
+from rpc_api import concurrency, errors, events
 from rpc_api.clock import SYSTEM
 from rpc_api.feed.epoch import open_at_level
 from rpc_api.feed.publisher import Appender, Producer
 from rpc_api.log import open_log
+
+#: Seconds between two looks for writes over several logs that another worker has left.
+LOOK_PAUSE = 5.0
 
 
 class Region:
@@ -55,12 +60,22 @@ class Region:
         self.new_roots = self.logs[new_roots]
         self.name = name
         self._kept_open = None
+        self._clock = clock
+        self._stopped = threading.Event()
+        #: Finishes the writes over several logs that another worker has left.
+        self._finisher = concurrency.vital_thread(self._finish_all, f"{name} writes over several logs")
 
     def start(self) -> "Region":
         """Start to read all logs."""
         for log in self.logs.values():
             log.start()
+        if len(self.logs) > 1:
+            self._finisher.start()
         return self
+
+    def _finish_all(self):
+        while not self._stopped.wait(LOOK_PAUSE):
+            several_logs.finish(self, self._clock.now_ns())
 
     def wait_ready(self, timeout: float) -> None:
         """Wait until all logs are folded; raises LogUnavailable if that takes too long."""
@@ -72,6 +87,9 @@ class Region:
 
     def close(self, timeout: float = 5.0) -> bool:
         """Append what is waiting and end; True when nothing was left."""
+        self._stopped.set()
+        if self._finisher.is_alive():
+            self._finisher.join(timeout)
         drained = close_all(list(self.logs.values()), timeout)
         if self._kept_open is not None:
             self._kept_open.close()
@@ -138,16 +156,38 @@ class Region:
         return None if tree is None else tree.rows[provider_uuid]
 
     def logs_of_consumer(self, consumer_uuid: str) -> list[LedgerLog]:
-        """The logs in which a consumer holds something."""
-        return [log for log in self.logs.values() if consumer_uuid in log.projection.consumers]
+        """The logs in which a consumer holds something. (A write that is under way is no consumer.)"""
+        return [
+            log
+            for log in self.logs.values()
+            if consumer_uuid in log.projection.consumers and consumer_uuid not in log.projection.prepared
+        ]
+
+    def generation_of(self, consumer_uuid: str) -> int | None:
+        """The generation of a consumer for a client; None if it holds nothing.
+
+        If it holds something in several logs, each of them has a generation of its own. Then the number that the client
+        gets stands for all of them: it is another one after each write in any log, and does not count up.
+        """
+        logs = self.logs_of_consumer(consumer_uuid)
+        if len(logs) < 2:
+            return logs[0].projection.holders[consumer_uuid].generation if logs else None
+        state = [
+            (
+                log.cell,
+                log.projection.holders[consumer_uuid].generation,
+                max(entry.position for entry in log.projection.consumers[consumer_uuid]),
+            )
+            for log in logs
+        ]
+        digest = hashlib.blake2b(repr(sorted(state)).encode(), digest_size=6).digest()
+        # Above all generations of one log, and exact in the numbers of every JSON parser.
+        return 1 << 48 | int.from_bytes(digest)
 
     def holder_of(self, consumer_uuid: str) -> Holder | None:
         """What is known of a consumer; None if it holds nothing."""
-        for log in self.logs.values():
-            holder = log.projection.holders.get(consumer_uuid)
-            if holder is not None:
-                return holder
-        return None
+        logs = self.logs_of_consumer(consumer_uuid)
+        return logs[0].projection.holders[consumer_uuid] if logs else None
 
     def wait_for_shared(self) -> None:
         """Wait until everything is folded that a worker of this machine acknowledged."""

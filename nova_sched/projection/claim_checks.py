@@ -87,7 +87,9 @@ def status_refusal(table: HostTable, root: int, forced: bool) -> Reason | None:
 
 
 def _held_refusal(projection: State, host: Host, claim: events.ClaimProposed) -> Reason | None:
-    """Why a consumer may not get more, as it holds something already; None if it may."""
+    """Why a consumer may not get more, as it holds something already or is about to; None if it may."""
+    if claim.consumer_uuid in projection.locked:
+        return Reason(ClaimRefused.LOCKED)
     if claim.consumer_uuid not in projection.consumers:
         return None if claim.consumer_generation is None else Reason(ClaimRefused.CONSUMER_CHANGED)
     if claim.consumer_generation is None or claim.consumer_uuid in host.entries:

@@ -18,7 +18,8 @@ from nova_sched.projection.ledger import AGENT, CLAIMED, HELD, RUNNING, Entry, H
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.state import EventOf, State
-from nova_sched.projection.writes import WRITE_HANDLERS, mark_providers
+from nova_sched.projection.write_handlers import WRITE_HANDLERS
+from nova_sched.projection.writes import mark_providers
 from rpc_api import errors, events
 from rpc_api.codec import Event, SetAside
 
@@ -136,13 +137,15 @@ def allocation_moved(
     data = event.data
     host = projection.hosts.get(data.host)
     entry = host.entries.get(data.from_consumer_uuid) if host else None
-    if host is None or entry is None or data.to_consumer_uuid in projection.consumers:
+    locked = projection.locked.keys() & {data.from_consumer_uuid, data.to_consumer_uuid}
+    if host is None or entry is None or locked or data.to_consumer_uuid in projection.consumers:
         noted.append(
             Noted(
                 position,
                 "not-moved",
                 data.host,
-                f"{data.from_consumer_uuid} holds nothing here, or {data.to_consumer_uuid} does already",
+                f"{data.from_consumer_uuid} holds nothing here, or {data.to_consumer_uuid} does already, or one is "
+                "in a write over several logs",
             )
         )
         return None

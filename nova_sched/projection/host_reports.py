@@ -164,7 +164,11 @@ def authority_passed(
             "host that reports here, and agent or nova",
             b"",
         )
-    if host.authority != data.authority:
+    if any(entry.consumer_uuid in projection.prepared for entry in host.entries.values()):
+        noted.append(
+            Noted(position, "authority-kept", host.name, "a write over several logs holds room on the host", True)
+        )
+    elif host.authority != data.authority:
         pass_authority(projection, host, data.authority)
         noted.append(
             Noted(position, "authority-passed", host.name, f"{event.producer} passed it to {data.authority}", True)

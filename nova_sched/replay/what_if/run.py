@@ -70,6 +70,8 @@ class Run:
         #: Request id -> its instances that were decided and did not leave.
         self._requests = {}
         self._groups = {}
+        #: (Cell, uuid) of a write over several logs that is under way -> its consumers.
+        self.prepared = {}
         self._failed = deque(maxlen=1000)
         #: Instances whose requests failed while their claims were under way.
         self._whole_refused = set()
