@@ -101,10 +101,15 @@ class LedgerLog:
         return not self._state.is_behind and not self.projection.is_too_new
 
     @property
+    def why_down(self) -> str | None:
+        """Why the log cannot be read now, as a sentence; None if it can."""
+        return self._state.why if self._state.is_down(READ) else None
+
+    @property
     def why_stale(self) -> str | None:
         """Why the state may be old: the log cannot be read now. None if it can."""
-        if self._state.is_down(READ):
-            return self._state.why
+        if self.why_down is not None:
+            return self.why_down
         return None if self.is_readable else self._facts()[0]
 
     def fence(self) -> None:

@@ -1,8 +1,10 @@
 """The logs that an endpoint serves, as one ledger."""
 
 import hashlib
+import logging
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 from nova_sched.process.cell_log import close_all
 from nova_sched.projection import snapshot
@@ -18,6 +20,10 @@ from rpc_api.feed.epoch import open_at_level
 from rpc_api.feed.publisher import Appender, Producer
 from rpc_api.log import open_log
 
+LOG = logging.getLogger(__name__)
+
+#: Seconds between two looks whether all logs are ready.
+READY_PAUSE = 0.1
 #: Seconds between two looks for writes over several logs that another worker has left.
 LOOK_PAUSE = 5.0
 
@@ -62,6 +68,8 @@ class Region:
         self._kept_open = None
         self._clock = clock
         self._stopped = threading.Event()
+        #: Waits for the fences of several logs at once.
+        self._fences = ThreadPoolExecutor(len(logs), f"{name} fence") if len(logs) > 1 else None
         #: Finishes the writes over several logs that another worker has left.
         self._finisher = concurrency.vital_thread(self._finish_all, f"{name} writes over several logs")
 
@@ -78,11 +86,21 @@ class Region:
             several_logs.finish(self, self._clock.now_ns())
 
     def wait_ready(self, timeout: float) -> None:
-        """Wait until all logs are folded; raises LogUnavailable if that takes too long."""
-        for log in self.logs.values():
-            if not log.wait_current(timeout):
+        """Wait until all logs are folded that can be read; LogUnavailable if that takes too long, or if none can. A cell that is down
+        does not keep the others waiting: it is read as soon as it can be."""
+        ends_at = self._clock.monotonic() + timeout
+        missing = list(self.logs.values())
+        while missing:
+            missing = [log for log in missing if not log.wait_current(READY_PAUSE)]
+            down = [log for log in missing if log.why_down is not None]
+            if len(down) == len(missing) < len(self.logs):
+                for log in down:
+                    LOG.warning("the API begins without the log of %s: %s", log.cell, log.why_down)
+                return
+            if missing and self._clock.monotonic() > ends_at:
                 raise errors.LogUnavailable(
-                    f"the log of {log.cell} is not folded within {timeout} s; see to its broker, or give it more time"
+                    f"the log of {missing[0].cell} is not folded within {timeout} s; see to its broker, or give it "
+                    "more time"
                 )
 
     def close(self, timeout: float = 5.0) -> bool:
@@ -90,6 +108,8 @@ class Region:
         self._stopped.set()
         if self._finisher.is_alive():
             self._finisher.join(timeout)
+        if self._fences is not None:
+            self._fences.shutdown(wait=False)
         drained = close_all(list(self.logs.values()), timeout)
         if self._kept_open is not None:
             self._kept_open.close()
@@ -195,11 +215,20 @@ class Region:
             log.wait_for_shared()
 
     def fence(self) -> None:
-        """Wait until everything is folded that was acknowledged before. A log that cannot be read is left out if
-        another one can: its cell is down."""
-        for log in self.logs.values():
-            if len(self.logs) == 1 or log.why_stale is None:
+        """Wait until everything is folded that was acknowledged before; Unavailable if that is not possible now. A log
+        that cannot be read is left out if another one can: its cell is down, and the others go on."""
+        logs = [log for log in self.logs.values() if log.why_stale is None] or list(self.logs.values())
+        if self._fences is None or len(logs) == 1:
+            for log in logs:
                 log.fence()
+        else:
+            list(self._fences.map(LedgerLog.fence, logs))
+
+    def stale_cells(self, provider_uuid: str | None = None) -> list[str]:
+        """Names of the cells whose log cannot be read now, of all or of that of a provider."""
+        log = None if provider_uuid is None else self.log_of(provider_uuid)
+        logs = self.logs.values() if log is None else [log]
+        return [log.cell for log in logs if log.why_stale is not None]
 
     def write(self, event):
         """Write an event into the log of new roots; returns its outcome (Written)."""
