@@ -86,8 +86,8 @@ class Region:
             several_logs.finish(self, self._clock.now_ns())
 
     def wait_ready(self, timeout: float) -> None:
-        """Wait until all logs are folded that can be read; LogUnavailable if that takes too long, or if none can. A cell that is down
-        does not keep the others waiting: it is read as soon as it can be."""
+        """Wait until all logs are folded that can be read; LogUnavailable if that takes too long, or if none can.
+        A cell that is down does not keep the others waiting: it is read as soon as it can be."""
         ends_at = self._clock.monotonic() + timeout
         missing = list(self.logs.values())
         while missing:
