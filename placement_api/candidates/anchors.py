@@ -45,7 +45,7 @@ def anchors_of(table: HostTable, query) -> Anchors:
         for resource_class, amount in group.resources:
             possible &= _with_room(table, topology, resource_class, amount)[roots]
     alone = topology.alone[roots]
-    if len(query.groups) > 1 or not alone.any():
+    if len(query.groups) != 1 or not alone.any():
         return Anchors(roots[possible], np.zeros(np.count_nonzero(possible), bool))
     possible &= ~alone | _usable(table, query.groups[0], roots)
     return Anchors(roots[possible], alone[possible])

@@ -106,7 +106,10 @@ def look_up(region, query) -> bool:
     As in Placement, a group is only looked at if each of those before it can be served.
     """
     table = region.table
-    _check_traits(region, (*query.root_required, *query.root_forbidden))
+    if query.root_required or query.root_forbidden:
+        _check_traits(region, (*query.root_required, *query.root_forbidden))
+        if not len(anchors_of(table, query._replace(groups=())).rows):
+            return False
     for number, group in enumerate(query.groups):
         fault = _fault_of(region, group)
         if fault is not None:

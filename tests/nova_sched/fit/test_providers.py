@@ -236,7 +236,7 @@ def test_many_equal_groups_take_few_steps():
 def every(said, *groups, **facts):
     """All assignments on a host, in short form."""
     table = Cell(said).projection.table
-    names = {uuid: name for uuid, name in zip(table.uuids, table.provider_names, strict=True)}
+    names = dict(zip(table.uuids, table.provider_names, strict=True))
     return sorted(
         " ".join(
             f"{suffix}:{'+'.join(sorted(names[uuid] for uuid in of))}" for suffix, of in sorted(one.mappings.items())
