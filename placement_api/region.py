@@ -12,6 +12,7 @@ from nova_sched.projection.ledger import Holder, Host, PlainTree
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from placement_api import several_logs
+from placement_api.candidates.summaries import Summaries
 from placement_api.freshness import SharedPositions
 from placement_api.ledger_log import LedgerLog
 from rpc_api import concurrency, errors, events
@@ -49,6 +50,7 @@ class Region:
     ):
         self.lock = threading.RLock()
         self.table = HostTable()
+        self.summaries = Summaries(self.table)
         self.has_neighbours = has_neighbours
         self.logs = {
             cell: LedgerLog(

@@ -12,7 +12,7 @@ import numpy as np
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.explanation import NAMED, Finding, by_words
 from nova_sched.filters.shortage import asked_of, last_taker, latest, room
-from nova_sched.fit.providers import allowed
+from nova_sched.fit.serving import allowed
 from nova_sched.hosts.providers import Providers
 from nova_sched.hosts.view import HostView
 from nova_sched.projection.reason import Reason
@@ -179,7 +179,7 @@ def usable_providers(providers: Providers, group) -> np.ndarray:
     for uuid in group.forbidden_aggregates:
         usable &= ~providers.in_aggregates([[uuid]], not single, of_pools=True)
     if group.in_tree:
-        usable &= providers.in_tree(group.in_tree)
+        usable &= providers.in_tree(group.in_tree, of_pools=single)
     if single:
         for trait in group.required_traits:
             usable &= providers.has_trait(trait)

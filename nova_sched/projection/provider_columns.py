@@ -14,7 +14,7 @@ from rpc_api.events import Inventory
 def touch_tree(table: HostTable, root: int, use_only: bool = False) -> None:
     """Note that a tree changed, a host's or another one; or only :data:`~nova_sched.projection.touched.USE` of it."""
     if not table.is_host.item(root):
-        table.plain_version += 1
+        table.plain_touched.touch_use(root)
     elif use_only:
         table.touched.touch_use(root)
     else:

@@ -20,7 +20,7 @@ What follows from aggregates and zones is in :mod:`nova_sched.projection.topolog
 """
 
 import heapq
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
@@ -180,8 +180,8 @@ class HostTable(Columns):
         self._derived_version = -1
         #: Which hosts changed; each writer notes it.
         self.touched = TouchedRows(FIRST_ROWS)
-        #: Rises with every change of a tree that is no host.
-        self.plain_version = 0
+        #: Which other trees changed; and which trees of any kind got their first or last row.
+        self.plain_touched = TouchedRows(FIRST_ROWS)
         self._unused: list[int] = []
         self._rows = FIRST_ROWS
         for name in AMOUNTS:
@@ -217,7 +217,7 @@ class HostTable(Columns):
         self.root[row] = row if root is None else root
         self.parent[row] = parent
         self.nested_rows += root is not None
-        self.topology_version += 1
+        self._topology_changed([self.root.item(row)])
         return row
 
     def take_rows(self, count: int) -> Amounts:
@@ -230,7 +230,7 @@ class HostTable(Columns):
             self._grow_rows()
         for names in self._lists():
             names.extend([None] * fresh)
-        self.topology_version += 1
+        self._topology_changed(rows)
         return np.array(rows, np.int64)
 
     def drop_row(self, row: int) -> None:
@@ -239,6 +239,7 @@ class HostTable(Columns):
         if self.row_of_uuid.get(self.uuids[row]) == row:
             del self.row_of_uuid[self.uuids[row]]
         self.nested_rows -= bool(self.root[row] != row)
+        self._topology_changed([self.root.item(row)])
         for name in (*AMOUNTS, *TREE_SUMS, "ratio"):
             getattr(self, name)[:, row] = 0
         self.trait_words[:, row] = 0
@@ -248,7 +249,12 @@ class HostTable(Columns):
             names[row] = None
         self.metrics.drop(row)
         heapq.heappush(self._unused, row)
+
+    def _topology_changed(self, roots: Iterable[int]) -> None:
+        """Trees get rows, or lose them."""
         self.topology_version += 1
+        for root in roots:
+            self.plain_touched.touch_use(root)
 
     def _lists(self) -> tuple[list[Any], ...]:
         """The lists with one value for each row, None for an unused row."""
@@ -266,6 +272,7 @@ class HostTable(Columns):
         self._rows *= 2
         self.metrics.grow(self._rows)
         self.touched.grow(self._rows)
+        self.plain_touched.grow(self._rows)
         for name in (*AMOUNTS, *TREE_SUMS, "ratio", "trait_words"):
             old = getattr(self, name)
             new = np.zeros((old.shape[0], self._rows), old.dtype)
@@ -287,6 +294,11 @@ class HostTable(Columns):
             self.largest_min_unit = np.concatenate([self.largest_min_unit, np.ones_like(self.largest_min_unit)])
             self.largest_step_size = np.concatenate([self.largest_step_size, np.ones_like(self.largest_step_size)])
         return index
+
+    @property
+    def plain_version(self) -> int:
+        """Rises with every change of a tree that is no host."""
+        return self.plain_touched.version
 
     # --- traits and room ------------------------------------------------------------------------------
 
