@@ -86,7 +86,7 @@ fuzz: setup $(VENV)/.atheris
 test-long: test-setup $(VENV)/.atheris
 	$(BIN)/python -m pytest -m 'long or not long'
 
-# docs/reference/*.md, the type stubs of the events and the sample configuration from the code; a test says when that is due.
+# docs/reference, the type stubs of the events and the sample configuration from the code; a test says when that is due.
 reference: setup
 	$(BIN)/python -W ignore -m rpc_api.stubs
 	$(BIN)/python docs/reference/generate.py

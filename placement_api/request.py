@@ -2,6 +2,7 @@
 
 import webob
 
+from placement_api.http_errors import BadRequest
 from placement_api.refusals import error_of
 from placement_api.schemas.validators import plain_uuid, read_json
 from placement_api.versions import FIRST
@@ -39,6 +40,14 @@ class Request(webob.Request):
         return self.environ[CONTEXT]
 
     @property
+    def GET(self):
+        """The parameters of the query; BadRequest if it is not in UTF-8."""
+        try:
+            return super().GET
+        except UnicodeDecodeError as broken:
+            raise BadRequest(f"Invalid query string parameters: {broken}") from None
+
+    @property
     def request_id(self) -> str:
         """The id of the request."""
         return self.environ.get(REQUEST_ID) or ""
@@ -64,7 +73,11 @@ class Request(webob.Request):
 
     def read_json(self, schema):
         """The body, checked by the schema of this microversion."""
-        data = read_json(self.body)
+        try:
+            body = self.body
+        except OSError:
+            raise BadRequest("The body of the request ends before its length.") from None
+        data = read_json(body)
         schema.find(self.version).validate(data)
         return data
 

@@ -4,11 +4,10 @@ import logging
 import socket
 import threading
 
-from waitress.server import create_server
-
 from nova_sched.process.process import Remaining, Service
 from placement_api import config
 from placement_api.app import make_app
+from placement_api.connections import server_of
 from placement_api.starting import region_of
 from rpc_api import concurrency, errors
 
@@ -31,15 +30,22 @@ class PlacementService(Service):
     def start(self):
         options = self._conf.placement_api
         self.region.start().wait_ready(self._conf.cells.catch_up_timeout)
-        self._server = serve(make_app(self._conf, self.region), options.bind_host, options.bind_port, options.threads)
+        self._server = serve(
+            make_app(self._conf, self.region),
+            options.bind_host,
+            options.bind_port,
+            options.threads,
+            options.connections,
+            options.max_body_bytes,
+        )
         self._thread = concurrency.vital_thread(self._server.run, "web server")
         self._thread.start()
 
     def serves(self):
         providers = sum(len(projection.trees) for projection in self.region.projections())
-        address = f"{self._server.effective_host}:{self._server.effective_port}"
+        addresses = " and ".join(f"http://{host}:{port}" for host, port in addresses_of(self._server))
         return (
-            f"{self.region.name} answers http://{address} for the logs of {', '.join(self.region.logs)} with "
+            f"{self.region.name} answers {addresses} for the logs of {', '.join(self.region.logs)} with "
             f"{providers} providers"
         )
 
@@ -58,7 +64,7 @@ class PlacementService(Service):
         return self.region.fault
 
 
-def serve(app, host: str, port: int, threads: int):
+def serve(app, host: str, port: int, threads: int, connections: int, max_body_bytes: int):
     """A web server for an application; UsageError if it cannot listen. Several processes may listen on one port: the
     system gives each connection to one of them."""
     try:
@@ -68,7 +74,13 @@ def serve(app, host: str, port: int, threads: int):
             f"the API cannot listen on {host}:{port} ({fault.strerror or fault}); fix [placement_api] bind_host and "
             "bind_port"
         ) from None
-    return create_server(app, sockets=listening, threads=threads, ident=None, clear_untrusted_proxy_headers=False)
+    return server_of(app, listening, threads, connections, max_body_bytes)
+
+
+def addresses_of(server) -> list[tuple[str, int]]:
+    """(Host, port) of each address on which a server listens: a name may have several."""
+    many = getattr(server, "effective_listen", None)
+    return [(server.effective_host, server.effective_port)] if many is None else [tuple(one[:2]) for one in many]
 
 
 def _listen(family, kind, protocol, _, address):
