@@ -22,7 +22,7 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 CONTEXT = "placement_api.context"
 #: The paths that say which versions there are; they need no token.
 OPEN_PATHS = frozenset({"", "/"})
-#: What a client without a valid token is told, as by keystonemiddleware.
+#: The header for a client without a valid token, as of keystonemiddleware.
 CHALLENGE = [("WWW-Authenticate", "Keystone")]
 
 __all__ = ["CONTEXT", "OPEN_PATHS", "RequestContext", "context_wrapper", "wrapper"]

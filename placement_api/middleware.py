@@ -97,7 +97,7 @@ def health(application: auth.Application, conf: cfg.ConfigOpts) -> auth.Applicat
 
 
 def faults(application: auth.Application) -> auth.Application:
-    """Log an exception that nobody expects, once, and answer 500 without a word about it."""
+    """Log an exception that nobody expects, once, and answer 500, without its text."""
 
     def guarded(environ: auth.Environ, start_response: auth.StartResponse) -> Iterable[bytes]:
         try:

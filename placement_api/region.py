@@ -188,8 +188,8 @@ class Region:
     def generation_of(self, consumer_uuid: str) -> int | None:
         """The generation of a consumer for a client; None if it holds nothing.
 
-        If it holds something in several logs, each of them has a generation of its own. Then the number that the client
-        gets stands for all of them: it is another one after each write in any log, and does not count up.
+        If it holds something in several logs, each of them has a generation of its own. Then the client gets
+        one number for all of them: it is another one after each write in any log, and does not count up.
         """
         logs = self.logs_of_consumer(consumer_uuid)
         if len(logs) < 2:

@@ -1,4 +1,4 @@
-"""A cell whose log cannot be read: the others go on, and what is said of it is marked as stale."""
+"""A cell whose log cannot be read: the others go on, and answers about it are marked as stale."""
 
 import contextlib
 

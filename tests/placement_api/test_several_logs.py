@@ -1,4 +1,5 @@
-"""Writes over several logs through the endpoint of the region: in all of them or in none, whoever ends on the way."""
+"""Writes over several logs through the endpoint of the region: in all of them or in none, also if a worker ends at
+any step."""
 
 import contextlib
 import itertools

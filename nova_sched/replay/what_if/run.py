@@ -82,11 +82,9 @@ class Run:
         self._waiting = {cell: [] for cell in logs}
         #: Cell -> the highest level that the producers of this world's own events in its next record know.
         self._levels = {}
-        self._current = None
-        self._batch = []
+        self._current, self._batch = None, []
         self._sequences = Counter()
-        self._done = 0
-        self._at_ns = 0
+        self._done = self._at_ns = 0
 
     def run(self) -> Tally:
         """Run it to the end."""
