@@ -19,6 +19,7 @@ NAMES = (
     "state_at",
     "pools",
     "write",
+    "placement_api",
 )
 
 
