@@ -19,6 +19,8 @@ from placement_api.responses import error_body
 IDLE_SECONDS = 60
 #: Files that a process needs beside its connections: logs, bodies that do not fit into memory.
 OTHER_FILES = 256
+#: Characters of what was sent that an error shows.
+SHOWN = 1000
 
 
 class Parser(HTTPRequestParser):
@@ -39,7 +41,7 @@ class ErrorAnswer(ErrorTask):
     def execute(self) -> None:
         """Send the answer, and close the connection: nobody knows where the next request begins."""
         error = self.request.error
-        body = error_body(error.code, str(error.body), None, None)
+        body = error_body(error.code, str(error.body)[:SHOWN], None, None)
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", "application/json"))
         self.set_close_on_finish()

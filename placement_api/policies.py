@@ -4,6 +4,7 @@
 """
 
 import copy
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,9 @@ from oslo_log import versionutils
 from oslo_policy import policy
 
 from placement_api.http_errors import Forbidden
+from rpc_api import errors
+
+LOG = logging.getLogger(__name__)
 
 ADMIN_OR_SERVICE = "rule:admin_or_service_api"
 SERVICE = "rule:service_api"
@@ -151,23 +155,43 @@ def list_rules() -> list[policy.RuleDefault]:
 
 
 class Enforcer:
-    """The rules as they are configured."""
+    """The rules as they are configured; UsageError if the policy file cannot be used. If it cannot be used after a
+    change, the rules stay as they were."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._rules = policy.Enforcer(conf)
         # Each rule has another default than before Wallaby, and oslo.policy would say so for each of them.
         self._rules.suppress_default_change_warnings = True
         self._rules.register_defaults(list_rules())
-        self._rules.load_rules()
+        try:
+            self._rules.load_rules()
+        except Exception as fault:
+            # oslo.policy raises what its reader of YAML, and its own code, meet.
+            raise errors.UsageError(f"the policy file cannot be used ({_line(fault)}); fix {self._file}") from None
+
+    @property
+    def _file(self) -> str:
+        return str(self._rules.policy_path or self._rules.policy_file)
 
     def authorize(self, context: RequestContext, rule: str, target: Mapping[str, Any] | None = None) -> None:
         """Forbidden unless the sender of a request may do what ``rule`` is about, to ``target``: by default to what is
         the sender's own."""
         if target is None:
             target = {"project_id": context.project_id, "user_id": context.user_id}
-        try:
-            allowed = self._rules.authorize(rule, dict(target), context)
-        except policy.InvalidScope:
-            allowed = False
-        if not allowed:
+        if not self._allows(context, rule, dict(target)):
             raise Forbidden(f"Policy does not allow {rule} to be performed.")
+
+    def _allows(self, context: RequestContext, rule: str, target: dict[str, Any]) -> bool:
+        try:
+            return bool(self._rules.authorize(rule, target, context))
+        except policy.InvalidScope:
+            return False
+        except Exception as fault:
+            LOG.error("the rules of the policy stay as they were: %s cannot be used (%s)", self._file, _line(fault))
+        # A file that was read is read again only after its next change.
+        return bool(self._rules.authorize(rule, target, context))
+
+
+def _line(fault: Exception) -> str:
+    """What a fault says, in one line."""
+    return " ".join(str(fault).split())

@@ -21,6 +21,7 @@ HEADERS = {
 
 CLASSES = ("VCPU", "MEMORY_MB", "DISK_GB", "CUSTOM_GOLD")
 TRAITS = ("HW_CPU_X86_AVX2", "STORAGE_DISK_SSD", "CUSTOM_FAST")
+AMOUNTS = {"VCPU": 2, "MEMORY_MB": 512}
 PROJECT, USER = "project", "user"
 
 
@@ -130,5 +131,5 @@ class World:
             body = {"resource_provider_generation": 2, "aggregates": [uuid_of(self.pool)]}
             client.do("PUT", f"{path}/aggregates", body)
         for name, consumer in zip(self.hosts, self.consumers, strict=False):
-            held = {name: {"VCPU": 2, "MEMORY_MB": 512}, self.storage: {"DISK_GB": 20}}
+            held = {name: AMOUNTS, self.storage: {"DISK_GB": 20}}
             client.do("PUT", f"/allocations/{uuid_of(consumer)}", allocations(None, held))

@@ -5,20 +5,18 @@ import contextlib
 import json
 import logging
 import socket
-import threading
 
 import pytest
 
 from placement_api.app import make_app
 from placement_api.connections import allowed_connections
 from placement_api.region import Region
-from placement_api.service import addresses_of, serve, stop
 from tests.against_nova.ledger_answers import state_of
 from tests.placement_api.client import HEADERS, World, client_of, config_of
 from tests.placement_api.regions import uuid_of
+from tests.placement_api.server import SECONDS, Server
 
 BODY_BYTES = 64 * 1024
-SECONDS = 20.0
 PROVIDER = f"/resource_providers/{uuid_of('host-1')}"
 CONNECTIONS = 40
 
@@ -31,13 +29,11 @@ class Api:
         self.client = client_of(self.region)
         World().write(self.client)
         app = make_app(config_of(max_body_bytes=BODY_BYTES), self.region)
-        self._server = serve(app, host, 0, 2, CONNECTIONS, BODY_BYTES)
-        self.addresses = addresses_of(self._server)
-        self._thread = threading.Thread(target=self._server.run)
-        self._thread.start()
+        self._server = Server(app, host, 2, CONNECTIONS, BODY_BYTES)
+        self.addresses = self._server.addresses
 
     def close(self):
-        assert stop(self._server, self._thread, SECONDS)
+        self._server.close()
         self.region.close()
 
     def state(self):
