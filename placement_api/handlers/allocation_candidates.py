@@ -1,6 +1,5 @@
 """``/allocation_candidates``: what a consumer could allocate, so that all that is asked for fits."""
 
-import itertools
 import random
 
 from placement_api.candidates import query as queries
@@ -25,15 +24,16 @@ def list_candidates(request):
 
 def _found(request, query):
     options = request.conf.placement_api
+    is_random = options.randomize_allocation_candidates
     rules = Rules(
         options.allocation_candidates_generation_strategy,
         options.max_allocation_candidates,
         request.version >= HAS_TREES,
+        None if is_random else query.limit,
     )
     found = candidates_of(request.region.table, query, rules)
-    if not options.randomize_allocation_candidates:
-        return list(itertools.islice(found, query.limit))
-    found = list(found)
-    # The same request gets the same candidates if it is repeated with its id.
-    draw = random.Random(request.request_id)
-    return draw.sample(found, len(found) if query.limit is None else min(query.limit, len(found)))
+    if is_random:
+        # A request that is repeated with its id gets the same candidates.
+        draw = random.Random(request.request_id)
+        found = draw.sample(found, len(found) if query.limit is None else min(query.limit, len(found)))
+    return found
