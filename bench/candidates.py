@@ -1,5 +1,6 @@
-"""``GET /allocation_candidates`` in process, through all of the application, for many hosts of one provider each: with a
-limit and without one, just after claims on some hosts, and on the real Placement over SQLite in memory.
+"""``GET /allocation_candidates`` in process, through all of the application, for many hosts of one provider each.
+
+With a limit and without one, just after claims on some hosts, and on the real Placement over SQLite in memory.
 
 ``python -m bench.candidates [--hosts 10000,100000] [--placement 10000]``
 
@@ -8,7 +9,6 @@ The last part needs the environment that ``make nova-setup`` makes, and runs in 
 
 import argparse
 import gc
-import io
 import json
 import os
 import statistics
@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from bench.cloud import uuid_of
+from tests.placement_api.in_process import OurPlacement
 
 QUERY = "resources=VCPU:2,MEMORY_MB:4096,DISK_GB:20&required=HW_CPU_X86_AVX2"
 LIMIT = 1000
@@ -35,23 +36,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PEER = "NOVA_SCHED_PEER_PYTHON"
 
 
-class Ours:
+class Ours(OurPlacement):
     """Our application over hosts that are providers of the API, in a log in memory."""
 
     def __init__(self, hosts: int):
-        from oslo_config import cfg
-
-        from placement_api import config
-        from placement_api.app import make_app
-        from placement_api.region import Region
-
-        conf = cfg.ConfigOpts()
-        config.register(conf)
-        conf([], default_config_files=[])
-        conf.set_override("auth_strategy", config.NOAUTH, config.GROUP.name)
-        self.region = Region.in_memory()
+        super().__init__()
+        self.empty()
         self._fold(hosts)
-        self._app = make_app(conf, self.region)
 
     def _fold(self, hosts: int) -> None:
         """Fold the events of the hosts at once, without the log between."""
@@ -93,24 +84,8 @@ class Ours:
 
     def get(self, query: str) -> bytes:
         """The body of the answer to a query."""
-        environ = {
-            "REQUEST_METHOD": "GET",
-            "SCRIPT_NAME": "",
-            "PATH_INFO": "/allocation_candidates",
-            "QUERY_STRING": query,
-            "HTTP_ACCEPT": "application/json",
-            "HTTP_OPENSTACK_API_VERSION": "placement 1.39",
-            "HTTP_X_AUTH_TOKEN": "admin",
-            "SERVER_NAME": "bench",
-            "SERVER_PORT": "80",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "wsgi.url_scheme": "http",
-            "wsgi.version": (1, 0),
-            "wsgi.input": io.BytesIO(),
-        }
-        statuses = []
-        body = b"".join(self._app(environ, lambda status, *_: statuses.append(status)))
-        assert statuses[0].startswith("200"), body[:500]
+        status, body = self.raw("GET", f"/allocation_candidates?{query}")
+        assert status == 200, body[:500]
         return body
 
     def use(self, hosts: int) -> None:
@@ -154,7 +129,7 @@ def measured(hosts: int) -> dict:
     found["all_mb"] = round(len(whole) / 1e6, 1)
     assert len(json.loads(ours.get(limited))["allocation_requests"]) == min(LIMIT, hosts)
     assert len(json.loads(whole)["provider_summaries"]) == hosts
-    ours.region.close()
+    ours.close()
     return found
 
 

@@ -22,7 +22,7 @@ from collections import Counter
 from urllib.parse import parse_qsl, urlencode
 
 from tests.against_nova import candidates_cases, candidates_worlds
-from tests.against_nova.our_placement import OurPlacement
+from tests.placement_api.in_process import OurPlacement
 
 #: Queries of one world, for candidates and for lists of providers; use changes after so many of them.
 CANDIDATES, PROVIDERS, EACH = 120, 30, 40
