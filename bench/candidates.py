@@ -9,6 +9,7 @@ The last part needs the environment that ``make nova-setup`` makes, and runs in 
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import statistics
@@ -18,10 +19,16 @@ import time
 from pathlib import Path
 
 from bench.cloud import uuid_of
+from nova_sched.projection.projection import Projection
+from rpc_api import codec, events
+from rpc_api.levels import LEVEL
 from tests.placement_api.in_process import OurPlacement
 
 QUERY = "resources=VCPU:2,MEMORY_MB:4096,DISK_GB:20&required=HW_CPU_X86_AVX2"
 LIMIT = 1000
+WHO = ("req-bench", "user")
+#: Events of a record.
+BATCH = 1000
 TRAITS = (
     "COMPUTE_NODE",
     "COMPUTE_VOLUME_MULTI_ATTACH",
@@ -46,41 +53,14 @@ class Ours(OurPlacement):
 
     def _fold(self, hosts: int) -> None:
         """Fold the events of the hosts at once, without the log between."""
-        from nova_sched.projection.projection import Projection
-        from rpc_api import codec, events
-        from rpc_api.levels import LEVEL
-
-        log = self.region.new_roots
-        projection: Projection = log.projection
-        who = ("req-bench", "user")
-
-        def said():
-            yield events.TraitCreated("CUSTOM_GOLD", *who)
-            yield events.TraitCreated("CUSTOM_A", *who)
-            inventories = tuple(
-                events.Inventory(name, total, reserved, 1, most, 1, ratio)
-                for name, (total, reserved, most, ratio) in INVENTORIES.items()
-            )
-            for number in range(hosts):
-                uuid = uuid_of(f"host {number}")
-                yield events.ProviderCreated(uuid, f"host-{number}", None, *who)
-                yield events.InventoriesPut(uuid, 0, "all", inventories, *who)
-                yield events.TraitsPut(uuid, 1, TRAITS, *who)
-
+        said = _events(hosts)
+        projection: Projection = self.region.new_roots.projection
         with self.region.lock:
-            sequence, batch = 0, []
-            for sequence, data in enumerate(said(), 1):
-                batch.append(codec.make_event(data, "placement/bench", 1, sequence, 1))
-                if len(batch) == 1000:
-                    self._fold_batch(projection, batch, codec, LEVEL)
-                    batch = []
-            self._fold_batch(projection, batch, codec, LEVEL)
-            assert sum(len(one.trees) for one in self.region.projections()) == hosts, projection.quarantine[:1]
-
-    def _fold_batch(self, projection, batch, codec, level):
-        record = codec.DecodedRecord(projection.epoch, batch, None, None, level)
-        projection.fold([(projection.position + 1, record)])
-        projection.writes = []
+            while batch := list(itertools.islice(said, BATCH)):
+                record = codec.DecodedRecord(projection.epoch, batch, None, None, LEVEL)
+                projection.fold([(projection.position + 1, record)])
+                projection.writes = []
+            assert len(projection.trees) == hosts, list(projection.quarantine)[:1]
 
     def get(self, query: str) -> bytes:
         """The body of the answer to a query."""
@@ -95,6 +75,25 @@ class Ours(OurPlacement):
             for row in range(hosts):
                 table.take(row, table.classes.get("VCPU"), 1)
                 table.plain_touched.touch_use(row)
+
+
+def _events(hosts: int):
+    """The events that make hosts as providers of the API."""
+    inventories = tuple(
+        events.Inventory(name, total, reserved, 1, most, 1, ratio)
+        for name, (total, reserved, most, ratio) in INVENTORIES.items()
+    )
+
+    def said():
+        yield from (events.TraitCreated(trait, *WHO) for trait in TRAITS if trait.startswith("CUSTOM_"))
+        for number in range(hosts):
+            uuid = uuid_of(f"host {number}")
+            yield events.ProviderCreated(uuid, f"host-{number}", None, *WHO)
+            yield events.InventoriesPut(uuid, 0, "all", inventories, *WHO)
+            yield events.TraitsPut(uuid, 1, TRAITS, *WHO)
+
+    for sequence, data in enumerate(said(), 1):
+        yield codec.make_event(data, "placement/bench", 1, sequence, 1)
 
 
 def median_ms(function, count: int) -> float:

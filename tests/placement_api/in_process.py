@@ -1,4 +1,4 @@
-"""Our Placement API in this process, over a log in memory. (:mod:`tests.against_nova.placement_app` is the real one.)"""
+"""Our Placement API in this process, over a log in memory. The real one is :mod:`tests.against_nova.placement_app`."""
 
 import io
 import json
