@@ -14,6 +14,10 @@ CONTEXT = "placement_api.context"
 class Request(webob.Request):
     """A request with its microversion, the user of its token and the region that it is about."""
 
+    #: Set by a handler whose answer says that something is not there: the state may be a little old. (What is not an
+    #: attribute of the class, webob would write into the environment, and not here.)
+    found_nothing = False
+
     @classmethod
     def of(cls, environ, conf, region, enforcer):
         """The request of a WSGI environment."""
@@ -23,8 +27,6 @@ class Request(webob.Request):
         found["version"] = FIRST
         #: Whether everything is folded that was acknowledged before this request came.
         found["is_fenced"] = False
-        #: Set by a handler whose answer says that something is not there: the state may be a little old.
-        found["found_nothing"] = False
         #: Set when an event of this request is in the log: then its outcome is exact.
         found["has_written"] = False
         return request
