@@ -2,10 +2,12 @@
 
 import random
 
+from nova_sched.fit.providers import TooManySteps
 from placement_api.candidates import query as queries
 from placement_api.candidates.answer import Answer
 from placement_api.candidates.find import Rules, candidates_of, look_up
 from placement_api.candidates.summaries import HAS_TREES
+from placement_api.http_errors import BadRequest
 from placement_api.responses import json_response
 
 
@@ -15,7 +17,10 @@ def list_candidates(request):
     query = queries.read(request)
     region = request.region
     with region.lock:
-        found = _found(request, query) if look_up(region, query) else []
+        try:
+            found = _found(request, query) if look_up(region, query) else []
+        except TooManySteps as fault:
+            raise BadRequest(f"Too many combinations: {fault}.") from None
         answer = Answer(region.table, region.summaries, query, request.version, found)
     if not found:
         request.found_nothing = True
