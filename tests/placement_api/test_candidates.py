@@ -79,6 +79,7 @@ def test_candidates_come_in_the_order_of_their_roots(api):
     numa_hosts(api)
     assert names_of(api, "resources=VCPU:1") == ["h0a", "h0b", "h1a", "h1b", "h2a", "h2b"]
     assert names_of(api, "resources=VCPU:1&limit=3") == ["h0a", "h0b", "h1a"]
+    assert len(names_of(api, f"resources=VCPU:1&limit={10**30}")) == 6
 
 
 @with_options(allocation_candidates_generation_strategy=BREADTH_FIRST)
@@ -252,6 +253,9 @@ def test_older_microversions_show_less(api):
         ("resources=VCPU:9007199254740993", 200),
         ("resources=VCPU:" + "9" * 100, 200),
         ("resources=VCPU:" + "9" * 5000, 400),
+        ("resources=VCPU:1&limit=x&limit=1", 400),
+        ("resources=VCPU:1&limit=0&limit=1", 400),
+        ("resources=VCPU:9&limit=" + "9" * 30, 200),
     ],
 )
 def test_names_that_do_not_exist(api, query, status):
