@@ -18,6 +18,7 @@ NAMES = (
     "replay",
     "state_at",
     "pools",
+    "candidates",
     "write",
     "placement_api",
 )

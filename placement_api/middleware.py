@@ -38,7 +38,8 @@ def stack(conf: cfg.ConfigOpts, application: auth.Application, clock: Clock = SY
     if conf.cors.allowed_origin:
         application = cors.CORS(application, conf)
     application = health(application, conf)
-    application = http_proxy_to_wsgi.HTTPProxyToWSGI(application, conf)
+    if conf.oslo_middleware.enable_proxy_headers_parsing:
+        application = http_proxy_to_wsgi.HTTPProxyToWSGI(application, conf)
     application = faults(application)
     application = access_log(application, clock)
     return with_request_id(application)

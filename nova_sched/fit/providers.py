@@ -6,16 +6,20 @@ as taken. A caller with further conditions (PCI devices, NUMA nodes) accepts an 
 
 from collections.abc import Callable, Iterator
 
-from nova_sched.fit.search import Assignment, Search, Serves
+from nova_sched.fit.search import Assignment, Search, Serves, TooManySteps
 from nova_sched.fit.serving import HOSTS, GroupsRequest, Reach, allowed, has_traits, room_for_sum
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.topology import providers_of
 from rpc_api import events
 from rpc_api.events import ResourceGroup, SchedulingRequest
 
-__all__ = ["MAX_STEPS", "Accept", "Assignment", "Serves", "allocate", "allowed", "assignments"]
+__all__ = ["MAX_STEPS", "Accept", "Assignment", "Serves", "TooManySteps", "allocate", "allowed", "assignments"]
 
 MAX_STEPS = 10_000
+#: Steps without an assignment after which the search for all of them gives up: about two seconds.
+MAX_FRUITLESS_STEPS = 1_000_000
+#: With more suffixed groups it is looked first whether they fit at all.
+FEW_GROUPS = 3
 
 #: Whether an assignment will do.
 Accept = Callable[[Assignment], bool]
@@ -24,14 +28,31 @@ Accept = Callable[[Assignment], bool]
 def assignments(table: HostTable, root: int, request: GroupsRequest, reach: Reach) -> Iterator[Assignment]:
     """Yield all assignments of the groups of a request to the providers that serve the tree of ``root``, each once.
 
-    There may be very many: an iterator that is not read to its end does no more than what was read.
+    There may be very many: an iterator that is not read to its end does no more than what was read. TooManySteps is
+    raised after MAX_FRUITLESS_STEPS.
     """
     if len(reach.providers_of(table, root)) == 1:
         found = _allocate_on(table, root, request, reach)
         if found is not None:
             yield found
         return
-    yield from Search(table, root, request, reach).assignments()
+    if sum(group.suffix != "" for group in request.groups) > FEW_GROUPS and not _may_fit(table, root, request, reach):
+        return
+    search = Search(table, root, request, reach, most_steps=MAX_FRUITLESS_STEPS)
+    for found in search.assignments():
+        yield found
+        search.steps_left = MAX_FRUITLESS_STEPS
+    if not search.steps_left:
+        raise TooManySteps(
+            f"no candidate is found for {table.provider_names[root]} in {MAX_FRUITLESS_STEPS} steps, wanted a request "
+            "with fewer groups; ask for less at once"
+        )
+
+
+def _may_fit(table: HostTable, root: int, request: GroupsRequest, reach: Reach) -> bool:
+    """Whether groups may fit together. That equal ones do not is found without all their orders."""
+    search = Search(table, root, request, reach, None, lambda group: _kind(group, request, False), most_steps=MAX_STEPS)
+    return next(search.assignments(), None) is not None or not search.steps_left
 
 
 def allocate(
@@ -52,7 +73,13 @@ def allocate(
         found = _allocate_class_by_class(table, root, request.groups[0])
     else:
         search = Search(
-            table, root, request, HOSTS, serves, lambda group: _kind(group, request, accept is not None), MAX_STEPS
+            table,
+            root,
+            request,
+            HOSTS,
+            serves,
+            lambda group: _kind(group, request, accept is not None),
+            most_steps=MAX_STEPS,
         )
         found = next((found for found in search.assignments() if accept is None or accept(found)), None)
     if found is None and request.fallback_groups:
@@ -62,7 +89,7 @@ def allocate(
     return found
 
 
-def _kind(group: ResourceGroup, request: SchedulingRequest, has_accept: bool) -> tuple[object, ...]:
+def _kind(group: ResourceGroup, request: GroupsRequest, has_accept: bool) -> tuple[object, ...]:
     """The kind of a group: groups of one kind can be exchanged."""
     whose = group.suffix.rpartition("-")[0] if has_accept else ""
     return group._replace(suffix=""), whose, tuple(group.suffix in suffixes for suffixes in request.same_subtree)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from nova_sched.fit.serving import GroupsRequest, Reach, allowed, has_traits, room_for_all, room_for_sum
 from nova_sched.projection.table import HostTable
-from rpc_api import events
+from rpc_api import errors, events
 from rpc_api.events import ResourceGroup
 
 
@@ -35,12 +35,16 @@ class _Slot(NamedTuple):
     twin: int
 
 
+class TooManySteps(errors.UsageError):
+    """The search for all assignments takes too long."""
+
+
 class Search:
     """The group with the fewest possible providers is placed first, and of these the provider with the least room is
     tried first, so that the rest stays in large pieces.
 
     Without ``kind_of`` it finds all assignments. With it, it leaves out those that only exchange the providers of
-    groups of one kind, and it ends after ``most_steps``.
+    groups of one kind. It ends when it has no ``steps_left``, which are ``most_steps`` at the beginning.
     """
 
     def __init__(
@@ -51,7 +55,8 @@ class Search:
         reach: Reach,
         serves: Serves | None = None,
         kind_of: Callable[[ResourceGroup], object] | None = None,
-        most_steps: int | None = None,
+        *,
+        most_steps: int,
     ) -> None:
         self.table = table
         self.root = root
@@ -59,7 +64,7 @@ class Search:
         self.reach = reach
         self.serves = serves
         self.kind_of = kind_of
-        self.steps_left = -1 if most_steps is None else most_steps
+        self.steps_left = most_steps
         self.tree = reach.providers_of(table, root)
         self.isolate = request.group_policy == "isolate"
         self.slots: list[_Slot] = []

@@ -217,7 +217,7 @@ class HostTable(Columns):
         self.root[row] = row if root is None else root
         self.parent[row] = parent
         self.nested_rows += root is not None
-        self._topology_changed([self.root.item(row)])
+        _trees_changed(self, [self.root.item(row)])
         return row
 
     def take_rows(self, count: int) -> Amounts:
@@ -230,7 +230,7 @@ class HostTable(Columns):
             self._grow_rows()
         for names in self._lists():
             names.extend([None] * fresh)
-        self._topology_changed(rows)
+        _trees_changed(self, rows)
         return np.array(rows, np.int64)
 
     def drop_row(self, row: int) -> None:
@@ -239,7 +239,7 @@ class HostTable(Columns):
         if self.row_of_uuid.get(self.uuids[row]) == row:
             del self.row_of_uuid[self.uuids[row]]
         self.nested_rows -= bool(self.root[row] != row)
-        self._topology_changed([self.root.item(row)])
+        _trees_changed(self, [self.root.item(row)])
         for name in (*AMOUNTS, *TREE_SUMS, "ratio"):
             getattr(self, name)[:, row] = 0
         self.trait_words[:, row] = 0
@@ -249,12 +249,6 @@ class HostTable(Columns):
             names[row] = None
         self.metrics.drop(row)
         heapq.heappush(self._unused, row)
-
-    def _topology_changed(self, roots: Iterable[int]) -> None:
-        """Trees get rows, or lose them."""
-        self.topology_version += 1
-        for root in roots:
-            self.plain_touched.touch_use(root)
 
     def _lists(self) -> tuple[list[Any], ...]:
         """The lists with one value for each row, None for an unused row."""
@@ -294,11 +288,6 @@ class HostTable(Columns):
             self.largest_min_unit = np.concatenate([self.largest_min_unit, np.ones_like(self.largest_min_unit)])
             self.largest_step_size = np.concatenate([self.largest_step_size, np.ones_like(self.largest_step_size)])
         return index
-
-    @property
-    def plain_version(self) -> int:
-        """Rises with every change of a tree that is no host."""
-        return self.plain_touched.version
 
     # --- traits and room ------------------------------------------------------------------------------
 
@@ -428,6 +417,13 @@ class HostTable(Columns):
     def roots(self) -> RowNumbers:
         """The root rows of hosts in ascending order, as decisions number them (int64, shape [hosts])."""
         return self.derived("roots", lambda: np.flatnonzero(self.is_host[: self.count]))
+
+
+def _trees_changed(table: HostTable, roots: Iterable[int]) -> None:
+    """Note that trees get rows, or lose them."""
+    table.topology_version += 1
+    for root in roots:
+        table.plain_touched.touch_use(root)
 
 
 def _pci_free(devices: HostDevices) -> int:

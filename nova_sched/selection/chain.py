@@ -113,7 +113,8 @@ class _Kept:
     codes: npt.NDArray[np.int64]
     counts: list[int]
     places: RowNumbers
-    #: :attr:`HostTable.plain_version` then, and for each pool which amounts of the request it has room for.
+    #: The version of :attr:`HostTable.plain_touched` then, and for each pool which amounts of the request it has room
+    #: for.
     plain_version: int
     pool_rooms: dict[int, tuple[bool, ...]]
     reasons: Codes
@@ -208,7 +209,7 @@ class FilterChain:
         # A weigher may have looked for this class before, and found it on no host.
         if kept.topology_version == table.topology_version and kept.classes == len(table.classes.values):
             touched = table.touched.since(kept.version)
-        if kept.plain_version != table.plain_version:
+        if kept.plain_version != table.plain_touched.version:
             crossed = self._crossed_pools(kept, request)
             if touched is not None:
                 touched |= crossed
@@ -217,7 +218,7 @@ class FilterChain:
         elif touched:
             self._renew(kept, request, roots, np.array(sorted(touched), np.int64))
         kept.version = table.touched.version
-        kept.plain_version = table.plain_version
+        kept.plain_version = table.plain_touched.version
         kept.topology_version = table.topology_version
         kept.classes = len(table.classes.values)
         return kept

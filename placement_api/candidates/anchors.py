@@ -70,6 +70,8 @@ def _with_room(table: HostTable, topology: _Topology, resource_class: str, amoun
     if index < 0:
         return found
     room = table.room(index, amount)
+    if not table.nested_rows and not len(topology.sharing):
+        return room
     found[table.root[: table.count][room]] = True
     found[topology.served[room[topology.sharing]]] = True
     return found

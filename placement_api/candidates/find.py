@@ -6,6 +6,7 @@ Claims in flight do not count: a worker of the API has none.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from nova_sched.fit.providers import Assignment, assignments
@@ -13,7 +14,7 @@ from nova_sched.fit.serving import ALL_TREES
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.topology import SHARES, shared_with
 from placement_api.candidates.anchors import anchors_of
-from placement_api.config import BREADTH_FIRST
+from placement_api.config import BREADTH_FIRST, DEPTH_FIRST
 from placement_api.handlers.common import is_class, is_trait
 from placement_api.http_errors import BadRequest
 
@@ -24,17 +25,19 @@ Candidate = int | Assignment
 class Rules(NamedTuple):
     """How many candidates are made, and in which order.
 
-    ``most`` is the greatest number that is made, -1 for no limit. Without ``may_nest``, as before microversion 1.29, a
-    candidate takes at most one provider of each tree.
+    ``most`` is the greatest number that is made, -1 for no limit. Without ``may_nest``, as before microversion 1.29,
+    those that take several providers of a tree are made and left out. ``limit`` is the greatest number of those that
+    are left, None for no limit.
     """
 
     strategy: str
     most: int
     may_nest: bool
+    limit: int | None
 
 
-def candidates_of(table: HostTable, query, rules: Rules) -> list[int] | Iterator[Candidate]:
-    """All candidates, each once; as a list if all of them are of trees of one provider."""
+def candidates_of(table: HostTable, query, rules: Rules) -> list[Candidate]:
+    """The candidates, each once."""
     # As in Placement, the tree of a group without resources does not count.
     query = query._replace(
         groups=tuple(group if group.resources else group._replace(in_tree=None) for group in query.groups)
@@ -43,7 +46,7 @@ def candidates_of(table: HostTable, query, rules: Rules) -> list[int] | Iterator
     # As in Placement, the limit is looked at when a candidate is there already.
     most = max(rules.most, 1) if rules.most >= 0 else None
     if anchors.are_alone.all():
-        rows: list[int] = anchors.rows[:most].tolist()
+        rows: list[Candidate] = anchors.rows[:most][: rules.limit].tolist()
         return rows
     each = (
         iter((row,)) if is_alone else assignments(table, row, query, ALL_TREES)
@@ -52,11 +55,10 @@ def candidates_of(table: HostTable, query, rules: Rules) -> list[int] | Iterator
     found = _in_turns(each) if rules.strategy == BREADTH_FIRST else (one for of_anchor in each for one in of_anchor)
     if shared_with(table):
         found = _each_once(table, found)
-    if most is not None:
-        found = (one for one, _ in zip(found, range(most), strict=False))
+    found = islice(found, most)
     if table.nested_rows and not rules.may_nest:
         found = (one for one in found if type(one) is int or not _nests(table, one))
-    return found
+    return list(islice(found, rules.limit))
 
 
 def _in_turns(iterators: Iterable[Iterator[Candidate]]) -> Iterator[Candidate]:
@@ -165,6 +167,4 @@ def _may_be_served(table: HostTable, group) -> bool:
 
 def _is_served(table: HostTable, query) -> bool:
     """Whether a query of one group has a candidate."""
-    for _ in candidates_of(table, query, Rules("", -1, may_nest=True)):
-        return True
-    return False
+    return bool(candidates_of(table, query, Rules(DEPTH_FIRST, -1, may_nest=True, limit=1)))

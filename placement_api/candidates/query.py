@@ -1,6 +1,7 @@
 """The query of ``GET /allocation_candidates``, read and checked."""
 
 import re
+import sys
 from typing import NamedTuple
 
 from placement_api import http_errors
@@ -44,7 +45,7 @@ class Query(NamedTuple):
 def read(request) -> Query:
     """The query of a request; BadRequest if it makes no sense."""
     request.check_query(schemas.LIST)
-    limit = request.GET.getall("limit")
+    limits = request.GET.getall("limit")
     policy = request.GET.getall("group_policy")
     of_root = _root_traits(request)
     same_subtree = tuple(map(_suffixes, request.GET.getall("same_subtree")))
@@ -65,8 +66,19 @@ def read(request) -> Query:
         same_subtree,
         of_root.required,
         of_root.forbidden,
-        int(limit[0]) if limit else None,
+        _limit(limits[0]) if limits else None,
     )
+
+
+def _limit(value: str) -> int:
+    # The schema has seen the last one of several; the first one counts.
+    try:
+        limit = int(value)
+    except ValueError:
+        limit = 0
+    if limit < 1:
+        raise BadRequest(f"Invalid query string parameters: limit is {value}, wanted a whole number from 1 on")
+    return min(limit, sys.maxsize)
 
 
 def _root_traits(request):

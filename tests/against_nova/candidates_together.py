@@ -22,7 +22,7 @@ from collections import Counter
 from urllib.parse import parse_qsl, urlencode
 
 from tests.against_nova import candidates_cases, candidates_worlds
-from tests.against_nova.our_placement import OurPlacement
+from tests.placement_api.in_process import OurPlacement
 
 #: Queries of one world, for candidates and for lists of providers; use changes after so many of them.
 CANDIDATES, PROVIDERS, EACH = 120, 30, 40
@@ -89,16 +89,16 @@ class Together:
         elif path.startswith("/resource_providers"):
             _compare_providers(theirs[1], mine[1], counts)
         else:
-            limit = None if whole == path else int(dict(parse_qsl(path.partition("?")[2]))["limit"])
-            _compare_candidates(theirs[1], mine[1], limit, version, counts)
+            limits = [int(value) for name, value in parse_qsl(path.partition("?")[2]) if name == "limit"]
+            _compare_candidates(theirs[1], mine[1], limits[0] if limits else None, version, counts)
 
 
 def _without_limit(path):
-    """A query for candidates without its limit, if it is one that Placement may read in one way only."""
+    """A query for candidates without its limits, if they are numbers."""
     start, _, query = path.partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
     limits = [value for name, value in pairs if name == "limit"]
-    if len(limits) != 1 or not limits[0].isdigit() or limits[0] == "0":
+    if not limits or not all(limit.isdigit() and limit != "0" for limit in limits):
         return path
     return f"{start}?{urlencode([pair for pair in pairs if pair[0] != 'limit'])}"
 

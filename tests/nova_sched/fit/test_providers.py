@@ -228,7 +228,9 @@ def test_many_equal_groups_take_few_steps():
         table = Cell(said).projection.table
         groups = [group(str(number), CUSTOM_GPU=1) for number in range(9)]
         assert sum(one.amount for one in allocate(table, 0, request(*groups[:8], group_policy=policy)).allocations) == 8
-        search = Search(table, 0, request(*groups, group_policy=policy), HOSTS, None, lambda one: "", fit.MAX_STEPS)
+        search = Search(
+            table, 0, request(*groups, group_policy=policy), HOSTS, None, lambda one: "", most_steps=fit.MAX_STEPS
+        )
         assert next(search.assignments(), None) is None
         assert fit.MAX_STEPS - search.steps_left <= most
 
@@ -264,6 +266,21 @@ def test_the_first_of_all_assignments_is_the_one_that_is_allocated():
         table = Cell(*AGGREGATES, said).projection.table
         row, asked = table.row_of_host["h"], request(*groups, **facts)
         assert next(assignments(table, row, asked, HOSTS), None) == allocate(table, row, asked)
+
+
+def test_equal_groups_that_do_not_fit_have_no_assignment():
+    """Without a look at all orders of 12 groups on 11 devices, which would take for ever."""
+    said = host(*((f"n{number}", 0, (gpu(2),), (), ()) for number in range(11)), inventories=(vcpu(8),))
+    assert every(said, *(group(str(number), CUSTOM_GPU=1) for number in range(12)), group_policy="isolate") == []
+
+
+def test_a_search_that_finds_nothing_for_too_long_says_so(monkeypatch):
+    monkeypatch.setattr(fit, "MAX_STEPS", 100)
+    monkeypatch.setattr(fit, "MAX_FRUITLESS_STEPS", 2000)
+    said = host(*((f"n{number}", 0, (gpu(20),), (), ()) for number in range(6)), inventories=(vcpu(8),))
+    asked = [group(str(number), CUSTOM_GPU=11 - number % 2) for number in range(11)]
+    with pytest.raises(fit.TooManySteps, match="wanted a request with fewer groups"):
+        every(said, *asked, group_policy="none")
 
 
 def test_assignments_are_found_one_by_one():

@@ -1,4 +1,4 @@
-"""Our Placement API in this process, over a log in memory; asked as :mod:`tests.against_nova.placement_app` is."""
+"""Our Placement API in this process, over a log in memory. The real one is :mod:`tests.against_nova.placement_app`."""
 
 import io
 import json
@@ -33,8 +33,14 @@ class OurPlacement:
         if self.region is not None:
             self.region.close()
 
-    def raw(self, method, path, body=None, version="1.39"):
-        """The status of an answer, and its body as bytes."""
+    def make(self, *calls):
+        """Make calls, which must be accepted."""
+        for call in calls:
+            status, answer = self.call(*call)
+            assert status < 300, (call, answer)
+
+    def raw(self, method, path, body=None, version="1.39", **headers):
+        """The status of an answer, and its body as bytes; ``headers`` are further keys of the WSGI environment."""
         raw = b"" if body is None else json.dumps(body).encode()
         path, _, query = path.partition("?")
         environ = {
@@ -53,6 +59,7 @@ class OurPlacement:
             "wsgi.url_scheme": "http",
             "wsgi.version": (1, 0),
             "wsgi.input": io.BytesIO(raw),
+            **headers,
         }
         statuses = []
         answer = b"".join(self._app(environ, lambda status, *_: statuses.append(status)))
