@@ -172,4 +172,4 @@ def _uri(environ: auth.Environ) -> str:
     path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}".encode("latin-1", "replace")
     query = environ.get("QUERY_STRING", "")
     uri = urllib.parse.quote(path) + (f"?{query}" if query else "")
-    return "".join(character if character.isprintable() else "?" for character in uri)
+    return uri if uri.isprintable() else "".join(one if one.isprintable() else "?" for one in uri)
