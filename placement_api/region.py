@@ -148,6 +148,7 @@ class Region:
         return {
             "name": self.name,
             "new roots": self.new_roots.cell,
+            "writes over several logs": len({uuid for one in self.projections() for uuid in one.prepared}),
             **{n: log.report() for n, log in self.logs.items()},
         }
 
