@@ -106,7 +106,9 @@ def _is_plain(request: SchedulingRequest) -> bool:
 
 def _allocate_class_by_class(table: HostTable, root: int, group: ResourceGroup) -> Assignment | None:
     """Like :func:`allocate`, for a request that needs no search: what the search would find first."""
-    rows = [row for row in providers_of(table, root) if allowed(table, row, root, group)]
+    rows: Sequence[int] = providers_of(table, root)
+    if keeps_out(group):
+        rows = [row for row in rows if allowed(table, row, root, group)]
     allocations, serving = [], set()
     for resource_class, amount in group.resources:
         index = table.classes.get(resource_class)
@@ -131,6 +133,11 @@ def _has_traits(table: HostTable, rows: Sequence[int], group: ResourceGroup) -> 
         any(table.row_has_trait(trait, row) for row in rows for trait in traits)
         for traits in (*zip(group.required_traits), *group.any_traits)
     )
+
+
+def keeps_out(group: ResourceGroup) -> bool:
+    """Whether a group without a suffix may not use some providers at all."""
+    return bool(group.forbidden_traits or group.member_of or group.forbidden_aggregates or group.in_tree)
 
 
 def allowed(table: HostTable, row: int, root: int, group: ResourceGroup) -> bool:

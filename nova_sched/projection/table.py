@@ -139,6 +139,12 @@ class Columns:
     pci_free: npt.NDArray[np.int32]
     held_claims: npt.NDArray[np.int32]
 
+    def _set_amounts(self, amounts: Amounts) -> None:
+        """Take an array of shape [AMOUNTS, classes, rows]; each column is a view of it."""
+        self.amounts = amounts
+        for name, column in zip(AMOUNTS, amounts, strict=True):
+            setattr(self, name, column)
+
 
 class HostTable(Columns):
     """The columns, and the rows of hosts and providers by name.
@@ -280,12 +286,6 @@ class HostTable(Columns):
             new: npt.NDArray[Any] = np.full(self._rows, unused, kind)
             new[: len(old)] = old
             setattr(self, name, new)
-
-    def _set_amounts(self, amounts: Amounts) -> None:
-        """Take an array of shape [AMOUNTS, classes, rows]; each column is a view of it."""
-        self.amounts = amounts
-        for name, column in zip(AMOUNTS, amounts, strict=True):
-            setattr(self, name, column)
 
     def class_index(self, resource_class: str) -> int:
         """The index of a resource class, which is added if it is new."""
