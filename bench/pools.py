@@ -155,8 +155,9 @@ def main(argv=None):
                 seconds[name].append(took)
     medians = {name: statistics.median(values) * 1e3 for name, values in seconds.items()}
     ratios = {name: median / medians["own disks"] for name, median in medians.items()}
+    print(f"CPU time of a decision, median of {arguments.decisions}:")
     for name, median in medians.items():
-        print(f"{name:<13} {median:.3f} ms, ratio {ratios[name]:.2f} (median of {arguments.decisions} decisions)")
+        print(f"{name:<13} {median:.3f} ms, ratio {ratios[name]:.2f}")
     print(
         json.dumps(
             {
