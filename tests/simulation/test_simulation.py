@@ -17,6 +17,8 @@ from nova_sched.playground.simulation.cloud import run
 from nova_sched.playground.simulation.script import NO_FAULTS, Faults, Stimulus, write
 from nova_sched.playground.simulation.shrink import shrink
 from nova_sched.projection import claim_checks, fold
+from nova_sched.projection.allocations import take_out
+from nova_sched.projection.digest import free_entries
 from nova_sched.projection.projection import Projection
 from nova_sched.scheduler.claim_actions import ACTIONS
 from nova_sched.scheduler.claim_life import Action
@@ -245,6 +247,53 @@ def plant_a_snapshot_without_generations(patch):
     patch.setattr(snapshot, "load", forgetful)
 
 
+def _checkpoints_forget(patch, forget):
+    """Plant that the makers of checkpoints forget something of the state. Snapshots outside of the log are whole."""
+    from nova_sched.playground.simulation import nodes
+    from nova_sched.projection import snapshot
+
+    keep = nodes.keep_in_log
+
+    def keep_less(world, projection, publish):
+        if projection.rules.one_ledger:
+            projection = snapshot.load(snapshot.dump(projection))
+            forget(projection)
+        keep(world, projection, publish)
+
+    patch.setattr(nodes, "keep_in_log", keep_less)
+
+
+def plant_a_checkpoint_without_consumer_generations(patch):
+    def forget(projection):
+        for holder in projection.holders.values():
+            holder.generation = 1
+
+    _checkpoints_forget(patch, forget)
+
+
+def plant_a_checkpoint_without_aggregates_of_providers(patch):
+    def forget(projection):
+        projection.table.row_aggregates[:] = [()] * len(projection.table.row_aggregates)
+
+    _checkpoints_forget(patch, forget)
+
+
+def plant_a_checkpoint_without_consumers_of_pools(patch):
+    """What is held of no host's providers is forgotten, as when only the entries of hosts are kept."""
+
+    def forget(projection):
+        for consumer, entry in free_entries(projection).items():
+            if entry.claim_uuid is None:
+                take_out(projection, consumer)
+
+    _checkpoints_forget(patch, forget)
+
+
+def plant_a_checkpoint_without_producers(patch):
+    """A reader does not know which events came before, so it takes a duplicate of one for a new event."""
+    _checkpoints_forget(patch, lambda projection: projection.producers.clear())
+
+
 PLANTED = {
     plant_allocations_without_room: "are used, its capacity is",
     plant_a_generation_that_stays: "generations rose by",
@@ -267,6 +316,10 @@ PLANTED = {
     plant_release_forgotten: "outlives its end",
     plant_deletion_not_folded: "differing in",
     plant_snapshot_without_fences: "has another state",
+    plant_a_checkpoint_without_consumer_generations: "has another state",
+    plant_a_checkpoint_without_aggregates_of_providers: "has another state",
+    plant_a_checkpoint_without_consumers_of_pools: "has another state",
+    plant_a_checkpoint_without_producers: "has another state",
 }
 
 
