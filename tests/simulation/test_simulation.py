@@ -326,7 +326,7 @@ PLANTED = {
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
 def test_a_planted_bug_is_caught(plant, monkeypatch):
     plant(monkeypatch)
-    for seed in range(40):
+    for seed in range(80):
         outcome = run(seed, 120)
         if outcome.fault is not None:
             break
