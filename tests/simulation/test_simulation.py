@@ -417,6 +417,24 @@ def test_the_command_says_seed_step_and_history(monkeypatch, capsys):
     assert "shortest history found that fails (1 of 40)" in said and " s  ask (details " in said
 
 
+def test_a_record_is_continued(tmp_path, capsys):
+    file = tmp_path / "simulated.ndjson"
+    words = ["simulate", "--steps", "20", "--jobs", "1", "--seed", "3", "--record", str(file)]
+    assert main([*words, "--seeds", "2"]) == 0
+    outcomes = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [outcome["seed"] for outcome in outcomes] == [3, 4]
+    first = sum(outcome["counts"]["events"] for outcome in outcomes)
+    capsys.readouterr()
+    assert main([*words, "--events", str(first + 1)]) == 0
+    outcomes = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [outcome["seed"] for outcome in outcomes] == [3, 4, 5]
+    assert f"{first + outcomes[-1]['counts']['events']} events with those of" in capsys.readouterr().out
+    assert main([*words, "--events", str(first + 1)]) == 0, "all of them are there"
+    assert len(file.read_text().splitlines()) == 3
+    file.write_text("something else\n")
+    assert main([*words, "--seeds", "1"]) == 2
+
+
 def test_wrong_options(capsys):
     assert main(["simulate", "--steps", "0"]) == 2
     assert main(["simulate", "--seed", "one"]) == 2
