@@ -127,7 +127,7 @@ class Simulate(Command):
             self.app.stdout.write(
                 f"seed {outcome.seed} does not hold at step {outcome.steps}, {outcome.seconds:.3f} s: {outcome.fault}\n"
             )
-        elif arguments.seeds == 1:
+        elif arguments.seeds == 1 and arguments.events is None:
             self.app.stdout.write(
                 f"seed {outcome.seed}: {dict(sorted(outcome.counts.items()))}, digests {outcome.digest}\n"
             )
@@ -157,7 +157,7 @@ def _recorded(arguments):
         return max((outcome["seed"] for outcome in outcomes), default=None), events
     except (OSError, ValueError, TypeError, LookupError) as fault:
         raise errors.UsageError(
-            f"{arguments.record} is no record of this command ({fault!s:.200}); name another file"
+            f"{arguments.record} is not a record of this command ({fault!s:.200}); name another file"
         ) from None
 
 
