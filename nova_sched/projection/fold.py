@@ -6,6 +6,7 @@ that must not count); in both cases the state is as it was.
 """
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from nova_sched.projection import host_reports, provider_rows, provider_tree
@@ -25,6 +26,8 @@ from rpc_api.codec import Event, SetAside
 
 #: Of one ClaimsWatched no more time counts: a conductor watches for 60 s, and then it appends one.
 WATCHED_MAX_MS = 120_000
+#: Provider uuid of an allocation.
+PROVIDER_OF = itemgetter(0)
 
 
 # --- claims ------------------------------------------------------------------------------------------------------
@@ -61,7 +64,7 @@ def claim_proposed(
     )
     if projection.rules.one_ledger:
         projection.holders[data.consumer_uuid].written_ns = event.at_ns
-        mark_providers(projection, {provider_uuid for provider_uuid, _, _ in data.allocations}, event.at_ns)
+        mark_providers(projection, set(map(PROVIDER_OF, data.allocations)), event.at_ns)
     return None
 
 

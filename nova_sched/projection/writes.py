@@ -201,7 +201,7 @@ def _room_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: 
             if room is None:
                 return refused(WriteRefused.NO_INVENTORY, uuid, (name,))
             freed, asked = given_back.get((uuid, name), 0), sums.get((uuid, name), 0)
-            fault = misfit(*room, amount, freed, asked)
+            fault = misfit(room, amount, freed, asked)
             if fault is Misfit.UNITS:
                 return refused(WriteRefused.UNITS, amount, name, uuid)
             sums[uuid, name] = asked + amount
