@@ -7,7 +7,7 @@ import threading
 from nova_sched.process.process import Remaining, Service
 from placement_api import config
 from placement_api.app import make_app
-from placement_api.connections import server_of
+from placement_api.connections import WebServer
 from placement_api.starting import region_of
 from rpc_api import concurrency, errors
 
@@ -30,7 +30,7 @@ class PlacementService(Service):
     def start(self):
         options = self._conf.placement_api
         self.region.start().wait_ready(self._conf.cells.catch_up_timeout)
-        self._server = WebServer(make_app(self._conf, self.region), options, options.bind_host, options.bind_port)
+        self._server = RunningServer(make_app(self._conf, self.region), options, options.bind_host, options.bind_port)
 
     def serves(self):
         providers = sum(len(projection.trees) for projection in self.region.projections())
@@ -52,8 +52,8 @@ class PlacementService(Service):
         return self.region.fault
 
 
-class WebServer:
-    """Serves an application on an address, in a thread of its own. ``options`` are those of [placement_api]."""
+class RunningServer:
+    """A WebServer in a thread of its own. ``options`` are those of [placement_api]."""
 
     def __init__(self, app, options, host: str, port: int):
         self._server = serve(app, host, port, options.threads, options.connections, options.max_body_bytes)
@@ -63,14 +63,14 @@ class WebServer:
     @property
     def urls(self) -> list[str]:
         """The URL of each address on which it listens."""
-        return [f"http://{host}:{port}" for host, port in addresses_of(self._server)]
+        return [f"http://{host}:{port}" for host, port in self._server.addresses]
 
     def stop(self, timeout: float) -> bool:
         """Take no more requests, and finish those in hand; returns whether all were finished."""
         return stop(self._server, self._thread, timeout)
 
 
-def serve(app, host: str, port: int, threads: int, connections: int, max_body_bytes: int):
+def serve(app, host: str, port: int, threads: int, connections: int, max_body_bytes: int) -> WebServer:
     """A web server for an application; UsageError if it cannot listen. Several processes may listen on one port: the
     system gives each connection to one of them."""
     try:
@@ -80,13 +80,7 @@ def serve(app, host: str, port: int, threads: int, connections: int, max_body_by
             f"the API cannot listen on {host}:{port} ({fault.strerror or fault}); fix [placement_api] bind_host and "
             "bind_port"
         ) from None
-    return server_of(app, listening, threads, connections, max_body_bytes)
-
-
-def addresses_of(server) -> list[tuple[str, int]]:
-    """(Host, port) of each address on which a server listens: a name may have several."""
-    many = getattr(server, "effective_listen", None)
-    return [(server.effective_host, server.effective_port)] if many is None else [tuple(one[:2]) for one in many]
+    return WebServer(app, listening, threads, connections, max_body_bytes)
 
 
 def _listen(family, kind, protocol, _, address):
@@ -101,7 +95,7 @@ def _listen(family, kind, protocol, _, address):
     return listening
 
 
-def stop(server, thread: threading.Thread, timeout: float) -> bool:
+def stop(server: WebServer, thread: threading.Thread, timeout: float) -> bool:
     """Take no more requests, and finish those in hand; returns whether all were finished."""
     server.close()
     thread.join(timeout)

@@ -9,7 +9,7 @@ from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.service import Scheduler
 from placement_api.app import make_app
 from placement_api.region import Region
-from placement_api.service import WebServer
+from placement_api.service import RunningServer
 from rpc_api.contracts import agent as agent_rpc
 from rpc_api.contracts import conductor as conductor_rpc
 from rpc_api.contracts import scheduler as scheduler_rpc
@@ -68,7 +68,7 @@ class Wiring(contextlib.ExitStack):
         region = Region(logs, new_roots, f"placement/{name}")
         self.callback(region.close)
         region.start().wait_ready(READY_SECONDS)
-        server = WebServer(make_app(conf, region), conf.placement_api, host, port)
+        server = RunningServer(make_app(conf, region), conf.placement_api, host, port)
         self.callback(server.stop, STOP_SECONDS)
         return server
 

@@ -441,9 +441,7 @@ def _trees_changed(table: HostTable, roots: Iterable[int]) -> None:
 
 def _grown(old: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """A larger array that begins with an old one; the rest is 0."""
-    new: npt.NDArray[Any] = np.zeros(shape, old.dtype)
-    new[tuple(slice(size) for size in old.shape)] = old
-    return new
+    return np.pad(old, [(0, size - before) for size, before in zip(shape, old.shape, strict=True)])
 
 
 def _pci_free(devices: HostDevices) -> int:

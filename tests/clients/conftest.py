@@ -10,6 +10,7 @@ import pathlib
 import pytest
 
 from placement_api.app import make_app
+from placement_api.handlers import allocation_candidates
 from placement_api.region import Region
 from tests.against_nova.conftest import Peer
 from tests.against_nova.ledger_answers import state_of
@@ -18,6 +19,9 @@ from tests.placement_api.keystone import PASSWORD, REGION, SERVICE_TOKEN, Keysto
 from tests.placement_api.server import Server
 from tests.placement_api.test_tokens import configured
 
+#: Whether candidates and the filters of providers are there.
+HAS_CANDIDATES = bool(allocation_candidates.list_candidates.__doc__)
+NEEDS_CANDIDATES = pytest.mark.skipif(not HAS_CANDIDATES, reason="GET /resource_providers has no filters yet")
 HERE = pathlib.Path(__file__).parent
 CLIENTS = "NOVA_SCHED_CLIENTS"
 
@@ -83,9 +87,15 @@ def client_python(name):
     pytest.skip(missing)
 
 
-def asked(python, script, facts):
-    """A client, which runs a script of this folder: name of a function, arguments -> its answer."""
+def running(python, script):
+    """A process that runs a script of this folder, for as long as a fixture lasts."""
     peer = Peer(python, HERE / script)
+    yield peer
+    peer.close()
+
+
+def asked(peer, facts):
+    """A client that knows how to reach a cloud: name of a function of its script, arguments -> its answer."""
 
     def ask(name, *arguments):
         found = peer.ask(name, *arguments)
@@ -93,4 +103,4 @@ def asked(python, script, facts):
         return found["answer"]
 
     ask("configure", facts)
-    return peer, ask
+    return ask

@@ -3,11 +3,13 @@
 import contextlib
 
 from keystoneauth1 import loading
-from nova import conf, context
+from nova import conf, context, exception, objects
+from nova.scheduler import utils
 from nova.scheduler.client import report
 from oslo_config import cfg
 
 CONF = conf.CONF
+objects.register_all()
 _context = context.get_admin_context()
 _client = []
 
@@ -42,9 +44,43 @@ def call_named(method, arguments, named):
     return _plain(getattr(_client[0], method)(_context, *arguments, **named))
 
 
+def error_of(method, *arguments):
+    """[Class, text] of what a method of the client raises; None if it returns."""
+    try:
+        getattr(_client[0], method)(_context, *arguments)
+    except Exception as error:
+        return [type(error).__name__, str(error)]
+    return None
+
+
+def candidates(resources):
+    """The allocation candidates of some amounts, as nova-scheduler asks for them."""
+    request = utils.ResourceRequest()
+    for name, amount in resources.items():
+        request._add_resource(name, amount)
+    return _plain(_client[0].get_allocation_candidates(_context, request))
+
+
+def delete_host(uuid, name):
+    """What nova-api does for a compute service that is deleted."""
+    node = objects.ComputeNode(uuid=uuid, hypervisor_hostname=name, host=name)
+    _client[0].delete_resource_provider(_context, node)
+
+
 def update(root, name, providers, allocations=None):
     """Make a tree of providers as a driver does, and flush it. ``providers``: [name, parent, uuid, inventory, traits,
-    aggregates] of each; a child whose uuid is None goes. Returns what the client has of the tree afterwards."""
+    aggregates] of each; a child whose uuid is None goes. Returns what the client has of the tree afterwards. After a
+    conflict the tree is made again, so often as nova-compute does it."""
+    for left in range(3, -1, -1):
+        try:
+            _update(root, name, providers, allocations)
+            return read(root, name)
+        except (exception.ResourceProviderUpdateConflict, exception.PlacementReshapeConflict):
+            if not left:
+                raise
+
+
+def _update(root, name, providers, allocations):
     tree = _client[0].get_provider_tree_and_ensure_root(_context, root, name=name)
     for provider, parent, uuid, inventory, traits, aggregates in providers:
         if uuid is None:
@@ -56,7 +92,6 @@ def update(root, name, providers, allocations=None):
         tree.update_traits(provider, traits)
         tree.update_aggregates(provider, aggregates)
     _client[0].update_from_provider_tree(_context, tree, allocations=allocations)
-    return read(root, name)
 
 
 def read(root, name):
@@ -85,4 +120,4 @@ def _plain(value):
 
 
 #: What is asked by :mod:`tests.against_nova.peer_loop`.
-ASKS = (configure, call, call_named, update, read)
+ASKS = (configure, call, call_named, error_of, candidates, delete_host, update, read)

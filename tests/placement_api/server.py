@@ -2,7 +2,7 @@
 
 import threading
 
-from placement_api.service import addresses_of, serve, stop
+from placement_api.service import serve, stop
 
 SECONDS = 20.0
 
@@ -12,7 +12,7 @@ class Server:
 
     def __init__(self, app, host="127.0.0.1", threads=4, connections=100, body_bytes=4 << 20):
         self._server = serve(app, host, 0, threads, connections, body_bytes)
-        self.addresses = addresses_of(self._server)
+        self.addresses = self._server.addresses
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
 

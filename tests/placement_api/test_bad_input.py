@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import socket
+import threading
 
 import pytest
 
@@ -306,3 +307,38 @@ def test_a_name_with_several_addresses_is_served_on_each():
         assert api.send(request("GET", PROVIDER))[0] == 200
     finally:
         api.close()
+
+
+# --- the end --------------------------------------------------------------------------------------------------------
+
+
+def test_connections_without_a_request_do_not_hold_up_the_end():
+    """Clients keep their connections: each nova-compute has one."""
+    api = Api()
+    with api.connect() as idle, api.connect() as half, api.connect() as new:
+        idle.sendall(request("GET", PROVIDER))
+        assert read_answer(idle)[0] == 200
+        half.sendall(request("GET", PROVIDER)[:20])
+        api.close()
+        assert idle.recv(1) == half.recv(1) == new.recv(1) == b""
+
+
+def test_a_request_in_hand_is_answered_at_the_end():
+    """It waits for the ledger while the server stops."""
+    api = Api()
+    body = json.dumps({"name": "late"}).encode()
+    with api.connect() as connection:
+        with api.region.lock:
+            whole = request("POST", "/resource_providers", JSON, f"Content-Length: {len(body)}", body=body)
+            connection.sendall(whole)
+            # An answer to a later request shows that the first one is in hand of a thread.
+            assert api.send(request("GET", "/"))[0] == 200
+            closing = threading.Thread(target=api.close)
+            closing.start()
+            with pytest.raises(OSError):
+                while True:
+                    with api.connect():
+                        pass
+        assert read_answer(connection)[0] == 200
+        closing.join(SECONDS)
+    assert not closing.is_alive()
