@@ -1,4 +1,4 @@
-"""Tokens that Keystone checks, roles, and the policy: who may do what, and what a client without rights is told."""
+"""Tokens that Keystone checks, roles, and the policy: who may do what, and what a client without rights gets."""
 
 import logging
 
