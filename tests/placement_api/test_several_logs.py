@@ -8,7 +8,7 @@ import pytest
 
 from placement_api import several_logs
 from rpc_api.clock import SYSTEM
-from tests.placement_api.clients import Client
+from tests.placement_api.client import client_of, holding
 from tests.placement_api.regions import prepare, uuid_of, workers
 
 P1, P2, CONSUMER, OTHER = map(uuid_of, ("p1", "p2", "consumer", "other"))
@@ -29,7 +29,7 @@ def region(tmp_path, count=1):
     with contextlib.ExitStack() as ending:
         for (cell, url), provider in zip(urls.items(), (P1, P2), strict=True):
             with workers({cell: url}, count=1) as (one,):
-                Client(one).provider(cell, provider, VCPU=4)
+                client_of(one).provider(cell, provider, VCPU=4)
         yield ending.enter_context(workers(urls, tmp_path / "shared", count))
 
 
@@ -47,7 +47,7 @@ def nothing_is_under_way(region) -> bool:
 
 def test_one_write_in_two_cells(tmp_path):
     with region(tmp_path) as (one,):
-        client = Client(one)
+        client = client_of(one)
         assert client.put(CONSUMER, None, BOTH).status == 204
         assert client.held(CONSUMER) == BOTH
         assert (used(one, P1), used(one, P2)) == (2, 1)
@@ -56,7 +56,7 @@ def test_one_write_in_two_cells(tmp_path):
 
 def test_a_consumer_has_one_generation_for_the_client(tmp_path):
     with region(tmp_path) as (one,):
-        client = Client(one)
+        client = client_of(one)
         client.put(CONSUMER, None, BOTH)
         first = client.generation(CONSUMER)
         assert client.put(CONSUMER, None, BOTH).status == 409
@@ -67,19 +67,19 @@ def test_a_consumer_has_one_generation_for_the_client(tmp_path):
         assert (refused.status, refused.body["errors"][0]["code"]) == (409, "placement.concurrent_update")
         assert "consumer generation conflict" in refused.detail
         for provider in (P1, P2):
-            shown = client("GET", f"/resource_providers/{provider}/allocations").body["allocations"]
+            shown = client.ask("GET", f"/resource_providers/{provider}/allocations").body["allocations"]
             assert shown[CONSUMER]["consumer_generation"] == second
 
 
 def test_a_part_that_a_cell_wrote_itself_changes_the_generation(tmp_path):
     with region(tmp_path) as (one,):
-        client = Client(one)
+        client = client_of(one)
         client.put(CONSUMER, None, BOTH)
         seen = {client.generation(CONSUMER)}
         url = f"sqlite:///{tmp_path}/cell2.db"
         for body, generation in (({P2: {"VCPU": 2}}, 1), ({}, 2), ({P2: {"VCPU": 1}}, None)):
             with workers({"cell2": url}, count=1) as (cell,):
-                assert Client(cell).put(CONSUMER, generation, body).status == 204
+                assert client_of(cell).put(CONSUMER, generation, body).status == 204
             one.fence()
             now = client.generation(CONSUMER)
             assert now not in seen
@@ -88,18 +88,18 @@ def test_a_part_that_a_cell_wrote_itself_changes_the_generation(tmp_path):
 
 def test_it_leaves_a_cell_and_comes_to_another_one(tmp_path):
     with region(tmp_path) as (one,):
-        client = Client(one)
+        client = client_of(one)
         client.put(CONSUMER, None, {P1: {"VCPU": 4}})
         assert client.put(CONSUMER, 1, {P2: {"VCPU": 4}}).status == 204
         assert client.held(CONSUMER) == {P2: {"VCPU": 4}}
         assert (used(one, P1), used(one, P2)) == (0, 4)
-        assert client("DELETE", f"/allocations/{CONSUMER}").status == 204
-        assert client("DELETE", f"/allocations/{CONSUMER}").status == 404
+        assert client.ask("DELETE", f"/allocations/{CONSUMER}").status == 204
+        assert client.ask("DELETE", f"/allocations/{CONSUMER}").status == 404
 
 
 def test_what_does_not_fit_in_one_cell_is_written_in_none(tmp_path):
     with region(tmp_path) as (one,):
-        client = Client(one)
+        client = client_of(one)
         client.put(OTHER, None, {P2: {"VCPU": 4}})
         refused = client.put(CONSUMER, None, BOTH)
         assert refused.status == 409 and "exceed the capacity" in refused.detail
@@ -109,47 +109,25 @@ def test_what_does_not_fit_in_one_cell_is_written_in_none(tmp_path):
 
 def test_delete_and_move_of_a_consumer_in_two_cells(tmp_path):
     with region(tmp_path) as (one,):
-        client = Client(one)
+        client = client_of(one)
         client.put(CONSUMER, None, BOTH)
-        wanted = {
-            CONSUMER: {"allocations": {}, "consumer_generation": client.generation(CONSUMER)},
-            OTHER: {
-                "allocations": {provider: {"resources": amounts} for provider, amounts in BOTH.items()},
-                "consumer_generation": None,
-            },
-        }
-        facts = {"project_id": "project", "user_id": "user", "consumer_type": "INSTANCE"}
-        assert client("POST", "/allocations", {uuid: {**one, **facts} for uuid, one in wanted.items()}).status == 204
+        wanted = {CONSUMER: holding(client.generation(CONSUMER), {}), OTHER: holding(None, BOTH)}
+        assert client.ask("POST", "/allocations", wanted).status == 204
         assert (client.held(CONSUMER), client.held(OTHER)) == ({}, BOTH)
-        assert client("DELETE", f"/allocations/{OTHER}").status == 204
+        assert client.ask("DELETE", f"/allocations/{OTHER}").status == 204
         assert (client.held(OTHER), used(one, P1), used(one, P2)) == ({}, 0, 0)
 
 
 def test_a_reshape_changes_one_cell(tmp_path):
     with region(tmp_path) as (one,):
-        client = Client(one)
+        client = client_of(one)
         client.put(CONSUMER, None, BOTH)
 
         def reshape(allocations):
-            generation = client("GET", f"/resource_providers/{P1}").body["generation"]
-            return client(
-                "POST",
-                "/reshaper",
-                {
-                    "inventories": {
-                        P1: {"resource_provider_generation": generation, "inventories": {"VCPU": {"total": 8}}}
-                    },
-                    "allocations": {
-                        CONSUMER: {
-                            "allocations": {uuid: {"resources": amounts} for uuid, amounts in allocations.items()},
-                            "consumer_generation": client.generation(CONSUMER),
-                            "project_id": "project",
-                            "user_id": "user",
-                            "consumer_type": "INSTANCE",
-                        }
-                    },
-                },
-            )
+            generation = client.ask("GET", f"/resource_providers/{P1}").body["generation"]
+            inventories = {P1: {"resource_provider_generation": generation, "inventories": {"VCPU": {"total": 8}}}}
+            put = {CONSUMER: holding(client.generation(CONSUMER), allocations)}
+            return client.ask("POST", "/reshaper", {"inventories": inventories, "allocations": put})
 
         assert reshape({**BOTH, P1: {"VCPU": 7}}).status == 204
         assert client.held(CONSUMER) == {**BOTH, P1: {"VCPU": 7}}
@@ -192,9 +170,9 @@ STEPS = 5
 @pytest.mark.parametrize("step", range(1, STEPS + 1))
 def test_a_worker_ends_at_any_step(tmp_path, step, before):
     with region(tmp_path, count=2) as (one, other):
-        client = Client(other)
+        client = client_of(other)
         with ends_at(one, step, before), pytest.raises(Ended):
-            Client(one).put(CONSUMER, None, BOTH)
+            client_of(one).put(CONSUMER, None, BOTH)
         other.fence()
         assert used(other, P1) in (0, 2) and used(other, P2) in (0, 1)
         # Nobody else gets what may be held, and nothing is over-committed meanwhile.
@@ -224,7 +202,7 @@ def test_a_worker_that_was_taken_for_ended_goes_on(tmp_path):
             return write(event)
 
         home.write = slow
-        answer = Client(one).put(CONSUMER, None, BOTH)
+        answer = client_of(one).put(CONSUMER, None, BOTH)
         assert (answer.status, "given up" in answer.detail) == (409, True)
-        assert Client(other).held(CONSUMER) == {}
+        assert client_of(other).held(CONSUMER) == {}
         assert nothing_is_under_way(one) and nothing_is_under_way(other)
