@@ -10,7 +10,8 @@ TEST_JOBS ?= 3
 # The interpreter that has the real nova and Placement, with which tests/against_nova compares.
 export NOVA_SCHED_PEER_PYTHON ?= $(CURDIR)/$(NOVA_VENV)/bin/python
 
-.PHONY: demo check docs test test-fast test-long test-nova fuzz bench reference setup nova-setup test-setup system-packages clean
+.PHONY: demo check docs test test-fast test-long test-nova test-placement test-clients fuzz bench reference setup \
+    nova-setup clients-setup test-setup system-packages clean
 
 setup: $(VENV)/.installed
 
@@ -24,11 +25,28 @@ nova-setup: $(NOVA_VENV)/.installed
 
 $(NOVA_VENV)/.nova:
 	$(PYTHON) -m venv $(NOVA_VENV)
-	$(NOVA_VENV)/bin/python $(PIP_INSTALL) nova==34.0.0 openstack-placement==16.0.0
+	$(NOVA_VENV)/bin/python $(PIP_INSTALL) nova==34.0.0 openstack-placement==16.0.0 \
+	    gabbi wsgi-intercept oslotest ddt
 	touch $@
 
 $(NOVA_VENV)/.installed: $(NOVA_VENV)/.nova $(VENV)/.installed
 	$(NOVA_VENV)/bin/python $(PIP_INSTALL) --editable .
+	touch $@
+
+# Clients of Placement, each in an environment of its own.
+CLIENTS ?= .venv-clients
+export NOVA_SCHED_CLIENTS ?= $(CURDIR)/$(CLIENTS)
+CLIENT_osc := osc-placement==4.9.1 python-openstackclient==10.5.0
+CLIENT_neutron-lib := neutron-lib==5.0.1 requests
+CLIENT_blazar := blazar==18.0.0
+# It imports novaclient, which it does not name.
+CLIENT_cyborg := openstack-cyborg==17.0.0 python-novaclient
+
+clients-setup: $(patsubst %,$(CLIENTS)/%/.installed,osc neutron-lib blazar cyborg)
+
+$(CLIENTS)/%/.installed:
+	$(PYTHON) -m venv $(CLIENTS)/$*
+	$(CLIENTS)/$*/bin/python $(PIP_INSTALL) $(CLIENT_$*)
 	touch $@
 
 # What needs seconds: the form of the code, its types, and documents that build without a warning.
@@ -67,6 +85,14 @@ test-fast: setup
 test-nova: setup nova-setup
 	$(BIN)/python -m pytest -m 'nova and not long' tests/against_nova
 
+# Placement's own tests of its API, and the API beside the real Placement, alone.
+test-placement: setup nova-setup
+	$(BIN)/python -m pytest -m 'not long' tests/placement_api tests/against_nova/test_placement_*.py
+
+# Clients of Placement that users have, against our API, alone.
+test-clients: setup nova-setup clients-setup
+	$(BIN)/python -m pytest -m clients tests/clients
+
 # atheris has wheels for some versions of Python only: where it has none, its tests say so.
 $(VENV)/.atheris: $(VENV)/.installed
 	-$(BIN)/python $(PIP_INSTALL) --only-binary :all: --editable '.[fuzz]'
@@ -78,10 +104,10 @@ fuzz: setup $(VENV)/.atheris
 	mkdir -p out/fuzz/corpus
 	$(BIN)/python -W ignore -m tests.fuzz.coverage -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=out/fuzz/ out/fuzz/corpus
 
-test-long: test-setup $(VENV)/.atheris
+test-long: test-setup clients-setup $(VENV)/.atheris
 	$(BIN)/python -m pytest -m 'long or not long'
 
-# docs/reference/*.md, the type stubs of the events and the sample configuration from the code; a test says when that is due.
+# docs/reference, the type stubs of the events and the sample configuration from the code; a test says when that is due.
 reference: setup
 	$(BIN)/python -W ignore -m rpc_api.stubs
 	$(BIN)/python docs/reference/generate.py
@@ -91,4 +117,4 @@ bench: setup
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) $(NOVA_VENV) out build *.egg-info .pytest_cache .hypothesis .mypy_cache
+	rm -rf $(VENV) $(NOVA_VENV) $(CLIENTS) out build *.egg-info .pytest_cache .hypothesis .mypy_cache

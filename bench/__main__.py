@@ -20,6 +20,7 @@ NAMES = (
     "pools",
     "candidates",
     "write",
+    "placement_api",
 )
 
 

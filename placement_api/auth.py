@@ -10,7 +10,7 @@ from oslo_middleware import request_id
 
 from placement_api.config import NOAUTH
 from placement_api.error_answers import answer
-from placement_api.http_errors import Unauthorized
+from placement_api.http_errors import HTTPError, Unauthorized, Unavailable
 
 LOG = logging.getLogger(__name__)
 
@@ -20,9 +20,11 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 #: The key of a request's WSGI environment under which its RequestContext is.
 CONTEXT = "placement_api.context"
+#: The key under which is that Keystone knows the token.
+_PASSED = "placement_api.passed"
 #: The paths that say which versions there are; they need no token.
 OPEN_PATHS = frozenset({"", "/"})
-#: What a client without a valid token is told, as by keystonemiddleware.
+#: The header for a client without a valid token, as of keystonemiddleware.
 CHALLENGE = [("WWW-Authenticate", "Keystone")]
 
 __all__ = ["CONTEXT", "OPEN_PATHS", "RequestContext", "context_wrapper", "wrapper"]
@@ -58,14 +60,42 @@ def without_check(application: Application) -> Application:
 
 def _with_keystone(application: Application, conf: cfg.ConfigOpts) -> Application:
     # It imports the clients of Keystone and of its cache, which tests and noauth2 do not need.
+    from keystoneauth1.exceptions import ClientException
     from keystonemiddleware import auth_token
 
-    protocol = auth_token.AuthProtocol(application, {"oslo_config_config": conf})
+    def passed(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        environ[_PASSED] = True
+        return application(environ, start_response)
+
+    protocol: Application = auth_token.AuthProtocol(passed, {"oslo_config_config": conf})
 
     def checked(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        is_open = environ.get("PATH_INFO", "") in OPEN_PATHS
-        chosen: Application = application if is_open else protocol
-        return chosen(environ, start_response)
+        if environ.get("PATH_INFO", "") in OPEN_PATHS:
+            return application(environ, start_response)
+        refused: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def started(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if _PASSED in environ:
+                return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+            refused.append((status, headers))
+            return lambda _: None
+
+        try:
+            parts = protocol(environ, started)
+        except ClientException as fault:
+            if _PASSED in environ:
+                raise
+            LOG.error("no token can be checked: Keystone does not answer as it should (%s)", fault)
+            refused.append(("503", []))
+        if not refused:
+            return parts
+        # Its own answers are not in OpenStack's form for errors.
+        (status, headers), *_ = refused
+        error: HTTPError = Unauthorized("The token is missing, wrong or expired.")
+        if status.startswith("5"):
+            error = Unavailable("The token cannot be checked, as Keystone does not answer as it should; try again.")
+        kept = [(name, value) for name, value in headers if name.lower() == "www-authenticate"]
+        return answer(error, environ, start_response, kept)
 
     return checked
 

@@ -25,6 +25,13 @@ OPTS = [
     cfg.HostAddressOpt("bind_host", default="0.0.0.0", help="Address on which the API listens."),
     cfg.PortOpt("bind_port", default=8778, help="Port on which the API listens."),
     cfg.IntOpt("threads", default=8, min=1, help="Requests that one process answers side by side."),
+    cfg.IntOpt(
+        "connections",
+        default=4096,
+        min=1,
+        help="Connections of clients that one process keeps open, as far as the limit of open files allows. Further "
+        "clients wait until one of them ends. One over which nothing comes for a minute is closed.",
+    ),
     cfg.StrOpt(
         "name",
         default=socket.gethostname(),
@@ -145,7 +152,7 @@ def new_roots_of(conf: cfg.ConfigOpts) -> str:
         return served[0] if len(served) == 1 else config.CELL0
     if name != config.CELL0 and name not in served:
         raise errors.UsageError(
-            f"[placement_api] new_roots is {name!r}, wanted {config.CELL0} or the name of a cell that the endpoint serves "
-            f"({', '.join(served)}); fix it in the configuration"
+            f"[placement_api] new_roots is {name!r}, wanted {config.CELL0} or the name of a cell that the endpoint "
+            f"serves ({', '.join(served)}); fix it in the configuration"
         )
     return name

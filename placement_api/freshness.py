@@ -18,8 +18,8 @@ _TAG, _POSITION = 0, 1
 
 
 class SharedPositions:
-    """The positions of one log. Each worker writes a slot of its own, and reads all slots. A slot is free again when its
-    process has ended, as the lock on it is gone then; its position stays valid."""
+    """The positions of one log. Each worker writes a slot of its own, and reads all slots. A slot is free again when
+    its process has ended, as the lock on it is gone then; its position stays valid."""
 
     def __init__(self, directory: Path, url: str):
         name = hashlib.sha256(url.encode()).hexdigest()[:32]

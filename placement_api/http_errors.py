@@ -15,6 +15,20 @@ PROVIDER_NOT_FOUND = "placement.resource_provider.not_found"
 DUPLICATE_KEY = "placement.query.duplicate_key"
 BAD_VALUE = "placement.query.bad_value"
 MISSING_VALUE = "placement.query.missing_value"
+CODES = frozenset(
+    (
+        UNDEFINED,
+        CONCURRENT_UPDATE,
+        INVENTORY_IN_USE,
+        DUPLICATE_NAME,
+        PROVIDER_IN_USE,
+        PROVIDER_HAS_CHILDREN,
+        PROVIDER_NOT_FOUND,
+        DUPLICATE_KEY,
+        BAD_VALUE,
+        MISSING_VALUE,
+    )
+)
 
 
 class HTTPError(Exception):

@@ -25,6 +25,8 @@ VERSION_HEADER = "openstack-api-version"
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: Bytes of a body without a length that are read at a time.
 _CHUNK = 64 * 1024
+#: Digits of a length that is looked at; one with more is too large.
+_DIGITS = 20
 
 
 def stack(conf: cfg.ConfigOpts, application: auth.Application, clock: Clock = SYSTEM) -> auth.Application:
@@ -36,7 +38,8 @@ def stack(conf: cfg.ConfigOpts, application: auth.Application, clock: Clock = SY
     if conf.cors.allowed_origin:
         application = cors.CORS(application, conf)
     application = health(application, conf)
-    application = http_proxy_to_wsgi.HTTPProxyToWSGI(application, conf)
+    if conf.oslo_middleware.enable_proxy_headers_parsing:
+        application = http_proxy_to_wsgi.HTTPProxyToWSGI(application, conf)
     application = faults(application)
     application = access_log(application, clock)
     return with_request_id(application)
@@ -49,8 +52,9 @@ def body_limit(application: auth.Application, most: int) -> auth.Application:
         length = environ.get("CONTENT_LENGTH") or ""
         try:
             # The routes answer a length that is not a number.
-            if length.isdecimal():
-                _check(int(length), most)
+            if length.isascii() and length.isdigit():
+                # Python does not read thousands of digits.
+                _check(int(length) if len(length) <= _DIGITS else most + 1, most)
             elif not length and environ.get("wsgi.input_terminated"):
                 body = _read(environ["wsgi.input"], most)
                 environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
@@ -94,7 +98,7 @@ def health(application: auth.Application, conf: cfg.ConfigOpts) -> auth.Applicat
 
 
 def faults(application: auth.Application) -> auth.Application:
-    """Log an exception that nobody expects, once, and answer 500 without a word about it."""
+    """Log an exception that nobody expects, once, and answer 500, without its text."""
 
     def guarded(environ: auth.Environ, start_response: auth.StartResponse) -> Iterable[bytes]:
         try:
@@ -168,4 +172,4 @@ def _uri(environ: auth.Environ) -> str:
     path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}".encode("latin-1", "replace")
     query = environ.get("QUERY_STRING", "")
     uri = urllib.parse.quote(path) + (f"?{query}" if query else "")
-    return "".join(character if character.isprintable() else "?" for character in uri)
+    return uri if uri.isprintable() else "".join(one if one.isprintable() else "?" for one in uri)

@@ -5,6 +5,8 @@ A handler may have others for its route: a provider that is not there is 404 in 
 
 from collections.abc import Mapping
 
+import os_resource_classes
+
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.write_refusals import WriteRefused
 from placement_api import http_errors
@@ -13,6 +15,8 @@ from placement_api.http_errors import BadRequest, Conflict, HTTPError, NotFound
 #: Nova looks for this text: it decides whether it repeats a write (nova/scheduler/client/report.py).
 CONSUMER_CONFLICT = "consumer generation conflict"
 PROVIDER_CONFLICT = "resource provider generation conflict"
+
+_PLACES = {name: place for place, name in enumerate(os_resource_classes.STANDARDS)}
 
 #: Reason -> (error, code, what to say before the reason; a number in braces is one of its facts).
 Answers = Mapping[WriteRefused, tuple[type[HTTPError], str | None, str]]
@@ -56,6 +60,10 @@ ANSWERS: Answers = {
         "update conflict: Inventory for '{0}' on resource provider '{1}' in use:",
     ),
     WriteRefused.CONSUMER_GENERATION: (Conflict, http_errors.CONCURRENT_UPDATE, f"{CONSUMER_CONFLICT}:"),
+    WriteRefused.LOCKED: (Conflict, http_errors.CONCURRENT_UPDATE, f"{CONSUMER_CONFLICT}:"),
+    WriteRefused.WRITE_EXISTS: (Conflict, http_errors.CONCURRENT_UPDATE, "Unable to write:"),
+    WriteRefused.NOT_PREPARED: (Conflict, http_errors.CONCURRENT_UPDATE, "Unable to write:"),
+    WriteRefused.CLASS_IN_WRITE: (Conflict, None, "Unable to rename resource class {1}:"),
     WriteRefused.UNITS: (
         Conflict,
         None,
@@ -88,5 +96,10 @@ def error_of(reason, refusals: Answers) -> HTTPError:
         # The terms under which a scheduler offered a host do not hold any more.
         return Conflict(f"Unable to allocate inventory: {reason}")
     error, code, before = refusals.get(reason.code) or ANSWERS[reason.code]
-    facts = [", ".join(fact) if isinstance(fact, tuple) else fact for fact in reason.facts]
+    facts = [", ".join(sorted(fact, key=_place)) if isinstance(fact, tuple) else fact for fact in reason.facts]
     return error(f"{before.format(*facts)} {reason}.", code, of_state=True)
+
+
+def _place(resource_class: str) -> tuple[int, str]:
+    """Where a resource class comes in a text: OpenStack's own come first, in its order."""
+    return _PLACES.get(resource_class, len(_PLACES)), resource_class

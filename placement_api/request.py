@@ -2,6 +2,7 @@
 
 import webob
 
+from placement_api.http_errors import BadRequest
 from placement_api.refusals import error_of
 from placement_api.schemas.validators import plain_uuid, read_json
 from placement_api.versions import FIRST
@@ -14,27 +15,37 @@ CONTEXT = "placement_api.context"
 class Request(webob.Request):
     """A request with its microversion, the user of its token and the region that it is about."""
 
-    #: Set by a handler whose answer says that something is not there: the state may be a little old. (What is not an
-    #: attribute of the class, webob would write into the environment, and not here.)
+    # webob keeps an attribute of a request in its environment unless the class has it too.
+    conf = region = enforcer = None
+    version = FIRST
+    #: Whether everything is folded that was acknowledged before this request came.
+    is_fenced = False
+    #: Set by a handler whose answer says that something is not there: the state may be a little old.
     found_nothing = False
+    #: The provider of the path, None if it names none.
+    provider_uuid = None
+    #: Set when an event of this request is in the log: then its outcome is exact.
+    has_written = False
 
     @classmethod
     def of(cls, environ, conf, region, enforcer):
         """The request of a WSGI environment."""
         request = cls(environ)
-        found = request.__dict__
-        found["conf"], found["region"], found["enforcer"] = conf, region, enforcer
-        found["version"] = FIRST
-        #: Whether everything is folded that was acknowledged before this request came.
-        found["is_fenced"] = False
-        #: Set when an event of this request is in the log: then its outcome is exact.
-        found["has_written"] = False
+        request.conf, request.region, request.enforcer = conf, region, enforcer
         return request
 
     @property
     def context(self):
         """The user of the token."""
         return self.environ[CONTEXT]
+
+    @property
+    def GET(self):
+        """The parameters of the query; BadRequest if it is not in UTF-8."""
+        try:
+            return super().GET
+        except UnicodeDecodeError as broken:
+            raise BadRequest(f"Invalid query string parameters: {broken}") from None
 
     @property
     def request_id(self) -> str:
@@ -54,7 +65,7 @@ class Request(webob.Request):
         """Wait until everything is folded that was acknowledged before this request came."""
         if not self.is_fenced:
             self.region.fence()
-            self.__dict__["is_fenced"] = True
+            self.is_fenced = True
 
     def authorize(self, rule: str, target: dict | None = None) -> None:
         """Forbidden if the policy does not allow the rule."""
@@ -62,7 +73,11 @@ class Request(webob.Request):
 
     def read_json(self, schema):
         """The body, checked by the schema of this microversion."""
-        data = read_json(self.body)
+        try:
+            body = self.body
+        except OSError:
+            raise BadRequest("The body of the request ends before its length.") from None
+        data = read_json(body)
         schema.find(self.version).validate(data)
         return data
 
@@ -79,7 +94,7 @@ class Request(webob.Request):
     def write(self, log, event, refusals=None):
         """Write an event of the ledger into a log, and return its outcome (Written). If it is refused, raise the error
         that ``refusals`` or the general table has for the reason."""
-        self.__dict__["has_written"] = True
+        self.has_written = True
         written = log.write(event)
         if written.reason is not None:
             raise error_of(written.reason, refusals or {})

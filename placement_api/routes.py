@@ -21,8 +21,8 @@ from placement_api.versions import FIRST, Version
 class Route(NamedTuple):
     """What answers a method of a path.
 
-    ``since`` is the first microversion that has it; below it the answer is ``missing`` (404, or 405). ``takes_json``: the
-    body must be JSON. ``gives_json``: a client that does not accept JSON gets 406.
+    ``since`` is the first microversion that has it; below it the answer is ``missing`` (404, or 405). ``takes_json``:
+    the body must be JSON. ``gives_json``: a client that does not accept JSON gets 406.
     """
 
     handler: Callable

@@ -4,11 +4,10 @@ import logging
 import socket
 import threading
 
-from waitress.server import create_server
-
 from nova_sched.process.process import Remaining, Service
 from placement_api import config
 from placement_api.app import make_app
+from placement_api.connections import WebServer
 from placement_api.starting import region_of
 from rpc_api import concurrency, errors
 
@@ -26,27 +25,23 @@ class PlacementService(Service):
     def __init__(self, conf):
         self._conf = conf
         self.region = region_of(conf)
-        self._server = self._thread = None
+        self._server = None
 
     def start(self):
         options = self._conf.placement_api
         self.region.start().wait_ready(self._conf.cells.catch_up_timeout)
-        self._server = serve(make_app(self._conf, self.region), options.bind_host, options.bind_port, options.threads)
-        self._thread = concurrency.vital_thread(self._server.run, "web server")
-        self._thread.start()
+        self._server = RunningServer(make_app(self._conf, self.region), options, options.bind_host, options.bind_port)
 
     def serves(self):
         providers = sum(len(projection.trees) for projection in self.region.projections())
-        return (
-            f"{self.region.name} answers http://{self._server.effective_host}:{self._server.effective_port} for the logs "
-            f"of {', '.join(self.region.logs)} with {providers} providers"
-        )
+        urls, cells = " and ".join(self._server.urls), ", ".join(self.region.logs)
+        return f"{self.region.name} answers {urls} for the logs of {cells} with {providers} providers"
 
     def drain(self, timeout):
         time = Remaining(timeout)
         drained = True
         if self._server is not None:
-            drained = stop(self._server, self._thread, time.left)
+            drained = self._server.stop(time.left)
         return self.region.close(time.left) and drained
 
     def report(self):
@@ -57,7 +52,25 @@ class PlacementService(Service):
         return self.region.fault
 
 
-def serve(app, host: str, port: int, threads: int):
+class RunningServer:
+    """A WebServer in a thread of its own. ``options`` are those of [placement_api]."""
+
+    def __init__(self, app, options, host: str, port: int):
+        self._server = serve(app, host, port, options.threads, options.connections, options.max_body_bytes)
+        self._thread = concurrency.vital_thread(self._server.run, "web server")
+        self._thread.start()
+
+    @property
+    def urls(self) -> list[str]:
+        """The URL of each address on which it listens."""
+        return [f"http://{host}:{port}" for host, port in self._server.addresses]
+
+    def stop(self, timeout: float) -> bool:
+        """Take no more requests, and finish those in hand; returns whether all were finished."""
+        return stop(self._server, self._thread, timeout)
+
+
+def serve(app, host: str, port: int, threads: int, connections: int, max_body_bytes: int) -> WebServer:
     """A web server for an application; UsageError if it cannot listen. Several processes may listen on one port: the
     system gives each connection to one of them."""
     try:
@@ -67,7 +80,7 @@ def serve(app, host: str, port: int, threads: int):
             f"the API cannot listen on {host}:{port} ({fault.strerror or fault}); fix [placement_api] bind_host and "
             "bind_port"
         ) from None
-    return create_server(app, sockets=listening, threads=threads, ident=None, clear_untrusted_proxy_headers=False)
+    return WebServer(app, listening, threads, connections, max_body_bytes)
 
 
 def _listen(family, kind, protocol, _, address):
@@ -82,7 +95,7 @@ def _listen(family, kind, protocol, _, address):
     return listening
 
 
-def stop(server, thread: threading.Thread, timeout: float) -> bool:
+def stop(server: WebServer, thread: threading.Thread, timeout: float) -> bool:
     """Take no more requests, and finish those in hand; returns whether all were finished."""
     server.close()
     thread.join(timeout)

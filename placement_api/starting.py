@@ -41,7 +41,7 @@ def region_of(conf) -> Region:
     config.check_account(conf, "placement", worker.producer.partition("/")[2], *(url for _, url in logs))
     region = Region(
         logs,
-        new_roots_of(conf, logs),
+        new_roots_of(conf),
         worker.producer,
         store=store_of(conf),
         accounts_required=bool(conf.cells.require_accounts),

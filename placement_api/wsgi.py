@@ -1,8 +1,8 @@
 """``application`` for any WSGI server: ``placement_api.wsgi:application``.
 
 The configuration is that of ``nova-sched-placement``, from the usual files or from those that
-``OS_NOVA_SCHED_CONFIG_FILES`` names, separated by ``:``. A process begins to read the logs with its first request, after
-the server has made its worker processes: threads do not pass into a new process.
+``OS_NOVA_SCHED_CONFIG_FILES`` names, separated by ``:``. A process begins to read the logs with its first request,
+after the server has made its worker processes: threads do not pass into a new process.
 """
 
 import os

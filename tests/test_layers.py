@@ -12,7 +12,7 @@ ORDER = (
     ("nova_sched.cli",),
     ("nova_sched.playground",),
     ("nova_sched.replay",),
-    ("nova_sched.scheduler", "conductor", "compute_agent"),
+    ("nova_sched.scheduler", "conductor", "compute_agent", "placement_api"),
     ("nova_sched.process",),
     ("nova_sched.selection",),
     ("nova_sched.weighers",),
@@ -24,7 +24,7 @@ ORDER = (
     ("nova_sched.projection",),
     ("rpc_api",),
 )
-TOPS = ("nova_sched", "conductor", "compute_agent", "rpc_api")
+TOPS = ("nova_sched", "conductor", "compute_agent", "placement_api", "rpc_api")
 RANKS = {package: len(ORDER) - number for number, line in enumerate(ORDER) for package in line}
 #: Packages of the core: no clock, no chance, no environment, no configuration, no I/O.
 PURE = ("projection", "nova_compat", "request", "hosts", "fit", "filters", "weighers", "selection")

@@ -1,4 +1,5 @@
-"""Write the reference of filters, weighers, options, events and the life of a claim from the code: ``make reference``.
+"""Write the reference from the code, ``make reference``: filters, weighers, options, events, the
+life of a claim and the Placement API.
 
 What it costs is taken from costs.json beside this file, which
 ``python -m bench chain --json docs/reference/costs.json`` writes.
@@ -22,6 +23,7 @@ from nova_sched.projection.reason import template_of
 from nova_sched.scheduler import neutron
 from nova_sched.selection import prefilters
 from nova_sched.selection.policy import DEFAULT_FILTERS
+from placement_api import openapi
 from rpc_api import events
 from rpc_api.events.schema import PackedObjectField
 
@@ -361,6 +363,7 @@ PAGES = {
     "options.md": options_text,
     "events.md": events_text,
     "claim-life.md": life_text,
+    "placement-api.json": openapi.text,
 }
 
 

@@ -4,10 +4,10 @@
 as taken. A caller with further conditions (PCI devices, NUMA nodes) accepts an assignment, or lets the search continue.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from nova_sched.fit.search import Assignment, Search, Serves, TooManySteps
-from nova_sched.fit.serving import HOSTS, GroupsRequest, Reach, allowed, has_traits, room_for_sum
+from nova_sched.fit.serving import HOSTS, GroupsRequest, Reach, allowed, has_traits, keeps_out, room_for_sum
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.topology import providers_of
 from rpc_api import events
@@ -132,7 +132,9 @@ def _is_plain(request: SchedulingRequest) -> bool:
 
 def _allocate_class_by_class(table: HostTable, root: int, group: ResourceGroup) -> Assignment | None:
     """Like :func:`allocate`, for a request that needs no search: what the search would find first."""
-    rows = [row for row in providers_of(table, root) if allowed(table, row, root, group)]
+    rows: Sequence[int] = providers_of(table, root)
+    if keeps_out(group):
+        rows = [row for row in rows if allowed(table, row, root, group)]
     allocations, serving = [], set()
     for resource_class, amount in group.resources:
         index = table.classes.get(resource_class)

@@ -38,6 +38,11 @@ HOSTS = Reach(providers_of, aggregate_rows)
 ALL_TREES = Reach(providers_for, provider_aggregate_rows)
 
 
+def keeps_out(group: ResourceGroup) -> bool:
+    """Whether a group without a suffix may not use some providers at all."""
+    return bool(group.forbidden_traits or group.member_of or group.forbidden_aggregates or group.in_tree)
+
+
 def allowed(table: HostTable, row: int, root: int, group: ResourceGroup, reach: Reach = HOSTS) -> bool:
     """Whether a group may use a provider for the tree of a root at all, also one of another tree that shares: its
     aggregates, tree and traits (required ones of suffixed groups)."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from nova_sched.projection.table import ALL_BITS, AMOUNTS, MAX_CAPACITY, HostTable
+from nova_sched.projection.table import ALL_BITS, FROM_LOG, MAX_CAPACITY, HostTable
 from nova_sched.projection.topology import SHARES
 from rpc_api.events import Inventory
 
@@ -24,9 +24,7 @@ def touch_tree(table: HostTable, root: int, use_only: bool = False) -> None:
 
 def clear_provider(table: HostTable, row: int) -> None:
     """Remove inventories and use of a row. Its place in the tree, its traits and the claims in flight stay."""
-    for name in AMOUNTS:
-        if name != "held":
-            getattr(table, name)[:, row] = 0
+    table.amounts[FROM_LOG, :, row] = 0
     table.free[:, row] = -table.held[:, row]
     table.ratio[:, row] = 0
 
@@ -46,12 +44,14 @@ def set_inventory(table: HostTable, row: int, inventory: Inventory) -> None:
     table.max_unit[index, row] = inventory.max_unit
     table.step_size[index, row] = inventory.step_size
     table.ratio[index, row] = inventory.allocation_ratio
-    table.largest_min_unit[index] = max(table.largest_min_unit[index], inventory.min_unit)
-    table.largest_step_size[index] = max(table.largest_step_size[index], inventory.step_size)
-    capacity = (inventory.total - inventory.reserved) * inventory.allocation_ratio
+    if inventory.min_unit > table.largest_min_unit.item(index):
+        table.largest_min_unit[index] = inventory.min_unit
+    if inventory.step_size > table.largest_step_size.item(index):
+        table.largest_step_size[index] = inventory.step_size
     # used + amount <= capacity holds for integers exactly when it holds for the whole part of the capacity.
-    table.capacity[index, row] = int(min(max(capacity, 0.0), float(MAX_CAPACITY)))
-    table.free[index, row] = table.capacity[index, row] - table.used[index, row] - table.held[index, row]
+    exact = (inventory.total - inventory.reserved) * inventory.allocation_ratio
+    table.capacity[index, row] = capacity = int(min(max(exact, 0.0), float(MAX_CAPACITY)))
+    table.free[index, row] = capacity - table.used.item(index, row) - table.held.item(index, row)
 
 
 def unset_inventory(table: HostTable, row: int, index: int) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nova_sched.filters import ALWAYS, OF_ONE_HOST, Filter, HostView
+from nova_sched.projection.pools import have_class
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.table import Flags, HostTable, RowNumbers
 from nova_sched.projection.topology import pools_of
@@ -232,8 +233,10 @@ class FilterChain:
             for group in (*request.groups, *request.fallback_groups)
             for resource_class, amount in group.resources
         ]
+        # Of a class without an inventory an amount of 1 or more has no room.
+        had = {index for index, amount in asked if index >= 0 and (not amount or have_class(table, pools, index))}
         rooms = {
-            pool: tuple(index >= 0 and table.row_has_room(pool, index, amount) for index, amount in asked)
+            pool: tuple([index in had and table.row_has_room(pool, index, amount) for index, amount in asked])
             for pool in pools.rows
         }
         crossed = [pool for pool, room in rooms.items() if kept.pool_rooms.get(pool, room) != room]

@@ -150,7 +150,8 @@ def check_inventories(request, uuid, inventories, before, no_class=None) -> None
         if int((inventory.total - inventory.reserved) * inventory.allocation_ratio) < least:
             than = "greater than" if least == 0 else "greater than or equal to"
             raise BadRequest(
-                f"{before} {uuid}: Invalid inventory for '{inventory.resource_class}' on resource provider '{uuid}'. The reserved value is {than} total."
+                f"{before} {uuid}: Invalid inventory for '{inventory.resource_class}' on resource provider '{uuid}'. "
+                f"The reserved value is {than} total."
             )
     with request.region.lock:
         unknown = [one.resource_class for one in inventories if not is_class(request.region, one.resource_class)]

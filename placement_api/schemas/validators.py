@@ -17,6 +17,9 @@ Schema = Mapping[str, Any]
 
 #: Characters of what was sent that an error shows.
 _SHOWN = 1000
+#: Lists and objects within each other in a body: a reshape has 6, and terms of a claim some more.
+DEPTH_MAX = 32
+_DEEP = f"it is nested too deeply, wanted at most {DEPTH_MAX} levels"
 
 #: In bodies a uuid may have any case and be without dashes, in query strings only the case is free.
 _BODY_FORMATS = jsonschema.FormatChecker(formats=())
@@ -71,20 +74,18 @@ class QueryValidator(Validator):
     """The schema of a query string. The instance is webob's ``request.GET``, whose values are texts."""
 
     def validate(self, instance: Any) -> None:
-        """BadRequest if a query string does not fit the schema, or is not in UTF-8."""
-        try:
-            values = dict(instance)
-        except UnicodeDecodeError as broken:
-            raise BadRequest(f"{self._title}: {broken}") from None
-        super().validate(values)
+        """BadRequest if a query string does not fit the schema."""
+        super().validate(dict(instance))
 
 
 def _described(error: exceptions.ValidationError) -> str:
     """What is wrong: the fault, the rule, and its place, in jsonschema's words, without the whole schema and body."""
     rule = "".join(f"[{step!r}]" for step in list(error.relative_schema_path)[:-1])
     place = "".join(f"[{step!r}]" for step in error.absolute_path)
+    # The end of a text is $ in a pattern of JSON Schema; Python's $ would also take a line feed after it.
+    message, rule = (text.replace(r"\\Z", "$") for text in (error.message[:_SHOWN], rule))
     return (
-        f"{error.message[:_SHOWN]}\n\nFailed validating {error.validator!r} in schema{rule}\n\n"
+        f"{message}\n\nFailed validating {error.validator!r} in schema{rule}\n\n"
         f"On instance{place}: {str(error.instance)[:_SHOWN]}"
     )
 
@@ -125,16 +126,35 @@ def read_json(body: bytes) -> Any:
     """The value in the body of a request; BadRequest if it is not JSON.
 
     A number without a fraction becomes an int, as 16.0 fits ``integer`` in a schema. NaN, Infinity and half of a
-    surrogate pair, which no event may contain, are refused.
+    surrogate pair, which no event may contain, are refused. So is a value that is nested too deeply, as what reads it
+    later calls itself for each level.
     """
     try:
         text = body.decode()
         value = json.loads(text, parse_float=_number, parse_constant=_no_number)
+        if _is_deep(value):
+            raise ValueError(_DEEP)
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as fault:
+    except ValueError as fault:
         raise BadRequest(f"Malformed JSON: {str(fault)[:_SHOWN]}") from None
+    except RecursionError:
+        raise BadRequest(f"Malformed JSON: {_DEEP}") from None
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEPTH_MAX + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _number(text: str) -> int | float:

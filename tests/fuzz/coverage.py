@@ -13,8 +13,8 @@ concurrency.setup()
 
 import atheris
 
-with atheris.instrument_imports(include=["rpc_api", "nova_sched", "conductor"]):
-    from tests.fuzz import engines, harness, targets
+with atheris.instrument_imports(include=["rpc_api", "nova_sched", "conductor", "placement_api"]):
+    from tests.fuzz import engines, harness, requests, targets
 
 TARGETS = (
     targets.Fold,
@@ -25,6 +25,7 @@ TARGETS = (
     targets.Rpc,
     engines.Engines,
     engines.Tools,
+    requests.Requests,
 )
 #: The largest input: a record's limit is far higher, and nothing depends on it but time.
 INPUT_BYTES_MAX = 1 << 16

@@ -11,11 +11,15 @@ import pytest
 from nova_sched.projection import fold, snapshot
 from nova_sched.scheduler.claim_driver import ClaimDriver
 from nova_sched.scheduler.engine import Engine
-from rpc_api import codec
+from placement_api.connections import Parser
+from placement_api.handlers import inventories
+from placement_api.request import Request
+from rpc_api import codec, events
 from rpc_api.events import primitive
 from tests.fuzz import harness
 from tests.fuzz.engines import Engines, Tools
 from tests.fuzz.harness import Found, run
+from tests.fuzz.requests import Requests
 from tests.fuzz.targets import Fold, Opening, Rpc, Snapshots, Thaw
 
 #: Target -> inputs in ``make test`` and in ``make test-long``.
@@ -27,6 +31,8 @@ INPUTS = {
     Snapshots: (2000, 60_000),
     Engines: (2000, 60_000),
     Tools: (1000, 30_000),
+    # What anybody can send who reaches the Placement API: a million of these alone.
+    Requests: (4000, 1_000_000),
 }
 
 
@@ -54,7 +60,7 @@ def test_a_million_hostile_inputs(target, seed, capsys):
 
 
 def test_the_long_run_has_a_million_inputs():
-    assert sum(long for _, long in INPUTS.values()) >= 1_000_000
+    assert sum(long for target, (_, long) in INPUTS.items() if target is not Requests) >= 1_000_000
 
 
 # --- guided by coverage --------------------------------------------------------------------------------------------
@@ -155,6 +161,25 @@ def plant_a_request_that_nobody_answers(patch):
     patch.setattr(Engine, "on_tick", lambda self: None)
 
 
+def plant_a_query_that_is_not_decoded(patch):
+    patch.delattr(Request, "GET")
+
+
+def plant_a_length_that_is_not_read(patch):
+    patch.delattr(Parser, "parse_header")
+
+
+def plant_a_write_before_the_check(patch):
+    """The aggregates of a provider are gone before its generation is compared."""
+    check = inventories._check_generation
+
+    def hasty(request, uuid, generation):
+        request.region.write(events.AggregatesPut(uuid, None, (), "req-hasty", "user"))
+        return check(request, uuid, generation)
+
+    patch.setattr(inventories, "_check_generation", hasty)
+
+
 def plant_a_leak(patch):
     kept, decode = [], codec.decode_record
     patch.setattr(codec, "decode_record", lambda payload: kept.append(bytearray(1 << 16)) or decode(payload))
@@ -172,9 +197,14 @@ PLANTED = {
     plant_damage_that_is_not_seen: (Snapshots, "another state|Error"),
     plant_a_name_that_is_no_text: (Rpc, "KeyError|TypeError"),
     plant_a_request_that_nobody_answers: (Engines, "without an answer"),
+    plant_a_query_that_is_not_decoded: (Requests, "UnicodeDecodeError"),
+    plant_a_length_that_is_not_read: (Requests, "ValueError"),
+    plant_a_write_before_the_check: (Requests, "refused request has changed"),
     plant_a_leak: (Fold, "memory grew"),
     plant_an_input_that_takes_long: (Thaw, "wanted at most"),
 }
+#: Bugs that few inputs meet.
+SELDOM_MET = (plant_a_check_that_is_forgotten, plant_a_length_that_is_not_read)
 
 
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
@@ -182,5 +212,5 @@ def test_a_planted_bug_is_found(plant, monkeypatch):
     target, told = PLANTED[plant]
     plant(monkeypatch)
     with pytest.raises(Found) as found:
-        run(target, 40_000 if plant is plant_a_check_that_is_forgotten else 8000, 1)
+        run(target, 40_000 if plant in SELDOM_MET else 8000, 1)
     assert re.search(told, str(found.value)) and re.search(r"seed \d+", str(found.value))

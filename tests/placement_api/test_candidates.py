@@ -163,7 +163,7 @@ def test_columns_and_the_search_find_the_same(api, asked):
 
 def say(api, name, event):
     """Another producer writes an event into the log."""
-    appender = Appender(api.region._kept_open, api.region.new_roots.epoch)
+    appender = Appender(api.region._kept_open, api.region.new_roots.projection.epoch)
     producer = Producer(appender, name)
     producer.level = LEVEL
     producer.wait(producer.publish(event))

@@ -7,6 +7,8 @@ from nova_sched.projection.provider_rows import inventories_of, parent_of, trait
 from nova_sched.replay.state.hosts import amounts_of, wanted
 
 CLASS, TRAIT = "class", "trait"
+#: Number of waiting hosts that a summary names.
+MOST_NAMED = 3
 
 
 class ProviderRow(NamedTuple):
@@ -180,7 +182,10 @@ def summary_of(projection) -> str | None:
     ):
         if names:
             parts.append(f"{len(names)} {one if len(names) == 1 else several}")
-    parts += [f"host {row.host} waits for its root provider {row.root}" for row in waiting_rows_of(projection)]
+    waiting = waiting_rows_of(projection)
+    parts += [f"host {row.host} waits for its root provider {row.root}" for row in waiting[:MOST_NAMED]]
+    if len(waiting) > MOST_NAMED:
+        parts.append(f"{len(waiting) - MOST_NAMED} more hosts wait")
     return ", ".join(parts)
 
 

@@ -1,0 +1,137 @@
+"""Connections of clients to the web server of the service: how many there may be, and errors that no application sees.
+
+The server reads a request as a whole before one of its threads answers it, so that a client that sends or reads slowly
+occupies a connection and no thread.
+"""
+
+import resource
+from collections.abc import Callable
+from typing import Any
+
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.server import BaseWSGIServer, create_server
+from waitress.task import ErrorTask
+
+from placement_api.responses import error_body
+
+#: Seconds after which a connection is closed over which no byte came.
+IDLE_SECONDS = 60
+#: Seconds between two looks at what changes without a sign.
+WAIT_SECONDS = 1.0
+#: Files that a process needs beside its connections: logs, bodies that do not fit into memory.
+OTHER_FILES = 256
+#: Characters of what was sent that an error shows.
+SHOWN = 1000
+
+
+class Parser(HTTPRequestParser):
+    """Reads a request. What is wrong with it is an error of the client, of whatever kind."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the first line and the headers; ParsingError if that is not possible."""
+        try:
+            super().parse_header(header_plus)
+        except ValueError:
+            # A length of more digits than Python reads, for one.
+            raise ParsingError("The first line or a header is not valid.") from None
+
+
+class ErrorAnswer(ErrorTask):
+    """The answer to a request that cannot be read, in OpenStack's form for errors."""
+
+    def execute(self) -> None:
+        """Send the answer, and close the connection: nobody knows where the next request begins."""
+        error = self.request.error
+        body = error_body(error.code, str(error.body)[:SHOWN], None, None)
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class Channel(HTTPChannel):
+    """A connection."""
+
+    parser_class = Parser
+    error_task_class = ErrorAnswer
+
+    def readable(self) -> bool:
+        """Whether to read more. The loop asks before it reads: no request comes between this look and the end."""
+        if self.server.is_stopping and not self.requests and not self.total_outbufs_len:
+            self.will_close = True
+        return bool(super().readable())
+
+
+class WebServer:
+    """A web server for an application over listening sockets. Requests with a body of more than ``body_bytes`` get 413,
+    before the body is read."""
+
+    def __init__(
+        self, application: Callable[..., Any], listening: list[Any], threads: int, connections: int, body_bytes: int
+    ) -> None:
+        self._sockets: dict[int, Any] = {}
+        made = create_server(
+            application,
+            map=self._sockets,
+            sockets=listening,
+            threads=threads,
+            connection_limit=allowed_connections(connections),
+            channel_timeout=IDLE_SECONDS,
+            cleanup_interval=10,
+            # The server refuses what has the limit already.
+            max_request_body_size=body_bytes + 1,
+            # A client that goes away is not worth a traceback.
+            log_socket_errors=False,
+            ident=None,
+            clear_untrusted_proxy_headers=False,
+        )
+        self._threads = made.task_dispatcher
+        self._servers = [server for server in self._sockets.values() if isinstance(server, BaseWSGIServer)]
+        self._is_stopping = False
+        for server in self._servers:
+            server.channel_class = Channel
+            server.is_stopping = False
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """(Host, port) of each address on which it listens: a name may have several."""
+        return [(server.effective_host, int(server.effective_port)) for server in self._servers]
+
+    def run(self) -> None:
+        """Answer requests until :meth:`close` is called, and those that are in hand then."""
+        while not self._is_stopping:
+            self._wait()
+        for server in self._servers:
+            wasyncore.dispatcher.close(server)
+        while any(server.active_channels for server in self._servers):
+            self._wait()
+        self._threads.shutdown()
+        for server in self._servers:
+            server.trigger.close()
+
+    def _wait(self) -> None:
+        # With poll(): select() knows 1,024 files only.
+        wasyncore.loop(WAIT_SECONDS, True, self._sockets, 1)
+
+    def close(self) -> None:
+        """Take no more requests. Connections over which none is answered now are closed."""
+        self._is_stopping = True
+        for server in self._servers:
+            server.is_stopping = True
+            server.pull_trigger()
+
+
+def allowed_connections(wanted: int) -> int:
+    """The number of connections that the limit of open files allows, at most ``wanted``. The limit is raised as far as
+    this process may do that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    files = wanted + OTHER_FILES
+    if soft < files:
+        soft = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(wanted, soft - OTHER_FILES))
