@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from nova_sched.projection.table import ALL_BITS, FROM_LOG, MAX_CAPACITY, HostTable
+from nova_sched.projection.topology import SHARES
 from rpc_api.events import Inventory
 
 
@@ -22,11 +23,10 @@ def touch_tree(table: HostTable, root: int, use_only: bool = False) -> None:
 
 
 def clear_provider(table: HostTable, row: int) -> None:
-    """Remove inventories, use and traits of a row. Its place in the tree stays, and so do the claims in flight."""
+    """Remove inventories and use of a row. Its place in the tree, its traits and the claims in flight stay."""
     table.amounts[FROM_LOG, :, row] = 0
     table.free[:, row] = -table.held[:, row]
     table.ratio[:, row] = 0
-    table.trait_words[:, row] = 0
 
 
 def clear_use(table: HostTable, row: int) -> None:
@@ -63,13 +63,18 @@ def unset_inventory(table: HostTable, row: int, index: int) -> None:
 
 
 def set_traits(table: HostTable, row: int, traits: Iterable[str]) -> None:
-    """Write the traits of a provider as bits."""
+    """Write the traits of a provider as bits. Which providers share, and which traits these have, is topology."""
     bits = 0
     for trait in traits:
         bits |= 1 << table.traits.id_of(trait)
     table.widen_traits()
-    for word in range(len(table.trait_words)):
-        table.trait_words[word, row] = bits >> 64 * word & ALL_BITS
+    before = table.trait_words[:, row].tolist()
+    now = [bits >> 64 * word & ALL_BITS for word in range(len(before))]
+    if now != before:
+        shared = table.row_has_trait(SHARES, row)
+        table.trait_words[:, row] = np.array(now, np.uint64)
+        if shared or table.row_has_trait(SHARES, row):
+            table.topology_version += 1
 
 
 def sum_tree(table: HostTable, root: int) -> None:

@@ -25,8 +25,12 @@ class OurPlacement:
     def empty(self):
         """Begin with a new log."""
         self.close()
-        self.region = Region.in_memory()
-        self._app = make_app(self.conf, self.region)
+        self.over(Region.in_memory())
+
+    def over(self, region):
+        """Answer for a region from now on."""
+        self.region = region
+        self._app = make_app(self.conf, region)
 
     def close(self):
         """End the threads that read the log."""

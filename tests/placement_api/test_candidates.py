@@ -15,8 +15,21 @@ from placement_api.config import BREADTH_FIRST
 from rpc_api import events
 from rpc_api.feed.publisher import Appender, Producer
 from rpc_api.levels import LEVEL
-from tests.builders import consumer, group, inventory_of, of, provider, report, tree, uuid_of
+from tests.builders import (
+    consumer,
+    created,
+    group,
+    inventory_of,
+    of,
+    provider,
+    put_aggregates,
+    put_inventories,
+    report,
+    tree,
+    uuid_of,
+)
 from tests.placement_api.in_process import OurPlacement
+from tests.placement_api.regions import prepare, workers
 
 SHARES = "MISC_SHARES_VIA_AGGREGATE"
 
@@ -169,6 +182,35 @@ def test_hosts_that_agents_report_are_there(api):
     assert found(api, "resources=VCPU:1", *used) == 0
     say(api, "compute_agent/h", report("h", consumer("vm", of("h", 3)), inventory=tree("h", children)))
     assert found(api, "resources=VCPU:1", *used) == 3
+
+
+def test_a_provider_that_an_agent_reports_begins_to_share(api):
+    disk = provider("h/disk", inventory_of("DISK_GB", 8), parent=0, aggregates=("rack",))
+    api.make(*made("other", aggregates=["rack"], MEMORY_MB=8))
+    for _ in range(2):
+        for traits, wanted in (((), []), ((SHARES,), ["h/disk+other"])):
+            say(api, "compute_agent/h", report("h", inventory=tree("h", disk._replace(traits=traits), inventories=())))
+            assert names_of(api, "resources=MEMORY_MB:1,DISK_GB:1") == wanted
+
+
+def test_a_sharing_provider_serves_the_trees_of_its_own_log(tmp_path):
+    urls = {cell: f"sqlite:///{tmp_path}/{cell}.db" for cell in ("cell1", "cell2")}
+    for cell, url in urls.items():
+        prepare(url, cell)
+    api = OurPlacement()
+    with workers(urls, count=1) as (region,):
+        api.over(region)
+        api.make(("PUT", "/traits/CUSTOM_HERE", None))
+        api.make(
+            *made("disk", traits=[SHARES], aggregates=["rack"], DISK_GB=8), *made("here", aggregates=["rack"], VCPU=1)
+        )
+        there = region.logs["cell2"]
+        assert there.write(created("there")).reason is None
+        assert there.write(put_inventories("there", inventory_of("VCPU", 1))).reason is None
+        assert there.write(put_aggregates("there", "rack")).reason is None
+        assert names_of(api, "resources=VCPU:1") == ["here", "there"]
+        assert names_of(api, "resources=VCPU:1,DISK_GB:1") == ["disk+here"]
+        assert names_of(api, "resources=VCPU:1&required=!CUSTOM_HERE") == ["here", "there"]
 
 
 def found(api, query, *path, version="1.39"):
