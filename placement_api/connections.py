@@ -15,9 +15,12 @@ from waitress.server import BaseWSGIServer, create_server
 from waitress.task import ErrorTask
 
 from placement_api.responses import error_body
+from rpc_api.clock import SYSTEM
 
 #: Seconds after which a connection is closed over which no byte came.
 IDLE_SECONDS = 60
+#: Seconds in which a request must have come as a whole.
+REQUEST_SECONDS = 60
 #: Seconds between two looks at what changes without a sign.
 WAIT_SECONDS = 1.0
 #: Files that a process needs beside its connections: logs, bodies that do not fit into memory.
@@ -57,12 +60,25 @@ class Channel(HTTPChannel):
 
     parser_class = Parser
     error_task_class = ErrorAnswer
+    #: When the request began that is being read, by the monotonic clock.
+    _began: float | None = None
 
     def readable(self) -> bool:
         """Whether to read more. The loop asks before it reads: no request comes between this look and the end."""
-        if self.server.is_stopping and not self.requests and not self.total_outbufs_len:
+        if self._is_at_end():
             self.will_close = True
         return bool(super().readable())
+
+    def _is_at_end(self) -> bool:
+        if self.server.is_stopping:
+            return not self.requests and not self.total_outbufs_len
+        if self.request is None:
+            self._began = None
+            return False
+        now = SYSTEM.monotonic()
+        self._began = self._began or now
+        # A client that sends a byte now and then would keep its connection for ever.
+        return now - self._began > REQUEST_SECONDS
 
 
 class WebServer:

@@ -1,12 +1,9 @@
 """Nova's SchedulerReportClient, beneath :mod:`tests.against_nova.peer_loop`. Imports nothing of this project."""
 
-import contextlib
-
-from keystoneauth1 import loading
+import keystone_options
 from nova import conf, context, exception, objects
 from nova.scheduler import utils
 from nova.scheduler.client import report
-from oslo_config import cfg
 
 CONF = conf.CONF
 objects.register_all()
@@ -17,20 +14,7 @@ _client = []
 def configure(facts):
     """Take how to reach the cloud, as nova.conf says it."""
     CONF([], project="nova", default_config_files=[])
-    CONF.set_override("auth_type", "password", "placement")
-    for option in loading.get_auth_plugin_conf_options("password"):
-        with contextlib.suppress(cfg.DuplicateOptError):
-            CONF.register_opt(option, "placement")
-    for name, value in (
-        ("auth_url", facts["auth_url"]),
-        ("username", "placement"),
-        ("password", facts["password"]),
-        ("project_name", "service"),
-        ("user_domain_id", "default"),
-        ("project_domain_id", "default"),
-    ):
-        CONF.set_override(name, value, "placement")
-    CONF.set_override("region_name", facts["region"], "placement")
+    keystone_options.set_password(CONF, "placement", facts)
     _client[:] = [report.SchedulerReportClient()]
 
 

@@ -2,13 +2,16 @@
 answered meanwhile, and the state stays."""
 
 import contextlib
+import io
 import json
 import logging
 import socket
 import threading
 
 import pytest
+import webob
 
+from placement_api import connections
 from placement_api.app import make_app
 from placement_api.connections import allowed_connections
 from placement_api.region import Region
@@ -247,6 +250,30 @@ def test_a_version_that_there_is_not_is_refused(api, version):
     assert status in (400, 406) and "errors" in body
 
 
+# --- other servers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "length, body, status",
+    [
+        ("100", b'{"name": "x"', 400),
+        ("9" * 5000, b"", 413),
+        ("\u0663", b"{}", 400),
+        ("-5", b"{}", 400),
+        ("1e3", b"{}", 400),
+        (" 2", b"{}", 400),
+    ],
+)
+def test_a_server_that_does_not_look_at_the_length(api, length, body, status):
+    """Each server reads a body in its own way; some pass it on as the client sends it."""
+    asked = webob.Request.blank("/resource_providers", method="POST", headers=HEADERS)
+    asked.content_type = "application/json"
+    asked.environ["wsgi.input"], asked.environ["CONTENT_LENGTH"] = io.BytesIO(body), length
+    answer = asked.get_response(api.client.app)
+    text = error_of((answer.status_code, answer.json), status)
+    assert length != "100" or "ends before" in text
+
+
 # --- slow clients ---------------------------------------------------------------------------------------------------
 
 
@@ -256,13 +283,32 @@ def test_slow_clients_do_not_stop_others(api):
     body = json.dumps({"name": "slow"}).encode()
     half = request("POST", "/resource_providers", JSON, f"Content-Length: {len(body)}", body=body[:5])
     with contextlib.ExitStack() as slow:
-        connections = [slow.enter_context(api.connect()) for _ in range(CONNECTIONS - 10)]
-        for number, connection in enumerate(connections):
+        opened = [slow.enter_context(api.connect()) for _ in range(CONNECTIONS - 10)]
+        for number, connection in enumerate(opened):
             connection.sendall(whole[:50] if number % 2 else half)
         for _ in range(20):
             assert api.send(whole)[0] == 200
-        connections[1].sendall(whole[50:])
-        assert read_answer(connections[1])[0] == 200
+        opened[1].sendall(whole[50:])
+        assert read_answer(opened[1])[0] == 200
+
+
+def test_a_request_that_does_not_end_is_given_up(api, monkeypatch):
+    """Its client sends a byte now and then, for ever: its connection is needed for others."""
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.1)
+    with api.connect() as connection:
+        connection.sendall(request("GET", PROVIDER)[:20])
+        connection.settimeout(0.05)
+        with contextlib.suppress(ConnectionError):
+            while not is_closed(connection):
+                connection.sendall(b"x")
+
+
+def is_closed(connection):
+    """Whether the other side has closed a connection; waits for its timeout."""
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
 
 
 def test_clients_that_do_not_read_do_not_stop_others(api):

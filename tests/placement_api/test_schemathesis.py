@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
 from placement_api import openapi, routes
 from placement_api.region import Region
 from tests.against_nova.ledger_answers import state_of
-from tests.placement_api.client import CLASSES, HEADERS, TRAITS, World, client_of
+from tests.placement_api.client import CLASSES, HEADERS, PROJECT, TRAITS, World, client_of
 from tests.placement_api.regions import uuid_of
 
 #: Requests of each operation: of each mode (valid, invalid) in ``make test``, and in ``make test-long``.
@@ -153,8 +153,34 @@ class Known:
             return self._mostly(uuids, inner)
         return self._mostly(CLASSES, inner) if key in ("inventories", "resources") else inner
 
+    def _of_query(self, name, drawn):
+        """The value of a parameter; ``drawn`` for one without values that make sense."""
+        values = {
+            "resources": ("VCPU:1", "VCPU:2,MEMORY_MB:64", "CUSTOM_GOLD:1", "DISK_GB:10,VCPU:1"),
+            "required": ("CUSTOM_FAST", "!CUSTOM_FAST", "in:CUSTOM_FAST,HW_CPU_X86_AVX2"),
+            "root_required": ("CUSTOM_FAST", "!CUSTOM_FAST"),
+            "member_of": (self._aggregates[0], f"in:{','.join(self._aggregates)}", f"!{self._aggregates[1]}"),
+            "in_tree": self._providers,
+            "uuid": self._providers,
+            "project_id": (PROJECT,),
+            "associated": ("true", "false"),
+            "name": ("startswith:CUSTOM_", "in:CUSTOM_FAST,CUSTOM_NEW"),
+            "limit": ("1", "3"),
+        }
+        known = values.get(re.sub(r"(resources|required|member_of|in_tree)[\w-]{1,64}", r"\1", name))
+        return drawn if known is None else self._mostly(known, drawn)
+
+    def _query_of(self, case):
+        drawn = case.query or {}
+        if case.path == "/allocation_candidates" and self._chance.random() < 0.7:
+            # A suffix must be that of a group with resources, which few drawn ones are.
+            plain = ("limit", "required", "member_of", "in_tree", "root_required")
+            drawn = {"resources": "", **{name: value for name, value in drawn.items() if name in plain}}
+        return {name: self._of_query(name, value) for name, value in drawn.items()}
+
     def replace_in(self, case):
         """Replace parts of a drawn request."""
+        case.query = self._query_of(case)
         case.path_parameters = {
             name: self._of_path(name, drawn) for name, drawn in (case.path_parameters or {}).items()
         }
