@@ -18,7 +18,9 @@ NAMES = (
     "replay",
     "state_at",
     "pools",
+    "candidates",
     "write",
+    "placement_api",
 )
 
 

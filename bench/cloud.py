@@ -70,8 +70,9 @@ def claim(number: int, host: str, vcpus: int = 2):
     )
 
 
-def records(items, first_position: int = 0, batch: int = 100):
-    """Encoded records of (producer, sequence, data) items, as (position, payload), ``batch`` events a record."""
+def records(items, first_position: int = 0, batch: int = 100, level: int = 1):
+    """Encoded records of (producer, sequence, data) items in a log of a level, as (position, payload), with ``batch``
+    events each."""
     packed = []
     for start in range(0, len(items), batch):
         packed.append(
@@ -83,6 +84,7 @@ def records(items, first_position: int = 0, batch: int = 100):
                         codec.make_event(data, producer, 1, sequence, 1)
                         for producer, sequence, data in items[start : start + batch]
                     ],
+                    level,
                 ),
             )
         )

@@ -1,6 +1,6 @@
 """How many events a second one process decodes and folds, by kind of event, in records of 100.
 
-``python -m bench.fold [--hosts N]``
+``python -m bench.fold [--hosts N] [--level N]``; the rules of the fold are those of the level.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from rpc_api import codec, digest, events
 
 def timed(projection, name, items):
     """Fold items and return (name, events/s)."""
-    encoded = records(items, projection.position + 1)
+    encoded = records(items, projection.position + 1, level=projection.level)
     settle_memory()
     started = time.perf_counter()
     for position, payload in encoded:
@@ -67,14 +67,17 @@ def main(argv=None):
     """Print a table and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hosts", type=int, default=10_000)
+    parser.add_argument("--level", type=int, default=1, help="the level that the log is pinned to")
     arguments = parser.parse_args(argv)
     projection = Projection("cell1")
+    if arguments.level > 1:
+        timed(projection, "LevelPinned", [("operator/bench", 1, events.LevelPinned(arguments.level))])
     figures = {}
     for name, items in rounds(arguments.hosts):
         _, rate = timed(projection, name, items)
         figures[name] = round(rate)
         print(f"{name:<34} {rate:>10,.0f} events/s")
-    print(json.dumps({"benchmark": "fold", "hosts": arguments.hosts, "events_per_s": figures}))
+    print(json.dumps({"benchmark": "fold", **vars(arguments), "events_per_s": figures}))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ CONTEXT = "placement_api.context"
 _PASSED = "placement_api.passed"
 #: The paths that say which versions there are; they need no token.
 OPEN_PATHS = frozenset({"", "/"})
-#: The header that a client without a valid token gets, as from keystonemiddleware.
+#: The header for a client without a valid token, as of keystonemiddleware.
 CHALLENGE = [("WWW-Authenticate", "Keystone")]
 
 __all__ = ["CONTEXT", "OPEN_PATHS", "RequestContext", "context_wrapper", "wrapper"]

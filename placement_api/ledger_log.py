@@ -101,10 +101,15 @@ class LedgerLog:
         return not self._state.is_behind and not self.projection.is_too_new
 
     @property
+    def why_down(self) -> str | None:
+        """Why the log cannot be read now, as a sentence; None if it can."""
+        return self._state.why if self._state.is_down(READ) else None
+
+    @property
     def why_stale(self) -> str | None:
         """Why the state may be old: the log cannot be read now. None if it can."""
-        if self._state.is_down(READ):
-            return self._state.why
+        if self.why_down is not None:
+            return self.why_down
         return None if self.is_readable else self._facts()[0]
 
     def fence(self) -> None:
@@ -116,8 +121,8 @@ class LedgerLog:
         self.wait_for(position)
 
     def wait_for_shared(self) -> None:
-        """Wait until everything is folded that a worker of this machine acknowledged. A log that cannot be read is not
-        waited for: what is said of it is marked as stale."""
+        """Wait until everything is folded that a worker of this machine acknowledged. Nobody waits for a log that
+        cannot be read: answers about it are marked as stale."""
         epoch = self.projection.epoch
         if self._shared is not None and epoch is not None and not self._state.is_down(READ):
             self.wait_for(self._shared.last(epoch))
@@ -175,13 +180,8 @@ class LedgerLog:
         """The position up to which the log is folded."""
         return self.projection.position
 
-    @property
-    def epoch(self) -> str | None:
-        """The epoch of the log."""
-        return self.projection.epoch
-
     def _settle(self) -> None:
-        """Give the outcomes of what was folded to those who wait for them. Call it under the lock."""
+        """Give the outcomes of the writes that are folded to those who wait for them. Call it under the lock."""
         for written in self.projection.writes or ():
             if written.producer == self._log.producer_name:
                 waiting = self._waiting.pop((written.producer_epoch, written.sequence), None)
@@ -190,7 +190,7 @@ class LedgerLog:
         self.projection.writes = []
         known = self.projection.producers.get(self._log.producer_name)
         if known is not None and self._waiting:
-            # Folded without an outcome: it was in a part of the log that a checkpoint or snapshot stands for.
+            # Folded without an outcome: a checkpoint or snapshot was used in place of this part of the log.
             for mark in [mark for mark in self._waiting if mark <= known]:
                 self._waiting.pop(mark).set_exception(self._unknown("its log was read again"))
 

@@ -38,7 +38,8 @@ def stack(conf: cfg.ConfigOpts, application: auth.Application, clock: Clock = SY
     if conf.cors.allowed_origin:
         application = cors.CORS(application, conf)
     application = health(application, conf)
-    application = http_proxy_to_wsgi.HTTPProxyToWSGI(application, conf)
+    if conf.oslo_middleware.enable_proxy_headers_parsing:
+        application = http_proxy_to_wsgi.HTTPProxyToWSGI(application, conf)
     application = faults(application)
     application = access_log(application, clock)
     return with_request_id(application)
@@ -97,7 +98,7 @@ def health(application: auth.Application, conf: cfg.ConfigOpts) -> auth.Applicat
 
 
 def faults(application: auth.Application) -> auth.Application:
-    """Log an exception that nobody expects, once, and answer 500 without its text."""
+    """Log an exception that nobody expects, once, and answer 500, without its text."""
 
     def guarded(environ: auth.Environ, start_response: auth.StartResponse) -> Iterable[bytes]:
         try:
@@ -171,4 +172,4 @@ def _uri(environ: auth.Environ) -> str:
     path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}".encode("latin-1", "replace")
     query = environ.get("QUERY_STRING", "")
     uri = urllib.parse.quote(path) + (f"?{query}" if query else "")
-    return "".join(character if character.isprintable() else "?" for character in uri)
+    return uri if uri.isprintable() else "".join(one if one.isprintable() else "?" for one in uri)

@@ -5,6 +5,7 @@
 
 import copy
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +16,13 @@ from oslo_policy import policy
 
 from placement_api.http_errors import Forbidden
 from rpc_api import errors
+from rpc_api.clock import SYSTEM, Clock
 
 LOG = logging.getLogger(__name__)
+
+#: An answer of the rules is used again for so many seconds: a rule may ask a server, and directories of rules may come.
+ANSWERS_LAST = 1.0
+ANSWERS_MAX = 10_000
 
 ADMIN_OR_SERVICE = "rule:admin_or_service_api"
 SERVICE = "rule:service_api"
@@ -158,7 +164,11 @@ class Enforcer:
     """The rules as they are configured; UsageError if the policy file cannot be used. If it cannot be used after a
     change, the rules stay as they were."""
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
+        #: What the rules answered since ``_answered_since``, by all that they could look at.
+        self._answers: dict[object, bool] = {}
+        self._answered_since = clock.monotonic()
         self._rules = policy.Enforcer(conf)
         # Each rule has another default than before Wallaby, and oslo.policy would say so for each of them.
         self._rules.suppress_default_change_warnings = True
@@ -178,8 +188,23 @@ class Enforcer:
         the sender's own."""
         if target is None:
             target = {"project_id": context.project_id, "user_id": context.user_id}
-        if not self._allows(context, rule, dict(target)):
+        # oslo.policy looks for files each time and inspects its checks: that takes more time than the rest of a GET.
+        key = rule, self._version(), *map(_hashable, context.to_policy_values().values()), *target.items()
+        now = self._clock.monotonic()
+        if now - self._answered_since > ANSWERS_LAST or len(self._answers) >= ANSWERS_MAX:
+            self._answers, self._answered_since = {}, now
+        allowed = self._answers.get(key)
+        if allowed is None:
+            allowed = self._answers[key] = self._allows(context, rule, dict(target))
+        if not allowed:
             raise Forbidden(f"Policy does not allow {rule} to be performed.")
+
+    def _version(self) -> int:
+        """When the policy file was changed, 0 without one."""
+        try:
+            return os.stat(self._rules.policy_path).st_mtime_ns if self._rules.policy_path else 0
+        except OSError:
+            return 0
 
     def _allows(self, context: RequestContext, rule: str, target: dict[str, Any]) -> bool:
         try:
@@ -190,6 +215,10 @@ class Enforcer:
             LOG.error("the rules of the policy stay as they were: %s cannot be used (%s)", self._file, _line(fault))
         # A file that was read is read again only after its next change.
         return bool(self._rules.authorize(rule, target, context))
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _line(fault: Exception) -> str:

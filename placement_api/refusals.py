@@ -60,6 +60,10 @@ ANSWERS: Answers = {
         "update conflict: Inventory for '{0}' on resource provider '{1}' in use:",
     ),
     WriteRefused.CONSUMER_GENERATION: (Conflict, http_errors.CONCURRENT_UPDATE, f"{CONSUMER_CONFLICT}:"),
+    WriteRefused.LOCKED: (Conflict, http_errors.CONCURRENT_UPDATE, f"{CONSUMER_CONFLICT}:"),
+    WriteRefused.WRITE_EXISTS: (Conflict, http_errors.CONCURRENT_UPDATE, "Unable to write:"),
+    WriteRefused.NOT_PREPARED: (Conflict, http_errors.CONCURRENT_UPDATE, "Unable to write:"),
+    WriteRefused.CLASS_IN_WRITE: (Conflict, None, "Unable to rename resource class {1}:"),
     WriteRefused.UNITS: (
         Conflict,
         None,

@@ -1,20 +1,32 @@
 """The logs that an endpoint serves, as one ledger."""
 
+import hashlib
+import logging
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 from nova_sched.process.cell_log import close_all
 from nova_sched.projection import snapshot
 from nova_sched.projection.ledger import Holder, Host, PlainTree
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
+from placement_api import several_logs
+from placement_api.candidates.summaries import Summaries
 from placement_api.freshness import SharedPositions
 from placement_api.ledger_log import LedgerLog
-from rpc_api import errors, events
+from rpc_api import concurrency, errors, events
 from rpc_api.clock import SYSTEM
 from rpc_api.feed.epoch import open_at_level
 from rpc_api.feed.publisher import Appender, Producer
 from rpc_api.log import open_log
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between two looks whether all logs are ready.
+READY_PAUSE = 0.1
+#: Seconds between two looks for writes over several logs that another worker has left.
+LOOK_PAUSE = 5.0
 
 
 class Region:
@@ -38,6 +50,7 @@ class Region:
     ):
         self.lock = threading.RLock()
         self.table = HostTable()
+        self.summaries = Summaries(self.table)
         self.has_neighbours = has_neighbours
         self.logs = {
             cell: LedgerLog(
@@ -55,23 +68,50 @@ class Region:
         self.new_roots = self.logs[new_roots]
         self.name = name
         self._kept_open = None
+        self._clock = clock
+        self._stopped = threading.Event()
+        #: Waits for the fences of several logs at once.
+        self._fences = ThreadPoolExecutor(len(logs), f"{name} fence") if len(logs) > 1 else None
+        #: Finishes the writes over several logs that another worker has left.
+        self._finisher = concurrency.vital_thread(self._finish_all, f"{name} writes over several logs")
 
     def start(self) -> "Region":
         """Start to read all logs."""
         for log in self.logs.values():
             log.start()
+        if len(self.logs) > 1:
+            self._finisher.start()
         return self
 
+    def _finish_all(self):
+        while not self._stopped.wait(LOOK_PAUSE):
+            several_logs.finish(self, self._clock.now_ns())
+
     def wait_ready(self, timeout: float) -> None:
-        """Wait until all logs are folded; raises LogUnavailable if that takes too long."""
-        for log in self.logs.values():
-            if not log.wait_current(timeout):
+        """Wait until all logs are folded that can be read; LogUnavailable if that takes too long, or if none can.
+        A cell that is down does not keep the others waiting: it is read as soon as it can be."""
+        ends_at = self._clock.monotonic() + timeout
+        missing = list(self.logs.values())
+        while missing:
+            missing = [log for log in missing if not log.wait_current(READY_PAUSE)]
+            down = [log for log in missing if log.why_down is not None]
+            if len(down) == len(missing) < len(self.logs):
+                for log in down:
+                    LOG.warning("the API begins without the log of %s: %s", log.cell, log.why_down)
+                return
+            if missing and self._clock.monotonic() > ends_at:
                 raise errors.LogUnavailable(
-                    f"the log of {log.cell} is not folded within {timeout} s; see to its broker, or give it more time"
+                    f"the log of {missing[0].cell} is not folded within {timeout} s; see to its broker, or give it "
+                    "more time"
                 )
 
     def close(self, timeout: float = 5.0) -> bool:
         """Append what is waiting and end; True when nothing was left."""
+        self._stopped.set()
+        if self._finisher.is_alive():
+            self._finisher.join(timeout)
+        if self._fences is not None:
+            self._fences.shutdown(wait=False)
         drained = close_all(list(self.logs.values()), timeout)
         if self._kept_open is not None:
             self._kept_open.close()
@@ -108,6 +148,7 @@ class Region:
         return {
             "name": self.name,
             "new roots": self.new_roots.cell,
+            "writes over several logs": len({uuid for one in self.projections() for uuid in one.prepared}),
             **{n: log.report() for n, log in self.logs.items()},
         }
 
@@ -138,16 +179,38 @@ class Region:
         return None if tree is None else tree.rows[provider_uuid]
 
     def logs_of_consumer(self, consumer_uuid: str) -> list[LedgerLog]:
-        """The logs in which a consumer holds something."""
-        return [log for log in self.logs.values() if consumer_uuid in log.projection.consumers]
+        """The logs in which a consumer holds something. (A write that is under way is no consumer.)"""
+        return [
+            log
+            for log in self.logs.values()
+            if consumer_uuid in log.projection.consumers and consumer_uuid not in log.projection.prepared
+        ]
+
+    def generation_of(self, consumer_uuid: str) -> int | None:
+        """The generation of a consumer for a client; None if it holds nothing.
+
+        If it holds something in several logs, each of them has a generation of its own. Then the client gets
+        one number for all of them: it is another one after each write in any log, and does not count up.
+        """
+        logs = self.logs_of_consumer(consumer_uuid)
+        if len(logs) < 2:
+            return logs[0].projection.holders[consumer_uuid].generation if logs else None
+        state = [
+            (
+                log.cell,
+                log.projection.holders[consumer_uuid].generation,
+                max(entry.position for entry in log.projection.consumers[consumer_uuid]),
+            )
+            for log in logs
+        ]
+        digest = hashlib.blake2b(repr(sorted(state)).encode(), digest_size=6).digest()
+        # Above all generations of one log, and exact in the numbers of every JSON parser.
+        return 1 << 48 | int.from_bytes(digest)
 
     def holder_of(self, consumer_uuid: str) -> Holder | None:
         """What is known of a consumer; None if it holds nothing."""
-        for log in self.logs.values():
-            holder = log.projection.holders.get(consumer_uuid)
-            if holder is not None:
-                return holder
-        return None
+        logs = self.logs_of_consumer(consumer_uuid)
+        return logs[0].projection.holders[consumer_uuid] if logs else None
 
     def wait_for_shared(self) -> None:
         """Wait until everything is folded that a worker of this machine acknowledged."""
@@ -155,11 +218,20 @@ class Region:
             log.wait_for_shared()
 
     def fence(self) -> None:
-        """Wait until everything is folded that was acknowledged before. A log that cannot be read is left out if
-        another one can: its cell is down."""
-        for log in self.logs.values():
-            if len(self.logs) == 1 or log.why_stale is None:
+        """Wait until everything is folded that was acknowledged before; Unavailable if that is not possible now. A log
+        that cannot be read is left out if another one can: its cell is down, and the others go on."""
+        logs = [log for log in self.logs.values() if log.why_stale is None] or list(self.logs.values())
+        if self._fences is None or len(logs) == 1:
+            for log in logs:
                 log.fence()
+        else:
+            list(self._fences.map(LedgerLog.fence, logs))
+
+    def stale_cells(self, provider_uuid: str | None = None) -> list[str]:
+        """Names of the cells whose log cannot be read now, of all or of that of a provider."""
+        log = None if provider_uuid is None else self.log_of(provider_uuid)
+        logs = self.logs.values() if log is None else [log]
+        return [log.cell for log in logs if log.why_stale is not None]
 
     def write(self, event):
         """Write an event into the log of new roots; returns its outcome (Written)."""

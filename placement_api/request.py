@@ -15,19 +15,23 @@ CONTEXT = "placement_api.context"
 class Request(webob.Request):
     """A request with its microversion, the user of its token and the region that it is about."""
 
+    # webob keeps an attribute of a request in its environment unless the class has it too.
+    conf = region = enforcer = None
+    version = FIRST
+    #: Whether everything is folded that was acknowledged before this request came.
+    is_fenced = False
+    #: Set by a handler whose answer says that something is not there: the state may be a little old.
+    found_nothing = False
+    #: The provider of the path, None if it names none.
+    provider_uuid = None
+    #: Set when an event of this request is in the log: then its outcome is exact.
+    has_written = False
+
     @classmethod
     def of(cls, environ, conf, region, enforcer):
         """The request of a WSGI environment."""
         request = cls(environ)
-        found = request.__dict__
-        found["conf"], found["region"], found["enforcer"] = conf, region, enforcer
-        found["version"] = FIRST
-        #: Whether everything is folded that was acknowledged before this request came.
-        found["is_fenced"] = False
-        #: Set by a handler whose answer says that something is not there: the state may be a little old.
-        found["found_nothing"] = False
-        #: Set when an event of this request is in the log: then its outcome is exact.
-        found["has_written"] = False
+        request.conf, request.region, request.enforcer = conf, region, enforcer
         return request
 
     @property
@@ -61,7 +65,7 @@ class Request(webob.Request):
         """Wait until everything is folded that was acknowledged before this request came."""
         if not self.is_fenced:
             self.region.fence()
-            self.__dict__["is_fenced"] = True
+            self.is_fenced = True
 
     def authorize(self, rule: str, target: dict | None = None) -> None:
         """Forbidden if the policy does not allow the rule."""
@@ -90,7 +94,7 @@ class Request(webob.Request):
     def write(self, log, event, refusals=None):
         """Write an event of the ledger into a log, and return its outcome (Written). If it is refused, raise the error
         that ``refusals`` or the general table has for the reason."""
-        self.__dict__["has_written"] = True
+        self.has_written = True
         written = log.write(event)
         if written.reason is not None:
             raise error_of(written.reason, refusals or {})

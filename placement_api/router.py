@@ -15,7 +15,8 @@ from rpc_api import errors
 LOG = logging.getLogger(__name__)
 
 JSON = "application/json"
-STALE = "nova-sched-stale"
+#: The header that names the cells whose log cannot be read now: what an answer says of them may be old.
+STALE = "Nova-Sched-Stale"
 
 
 class Router:
@@ -30,7 +31,7 @@ class Router:
         request = Request.of(environ, self._conf, self._region, self._enforcer)
         has_version = False
         try:
-            request.__dict__["version"] = versions.wanted(environ.get("HTTP_OPENSTACK_API_VERSION"))
+            request.version = versions.wanted(environ.get("HTTP_OPENSTACK_API_VERSION"))
             has_version = True
             environ["placement_api.version"] = request.version
             response = self._answer(request)
@@ -39,6 +40,9 @@ class Router:
         if has_version:
             response.headers["OpenStack-API-Version"] = f"{versions.SERVICE} {versions.spelled(request.version)}"
         response.headers["Vary"] = versions.HEADER
+        stale = self._region.stale_cells(request.provider_uuid)
+        if stale:
+            response.headers[STALE] = ", ".join(stale)
         return response(environ, start_response)
 
     def _answer(self, request):
@@ -47,6 +51,7 @@ class Router:
         if found is None:
             raise http_errors.NotFound("The resource could not be found.")
         methods, arguments = found
+        request.provider_uuid = arguments.get("uuid")
         route = methods.get(request.method)
         if route is None or (request.version < route.since and route.missing == 405):
             raise http_errors.MethodNotAllowed(

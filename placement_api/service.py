@@ -25,35 +25,23 @@ class PlacementService(Service):
     def __init__(self, conf):
         self._conf = conf
         self.region = region_of(conf)
-        self._server = self._thread = None
+        self._server = None
 
     def start(self):
         options = self._conf.placement_api
         self.region.start().wait_ready(self._conf.cells.catch_up_timeout)
-        self._server = serve(
-            make_app(self._conf, self.region),
-            options.bind_host,
-            options.bind_port,
-            options.threads,
-            options.connections,
-            options.max_body_bytes,
-        )
-        self._thread = concurrency.vital_thread(self._server.run, "web server")
-        self._thread.start()
+        self._server = RunningServer(make_app(self._conf, self.region), options, options.bind_host, options.bind_port)
 
     def serves(self):
         providers = sum(len(projection.trees) for projection in self.region.projections())
-        addresses = " and ".join(f"http://{host}:{port}" for host, port in self._server.addresses)
-        return (
-            f"{self.region.name} answers {addresses} for the logs of {', '.join(self.region.logs)} with "
-            f"{providers} providers"
-        )
+        urls, cells = " and ".join(self._server.urls), ", ".join(self.region.logs)
+        return f"{self.region.name} answers {urls} for the logs of {cells} with {providers} providers"
 
     def drain(self, timeout):
         time = Remaining(timeout)
         drained = True
         if self._server is not None:
-            drained = stop(self._server, self._thread, time.left)
+            drained = self._server.stop(time.left)
         return self.region.close(time.left) and drained
 
     def report(self):
@@ -62,6 +50,24 @@ class PlacementService(Service):
     @property
     def fault(self):
         return self.region.fault
+
+
+class RunningServer:
+    """A WebServer in a thread of its own. ``options`` are those of [placement_api]."""
+
+    def __init__(self, app, options, host: str, port: int):
+        self._server = serve(app, host, port, options.threads, options.connections, options.max_body_bytes)
+        self._thread = concurrency.vital_thread(self._server.run, "web server")
+        self._thread.start()
+
+    @property
+    def urls(self) -> list[str]:
+        """The URL of each address on which it listens."""
+        return [f"http://{host}:{port}" for host, port in self._server.addresses]
+
+    def stop(self, timeout: float) -> bool:
+        """Take no more requests, and finish those in hand; returns whether all were finished."""
+        return stop(self._server, self._thread, timeout)
 
 
 def serve(app, host: str, port: int, threads: int, connections: int, max_body_bytes: int) -> WebServer:

@@ -10,7 +10,7 @@ from rpc_api import errors
 
 #: Workers of one machine, at most.
 SLOTS = 256
-#: The C struct of a lock on 64-bit Linux: type, whence, start, length, process.
+#: The C struct of a lock on 64-bit Linux: type, from where, start, length, process.
 _LOCK = "hhxxxxqqixxxx"
 
 

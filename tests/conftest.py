@@ -80,6 +80,12 @@ def rabbit_server():
 
 
 @pytest.fixture
+def rabbit():
+    """A node that may be killed."""
+    yield from running(RabbitServer)
+
+
+@pytest.fixture
 def vhost(rabbit_server):
     """The name of a virtual host of its own on that node."""
     name = f"test-{uuid.uuid4().hex}"

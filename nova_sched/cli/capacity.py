@@ -21,7 +21,7 @@ FLAVOR is a list of amounts (VCPU=4,MEMORY_MB=8192,DISK_GB=40), VCPUs:MiB:GiB (4
 flavor of a recorded request. --like takes everything that a recorded request asks for: traits, NUMA nodes, PCI
 devices, zone. The command fills each host with claims until the filters refuse one. It uses the filters of the policy
 that was adopted last in the logs, or with --default-policy the default ones. Server groups are ignored: they limit a
-group and not a flavor.
+group and not a flavor. An amount that is (shared) includes what is left in pools, which other hosts use, too.
 
 exit codes: 0 at least one fits, 1 none fits, or there is no such flavor or request, 2 wrong usage, 3 a log cannot be
 reached, 4 the state of a cell is not known (the answer is for the others), or a filter of the policy is not loaded
@@ -165,6 +165,7 @@ class Capacity(ReplayCommand):
                             "filter": answer.filter,
                             "reason": answer.reason,
                             "left": answer.left,
+                            "shared": sorted(answer.shared),
                         }
                         for answer in _top(answers, arguments.top)
                     ],
@@ -202,7 +203,7 @@ class Capacity(ReplayCommand):
                             answer.host,
                             answer.fits,
                             answer.reason,
-                            ",".join(f"{name}={answer.left.get(name, 0)}" for name in asked),
+                            ",".join(_left_of(answer, name) for name in asked),
                         )
                         for answer in top
                     ],
@@ -210,6 +211,10 @@ class Capacity(ReplayCommand):
                 ),
             ]
         self.out.write("\n".join(lines) + "\n")
+
+
+def _left_of(answer, name):
+    return f"{name}={answer.left.get(name, 0)}{' (shared)' if name in answer.shared else ''}"
 
 
 def _top(answers, count):

@@ -28,7 +28,11 @@ COLOURS = {
     "LogRebased": ("bold", "red"),
     "HostConfirmed": ("dim",),
     "AuthorityPassed": ("bold", "yellow"),
-    **dict.fromkeys(("AllocationsPut", "AllocationsDropped", "Reshaped"), ("cyan",)),
+    **dict.fromkeys(
+        ("AllocationsPut", "AllocationsDropped", "Reshaped", "AllocationsPrepared", "WriteCommitted", "WriteEnded"),
+        ("cyan",),
+    ),
+    "WriteAborted": ("yellow",),
     **dict.fromkeys(
         ("ProviderCreated", "ProviderChanged", "ProviderDeleted", "InventoriesPut", "TraitsPut", "AggregatesPut"),
         ("magenta",),
@@ -343,6 +347,13 @@ _WRITES = {
     "AllocationsPut": lambda data: _some(map(consumer_put, data.consumers)) or "no consumers",
     "AllocationsDropped": lambda data: f"{data.consumer_uuid} holds nothing",
     "Reshaped": _reshaped,
+    "AllocationsPrepared": lambda data: (
+        f"{data.write_uuid} in {', '.join(data.logs)}, home {data.home}: {_some(map(consumer_put, data.consumers))}"
+    ),
+    **dict.fromkeys(
+        ("WriteCommitted", "WriteAborted"), lambda data: f"{data.write_uuid} for {_some(data.consumer_uuids)}"
+    ),
+    "WriteEnded": lambda data: data.write_uuid,
     "ClassRenamed": lambda data: f"{data.name} to {data.new_name}",
     **dict.fromkeys(("ClassCreated", "ClassDeleted", "TraitCreated", "TraitDeleted"), lambda data: data.name),
 }

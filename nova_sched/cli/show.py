@@ -7,7 +7,7 @@ from nova_sched.cli.event_text import build_of, text_of
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.requests import RequestCommand, milliseconds, only_attempt
 from nova_sched.process.text import one_line
-from nova_sched.projection.writes import WRITE_HANDLERS
+from nova_sched.projection.write_handlers import WRITE_HANDLERS
 from nova_sched.replay.decisions import story
 from nova_sched.replay.decisions.explanation import asked_for, attempt_of, summary_line
 from nova_sched.replay.logs.plain import plain

@@ -38,6 +38,8 @@ COLUMNS = (
     "latency_p95_ms",
     "claims_accepted",
     "claims_refused",
+    "writes_accepted",
+    "writes_refused",
     "started",
     "failed",
 )
@@ -151,6 +153,10 @@ class Stats(ReplayCommand):
             "busiest_hosts": [
                 {"cell": cell, "host": host, "events": count} for (cell, host), count in _most(stats.busy, top)
             ],
+            "busiest_providers_of_no_host": [
+                {"cell": cell, "provider": name, "events": count}
+                for (cell, name), count in _most(stats.busy_others, top)
+            ],
             "hosts": dict(stats.host_counts),
             "silent_hosts": [{"cell": cell, "host": host, "heard": stamp(heard)} for cell, host, heard in silent],
             "intervals": list(_intervals(stats)),
@@ -210,9 +216,16 @@ class Stats(ReplayCommand):
         if stats.busy:
             yield ""
             yield from aligned(
-                ("busiest host", "cell", "claims, starts, deletes"),
+                ("busiest host", "cell", "claims, starts, deletes, writes"),
                 [(host, cell, count) for (cell, host), count in _most(stats.busy, top)],
-                ("claims, starts, deletes",),
+                ("claims, starts, deletes, writes",),
+            )
+        if stats.busy_others:
+            yield ""
+            yield from aligned(
+                ("busiest provider of no host", "cell", "claims, writes"),
+                [(name, cell, count) for (cell, name), count in _most(stats.busy_others, top)],
+                ("claims, writes",),
             )
         yield ""
         yield f"{statuses.counted(stats.host_counts)} at the end" + (
@@ -222,6 +235,7 @@ class Stats(ReplayCommand):
             f"  {host} in {cell}, last event {'before the range' if heard is None else stamp(heard)}"
             for cell, host, heard in silent[:top]
         )
+        yield from (f"{cell}: {summary}" for cell, summary in sorted(stats.summaries.items()) if summary is not None)
 
 
 def _most(counter, top):

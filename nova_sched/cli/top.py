@@ -18,7 +18,8 @@ Keys: q quit, p pause, s sort the hosts (by events, by name), c next cell. Rates
 numbers those of --window. The lag of a cell is the number of records that are not read yet; the lag of a scheduler is
 the number of records of the cell that it did not know at its last decision. Hosts are counted by status. Services are
 those with events in the logs; an idle scheduler or conductor publishes nothing. A cell that is down is marked, with the
-reason.
+reason. Of Placement's API all writes of allocations count for the hosts and for the providers of no host (pools) that
+they concern, if they were accepted.
 
 exit codes: 0 ended, 2 wrong usage, or textual is not installed (pip install 'nova_sched[top]'), 3 a log cannot be
 reached, 4 a cell is down (with --once)

@@ -31,6 +31,11 @@ def head_lines(view, only=None) -> list[str]:
         f"{view.decisions_s:.1f} decisions/s",
         f"last {view.window_s} s: {view.decisions} decisions, {view.selected} selected, {view.refused} refused; "
         f"latency ms {shown}",
+        *(
+            [f"writes of Placement's API: {view.writes_accepted} accepted, {view.writes_refused} refused"]
+            if any(view.summaries.values())
+            else []
+        ),
     ]
 
 
@@ -61,27 +66,41 @@ def _state(cell):
 
 
 def reason_lines(view, paint=None) -> list[str]:
-    """Return the reasons for which decisions found no host."""
-    return (
-        aligned(("refused for", "decisions"), view.reasons, ("decisions",), paint)
-        if view.reasons
-        else ["nothing was refused"]
-    )
+    """Return the reasons for which decisions found no host, and for which writes of Placement's API were refused."""
+    tables = [
+        aligned((title, what), reasons, (what,), paint)
+        for title, what, reasons in (
+            ("refused for", "decisions", view.reasons),
+            ("write refused for", "writes", view.write_reasons),
+        )
+        if reasons
+    ]
+    return _with_blank_lines(tables) or ["nothing was refused"]
+
+
+def _with_blank_lines(tables):
+    return [line for number, table in enumerate(tables) for line in ([""] if number else []) + table]
 
 
 def host_lines(view, paint=None, by_name=False) -> list[str]:
-    """Return the busiest hosts, sorted by number of events or by name."""
-    hosts = sorted(view.hosts, key=lambda host: (host[1], host[0])) if by_name else view.hosts
-    return (
+    """Return the busiest hosts and providers of no host, sorted by number of events or by name."""
+    tables = [
         aligned(
-            ("hottest host", "cell", "claims, builds, deletes"),
-            [(host, cell, count) for cell, host, count in hosts],
-            ("claims, builds, deletes",),
+            (title, "cell", what),
+            [
+                (name, cell, count)
+                for cell, name, count in (sorted(places, key=lambda place: (place[1], place[0])) if by_name else places)
+            ],
+            (what,),
             paint,
         )
-        if hosts
-        else ["no host is busy"]
-    )
+        for title, what, places in (
+            ("hottest host", "claims, builds, deletes, writes", view.hosts),
+            ("hottest provider of no host", "claims, writes", view.others),
+        )
+        if places
+    ]
+    return _with_blank_lines(tables) or ["no host is busy"]
 
 
 def scheduler_lines(view, paint=None) -> list[str]:
@@ -111,6 +130,7 @@ def service_lines(view) -> list[str]:
     """Return one line per cell with its hosts by status, and one line with the last events of services."""
     lines = [
         f"{cell}: {'its hosts are not known' if counts is None else counted(counts)}"
+        + (f"; {view.summaries[cell]}" if view.summaries.get(cell) else "")
         for cell, counts in view.counts.items()
     ]
     return [one_line(line) for line in (*lines, f"last heard: {told(dict(view.heard), view.now_ns)}; {IDLE}")]

@@ -12,7 +12,7 @@ import numpy as np
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.explanation import NAMED, Finding, by_words
 from nova_sched.filters.shortage import asked_of, last_taker, latest, room
-from nova_sched.fit.providers import allowed
+from nova_sched.fit.serving import allowed, keeps_out
 from nova_sched.hosts.providers import Providers
 from nova_sched.hosts.view import HostView
 from nova_sched.projection.reason import Reason
@@ -131,7 +131,7 @@ def _group_refusal_of(table, tree, group):
     for traits in group.any_traits:
         if not any([has(trait, row) for row in serving for trait in traits]):
             return Reason(NONE_OF_TRAITS, (tuple(traits),))
-    restricted = _keeps_out(group)
+    restricted = keeps_out(group)
     if restricted or (group.suffix and (group.required_traits or group.any_traits)):
         usable = [row for row in tree if allowed(table, row, root, group)]
         if restricted and not set(usable).intersection(serving):
@@ -156,10 +156,6 @@ def _on_one(group):
     return Reason(ON_ONE, (tuple(resource_class for resource_class, _ in group.resources),))
 
 
-def _keeps_out(group):
-    return bool(group.forbidden_traits or group.member_of or group.forbidden_aggregates or group.in_tree)
-
-
 def _unnamed(groups):
     """Groups without their suffixes, which may be the ids of ports: only whether a group has a suffix is seen."""
     return tuple([group._replace(suffix="*") if group.suffix else group for group in groups])
@@ -179,7 +175,7 @@ def usable_providers(providers: Providers, group) -> np.ndarray:
     for uuid in group.forbidden_aggregates:
         usable &= ~providers.in_aggregates([[uuid]], not single, of_pools=True)
     if group.in_tree:
-        usable &= providers.in_tree(group.in_tree)
+        usable &= providers.in_tree(group.in_tree, of_pools=single)
     if single:
         for trait in group.required_traits:
             usable &= providers.has_trait(trait)
@@ -197,7 +193,7 @@ def _groups_refusals(providers, groups, policy):
 
 def _group_refusals(providers, group):
     usable = usable_providers(providers, group)
-    if group.required_traits or group.any_traits or _keeps_out(group):
+    if group.required_traits or group.any_traits or keeps_out(group):
         # If nothing is taken of any provider, the host itself must meet the group.
         serving = providers.roots() if not group.suffix and not group.resources else providers.all()
     for trait in group.required_traits:
@@ -207,7 +203,7 @@ def _group_refusals(providers, group):
             Reason(NONE_OF_TRAITS, (tuple(traits),)),
             ~providers.any(serving & np.logical_or.reduce([providers.has_trait(trait) for trait in traits])),
         )
-    if _keeps_out(group):
+    if keeps_out(group):
         yield Refusal(TRAITS_OR_AGGREGATES, ~providers.any(serving & usable))
     together = usable
     single = group.suffix != "" and len(group.resources) > 1 and providers.owner is not None

@@ -68,13 +68,13 @@ class Providers:
             of_root &= ~self.are_pools
         return own | of_root if with_root else own
 
-    def in_tree(self, uuid):
-        """Which providers are in the tree of a provider."""
+    def in_tree(self, uuid, of_pools):
+        """Which providers are in the tree of a provider; pools only with ``of_pools``."""
         row = self.table.row_of_uuid.get(uuid)
         if row is None:
             return self._none()
         found = self.table.root[self.rows] == self.table.root[row]
-        return found if self.are_pools is None else found & ~self.are_pools
+        return found if self.are_pools is None or of_pools else found & ~self.are_pools
 
     def all(self):
         """All providers, which is not all rows: some may be unused, or of trees that are no host's."""

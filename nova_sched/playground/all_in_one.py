@@ -55,6 +55,13 @@ class AllInOne(Command):
             default="simulated",
             help="the hosts: simulated ones, or this machine (default: simulated)",
         )
+        parser.add_argument(
+            "--placement-port",
+            metavar="PORT",
+            type=numbers.port,
+            default=0,
+            help="port of Placement's API on 127.0.0.1, which believes each token (default: a free one)",
+        )
         end = parser.add_mutually_exclusive_group()
         end.add_argument(
             "--for",
@@ -85,7 +92,7 @@ class AllInOne(Command):
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             hosts = None if parsed.driver == "local" else parsed.hosts or 10
-            with Embedded(parsed.state_dir, parsed.cells, hosts) as cloud:
+            with Embedded(parsed.state_dir, parsed.cells, hosts, parsed.placement_port) as cloud:
                 if parsed.check:
                     return self._check(cloud)
                 print(f"ready: {cloud.describe()}", file=self.app.stderr, flush=True)

@@ -16,8 +16,10 @@ from compute_agent.drivers.local import LocalDriver
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
 from nova_sched.playground.specs import bare_spec, flavor_of
 from nova_sched.playground.wiring import Wiring
+from nova_sched.process.checkpoint_maker import Maker
 from nova_sched.scheduler.service import Cell, cell0_of
 from nova_sched.selection.policy import Policy
+from placement_api import config as placement_config
 from rpc_api import concurrency, errors, events, messages
 from rpc_api.bus import MessagingBus
 from rpc_api.contracts import conductor as conductor_rpc
@@ -39,16 +41,18 @@ class Embedded:
     """All services over the logs in ``state_dir``; a context manager.
 
     ``hosts`` is the number of simulated hosts of each cell, None for the local driver (of the first cell alone).
+    Placement's API listens on ``placement_port`` of this machine, on a free port if it is 0.
     """
 
-    def __init__(self, state_dir: Path, cells: int, hosts: int | None):
+    def __init__(self, state_dir: Path, cells: int, hosts: int | None, placement_port: int = 0):
         self.state_dir = Path(state_dir)
         self._hosts = hosts
+        self._placement_port = placement_port
         self.cells = [
             Cell(f"cell{number}", str(uuid.uuid5(NAMESPACE, f"cell{number}")), self._log(f"cell{number}"))
             for number in range(1, cells + 1)
         ]
-        self._wiring = self._ending = self.conductor = None
+        self._wiring = self._ending = self.conductor = self._server = None
         #: The services that have a ``fault``.
         self._services = []
 
@@ -73,7 +77,15 @@ class Embedded:
         """Return one line about the running services."""
         what = "this machine" if self._hosts is None else f"{self._hosts} simulated hosts"
         cells = ", ".join(cell.name for cell in self.cells)
-        return f"a scheduler, its conductors and {what} in each of {cells}; logs in {self.state_dir}"
+        return (
+            f"a scheduler, its conductors and {what} in each of {cells}; logs in {self.state_dir}; "
+            f"Placement's API at {self.placement_url} for the token admin"
+        )
+
+    @property
+    def placement_url(self) -> str:
+        """The URL of Placement's API."""
+        return self._server.urls[0]
 
     def _lock_state(self):
         try:
@@ -102,12 +114,12 @@ class Embedded:
                 open_at_level(log, cell.name, f"operator/{NAME}")
         for cell in self.cells:
             drivers = self._drivers(cell)
-            conductor = wiring.cell_conductor(cell, NAME)
+            conductor = wiring.cell_conductor(cell, NAME, Maker(cell.name, cell.log))
             self._services.append(conductor)
             _forget(conductor, drivers)
             if drivers:
                 wiring.agent(cell, f"agent-{cell.name}", drivers)
-        self._services.append(wiring.scheduler(NAME, cell0, self.cells, policy))
+        self._services.append(wiring.scheduler(NAME, cell0, self.cells, policy, Maker(cell0.name, cell0.log)))
         wiring.serve(
             wiring.bus,
             conductor_rpc.TOPIC,
@@ -115,6 +127,12 @@ class Embedded:
             wiring.api_conductor(self.cells, policy.max_attempts),
             conductor_rpc.VERSION,
         )
+        logs = [(cell.name, cell.log) for cell in (*self.cells, cell0)]
+        # With one cell, providers without a host are in its log too, so that its hosts can use them.
+        new_roots = self.cells[0].name if len(self.cells) == 1 else cell0.name
+        placement_config.register(cfg.CONF)
+        cfg.CONF.set_override("auth_strategy", placement_config.NOAUTH, placement_config.GROUP.name)
+        self._server = wiring.placement(NAME, logs, new_roots, cfg.CONF, "127.0.0.1", self._placement_port)
         self.conductor = conductor_rpc.ConductorAPI(wiring.bus)
 
     @property

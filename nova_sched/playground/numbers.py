@@ -8,6 +8,11 @@ def positive(text: str) -> int:
     return _number(text, int, lambda value: value >= 1, "a whole number, 1 or more")
 
 
+def port(text: str) -> int:
+    """Return the number of a port, 0 for any free one."""
+    return _number(text, int, lambda value: 0 <= value < 65536, "a port, 0 to 65535")
+
+
 def share(text: str) -> float:
     """Return a number between 0 and 1."""
     return _number(text, float, lambda value: 0 <= value <= 1, "a number between 0 and 1")

@@ -7,9 +7,15 @@ from conductor.api import ApiConductor
 from conductor.cell import CellConductor
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.service import Scheduler
+from placement_api.app import make_app
+from placement_api.region import Region
+from placement_api.service import RunningServer
 from rpc_api.contracts import agent as agent_rpc
 from rpc_api.contracts import conductor as conductor_rpc
 from rpc_api.contracts import scheduler as scheduler_rpc
+
+#: Seconds within which the logs of Placement's API must be folded; and within which its last requests must end.
+READY_SECONDS, STOP_SECONDS = 60.0, 5.0
 
 
 class Wiring(contextlib.ExitStack):
@@ -30,9 +36,10 @@ class Wiring(contextlib.ExitStack):
         """Serve a topic until the end."""
         self.callback(bus.serve(topic, server, [endpoint], version).stop)
 
-    def cell_conductor(self, cell, name):
-        """Start the conductor of a cell. When this returns, the conductor has folded its log and answers."""
-        conductor = CellConductor(name, cell.name, cell.log, self.cell_bus)
+    def cell_conductor(self, cell, name, checkpoints=None):
+        """Start the conductor of a cell. When this returns, the conductor has folded its log and answers.
+        ``checkpoints`` is a Maker of those of the log, None if it writes none."""
+        conductor = CellConductor(name, cell.name, cell.log, self.cell_bus, checkpoints=checkpoints)
         self.callback(conductor.stop)
         conductor.start()
         self.serve(self.cell_bus, conductor_rpc.cell_topic(cell.name), name, conductor, conductor_rpc.VERSION)
@@ -46,13 +53,24 @@ class Wiring(contextlib.ExitStack):
         self.serve(self.cell_bus, agent_rpc.TOPIC, server, agent, agent_rpc.VERSION)
         return agent.start()
 
-    def scheduler(self, name, cell0, cells, policy):
-        """Start a scheduler. When this returns, the scheduler has folded its logs and answers."""
-        scheduler = Scheduler(name, cell0, cells, policy)
+    def scheduler(self, name, cell0, cells, policy, checkpoints=None):
+        """Start a scheduler. When this returns, the scheduler has folded its logs and answers. ``checkpoints`` is a
+        Maker of those of cell0's log, None if it writes none."""
+        scheduler = Scheduler(name, cell0, cells, policy, checkpoints=checkpoints)
         self.callback(scheduler.stop)
         scheduler.start().wait_ready()
         self.serve(self.bus, self.scheduler_topic, name, SchedulerEndpoint(scheduler), scheduler_rpc.VERSION)
         return scheduler
+
+    def placement(self, name, logs, new_roots, conf, host, port):
+        """Start Placement's API over some logs, (cell, URL) each, and return its web server, which answers when this
+        returns. ``conf`` has the options of placement_api.config."""
+        region = Region(logs, new_roots, f"placement/{name}")
+        self.callback(region.close)
+        region.start().wait_ready(READY_SECONDS)
+        server = RunningServer(make_app(conf, region), conf.placement_api, host, port)
+        self.callback(server.stop, STOP_SECONDS)
+        return server
 
     def api_conductor(self, cells, max_attempts, **options):
         """Return the API level's conductor (see :class:`~conductor.api.ApiConductor`) for direct calls."""

@@ -1,7 +1,8 @@
 """Whether a claim is accepted: the checks of the fold, which schedulers and conductors also ask before they claim."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from operator import itemgetter
 
 from nova_sched.projection.claim_refusals import HOLDS_ALREADY, ClaimRefused
 from nova_sched.projection.devices import guest_of
@@ -12,6 +13,9 @@ from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.use import plain_tree
 from rpc_api import errors, events
+
+#: (Provider uuid, resource class) of an allocation.
+PLACE_OF = itemgetter(0, 1)
 
 
 def claim_refusal(projection: State, host: Host, claim: events.ClaimProposed) -> Reason | None:
@@ -87,7 +91,9 @@ def status_refusal(table: HostTable, root: int, forced: bool) -> Reason | None:
 
 
 def _held_refusal(projection: State, host: Host, claim: events.ClaimProposed) -> Reason | None:
-    """Why a consumer may not get more, as it holds something already; None if it may."""
+    """Why a consumer may not get more, as it holds something already or is about to; None if it may."""
+    if claim.consumer_uuid in projection.locked:
+        return Reason(ClaimRefused.LOCKED)
     if claim.consumer_uuid not in projection.consumers:
         return None if claim.consumer_generation is None else Reason(ClaimRefused.CONSUMER_CHANGED)
     if claim.consumer_generation is None or claim.consumer_uuid in host.entries:
@@ -109,16 +115,16 @@ def generation_to_add_to(projection: State, consumer_uuid: str, left_hosts: Coll
 
 
 def room_refusal(
-    projection: State, host: Host, allocations: Iterable[events.Allocation], guest: bytes | None
+    projection: State, host: Host, allocations: Sequence[events.Allocation], guest: bytes | None
 ) -> Reason | None:
     """Why allocations and the devices of a packed Guest do not fit on a host; None if they do."""
     table = projection.table
-    wanted: dict[tuple[str, str], int] = {}
-    for provider_uuid, resource_class, amount in allocations:
-        if amount < 1 or not resource_class or (provider_uuid, resource_class) in wanted:
+    if len(set(map(PLACE_OF, allocations))) < len(allocations):
+        return Reason(ClaimRefused.MALFORMED_ALLOCATIONS)
+    for _, resource_class, amount in allocations:
+        if amount < 1 or not resource_class:
             return Reason(ClaimRefused.MALFORMED_ALLOCATIONS)
-        wanted[provider_uuid, resource_class] = amount
-    for (provider_uuid, resource_class), amount in wanted.items():
+    for provider_uuid, resource_class, amount in allocations:
         row = host.rows.get(provider_uuid)
         if row is None:
             tree = plain_tree(projection, provider_uuid)
@@ -127,7 +133,7 @@ def room_refusal(
             row = tree.rows[provider_uuid]
         index = table.classes.get(resource_class)
         room = values_of(table, row, index)
-        if index < 0 or not room[-1] or misfit(*room, amount) is not None:
+        if index < 0 or not room[-1] or misfit(room, amount) is not None:
             return Reason(ClaimRefused.NO_ROOM, (resource_class,))
     return None if guest is None else guest_refusal(table, host, guest)
 

@@ -32,6 +32,10 @@ class ClaimRefused(enum.StrEnum):
         "the consumer has changed",
         "What the instance holds was written after the scheduler read it. It decides again.",
     )
+    LOCKED = (
+        "a write over several logs names the consumer",
+        "What the instance holds is being written in several cells. The scheduler decides again.",
+    )
     MALFORMED_ALLOCATIONS = (
         "malformed allocations",
         "An amount is below 1, has no resource class, or is named twice: a fault of the scheduler that claimed.",

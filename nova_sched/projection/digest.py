@@ -66,6 +66,8 @@ def _ledger(projection: State) -> Iterator[object]:
         (uuid, host.name, host.server, host.inventory_digest, host.authority, oldest_form(host.status), host.lost)
         for uuid, host in sorted(projection.waiting.items())
     ]
+    if projection.prepared or projection.committed:
+        yield sorted(projection.prepared.items()), sorted(projection.committed.items())
     if projection.trees:
         yield from _providers(projection)
 

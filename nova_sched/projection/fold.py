@@ -6,6 +6,7 @@ that must not count); in both cases the state is as it was.
 """
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from nova_sched.projection import host_reports, provider_rows, provider_tree
@@ -18,12 +19,15 @@ from nova_sched.projection.ledger import AGENT, CLAIMED, HELD, RUNNING, Entry, H
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.state import EventOf, State
-from nova_sched.projection.writes import WRITE_HANDLERS, mark_providers
+from nova_sched.projection.write_handlers import WRITE_HANDLERS
+from nova_sched.projection.writes import mark_providers
 from rpc_api import errors, events
 from rpc_api.codec import Event, SetAside
 
 #: Of one ClaimsWatched no more time counts: a conductor watches for 60 s, and then it appends one.
 WATCHED_MAX_MS = 120_000
+#: Provider uuid of an allocation.
+PROVIDER_OF = itemgetter(0)
 
 
 # --- claims ------------------------------------------------------------------------------------------------------
@@ -60,7 +64,7 @@ def claim_proposed(
     )
     if projection.rules.one_ledger:
         projection.holders[data.consumer_uuid].written_ns = event.at_ns
-        mark_providers(projection, {provider_uuid for provider_uuid, _, _ in data.allocations}, event.at_ns)
+        mark_providers(projection, set(map(PROVIDER_OF, data.allocations)), event.at_ns)
     return None
 
 
@@ -136,13 +140,15 @@ def allocation_moved(
     data = event.data
     host = projection.hosts.get(data.host)
     entry = host.entries.get(data.from_consumer_uuid) if host else None
-    if host is None or entry is None or data.to_consumer_uuid in projection.consumers:
+    locked = projection.locked.keys() & {data.from_consumer_uuid, data.to_consumer_uuid}
+    if host is None or entry is None or locked or data.to_consumer_uuid in projection.consumers:
         noted.append(
             Noted(
                 position,
                 "not-moved",
                 data.host,
-                f"{data.from_consumer_uuid} holds nothing here, or {data.to_consumer_uuid} does already",
+                f"{data.from_consumer_uuid} holds nothing here, or {data.to_consumer_uuid} does already, or one is "
+                "in a write over several logs",
             )
         )
         return None

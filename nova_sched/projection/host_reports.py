@@ -29,7 +29,9 @@ def host_reported(
             f"host {data.host} is reported in the log of {CELL0}, which has no hosts; fix the cell of its agent",
             b"",
         )
-    host = projection.hosts.get(data.host) or _waiting(projection, data.host)
+    host = projection.hosts.get(data.host)
+    if host is None and projection.waiting:
+        host = _waiting(projection, data.host)
     if host is None and not 0 < len(data.host) <= MAX_NAME:
         return SetAside(
             "invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; fix its agent", b""
@@ -94,8 +96,9 @@ def _place(
 ) -> None:
     """Write a new inventory of a host: with its tree, or on the tree that the log has of its root provider."""
     root_uuid = tree.inventory.root_uuid or tree.inventory.providers[0].uuid
-    for uuid in [uuid for uuid, waiting in projection.waiting.items() if waiting is host]:
-        del projection.waiting[uuid]
+    if projection.waiting:
+        for uuid in [uuid for uuid, waiting in projection.waiting.items() if waiting is host]:
+            del projection.waiting[uuid]
     plain = projection.trees.get(root_uuid)
     is_other = host.root >= 0 and projection.table.uuids[host.root] != root_uuid
     if is_other and (tree.inventory.root_uuid is not None or type(plain) is PlainTree):
@@ -164,7 +167,11 @@ def authority_passed(
             "host that reports here, and agent or nova",
             b"",
         )
-    if host.authority != data.authority:
+    if any(entry.consumer_uuid in projection.prepared for entry in host.entries.values()):
+        noted.append(
+            Noted(position, "authority-kept", host.name, "a write over several logs holds room on the host", True)
+        )
+    elif host.authority != data.authority:
         pass_authority(projection, host, data.authority)
         noted.append(
             Noted(position, "authority-passed", host.name, f"{event.producer} passed it to {data.authority}", True)

@@ -46,7 +46,7 @@ def leave_tree(projection: State, host: Host) -> None:
     projection.trees.update(dict.fromkeys(plain.rows, plain))
     host.root, host.rows, host.providers = -1, {}, b""
     apart.put_back()
-    table.plain_version += 1
+    table.plain_touched.touch_use(plain.root)
 
 
 def root_found(projection: State, root_uuid: str) -> None:

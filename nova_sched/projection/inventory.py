@@ -240,6 +240,7 @@ def _unreported(projection: State, tree: Host | PlainTree, reported: set[int]) -
             table.drop_row(row)
         elif table.reported[row]:
             clear_provider(table, row)
+            set_traits(table, row, ())
         else:
             clear_use(table, row)
     return [row for row in table.trees[tree.root] if row in stay]

@@ -8,12 +8,12 @@ table's ``used`` in all states, so that its room is never given away twice.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from nova_sched.projection.claim_refusals import ClaimRefused
 from nova_sched.projection.reason import Reason
 from rpc_api.digest import host_digest, inventory_digest
-from rpc_api.events import Allocation, GroupRule, HostStatus
+from rpc_api.events import Allocation, ConsumerPut, GroupRule, HostStatus
 
 CLAIMED = "claimed"
 RUNNING = "running"
@@ -124,6 +124,23 @@ class Holder:
     def facts(self) -> tuple[Any, ...]:
         """It as a plain tuple (for digests and snapshots)."""
         return (self.generation, self.project_id, self.user_id, self.consumer_type, self.written_ns)
+
+
+class Prepared(NamedTuple):
+    """The part of a write over several logs in this one: ``home`` and ``logs`` are names of logs, ``at_ns`` is the time
+    of the event."""
+
+    home: str
+    logs: tuple[str, ...]
+    consumers: tuple[ConsumerPut, ...]
+    at_ns: int
+
+
+class Committed(NamedTuple):
+    """A write over several logs that its home log has decided: names of its logs, and the time of the decision."""
+
+    logs: tuple[str, ...]
+    at_ns: int
 
 
 class Tree:

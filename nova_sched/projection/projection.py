@@ -139,8 +139,8 @@ class Projection(State):
         self.stray_hosts = set()
         self.custom_classes = {}
         self.custom_traits = {}
+        self.prepared, self.locked, self.committed = {}, {}, {}
         self.holds_writes = False
-        #: The hosts on which nova-compute reports instances.
         self.tracked = TrackedInstances()
         #: Affinity group -> (cell, host, number): see GroupAnchored.
         self.anchors = {}

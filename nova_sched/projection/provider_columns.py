@@ -7,14 +7,15 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from nova_sched.projection.table import ALL_BITS, AMOUNTS, MAX_CAPACITY, HostTable
+from nova_sched.projection.table import ALL_BITS, FROM_LOG, MAX_CAPACITY, HostTable
+from nova_sched.projection.topology import SHARES
 from rpc_api.events import Inventory
 
 
 def touch_tree(table: HostTable, root: int, use_only: bool = False) -> None:
     """Note that a tree changed, a host's or another one; or only :data:`~nova_sched.projection.touched.USE` of it."""
     if not table.is_host.item(root):
-        table.plain_version += 1
+        table.plain_touched.touch_use(root)
     elif use_only:
         table.touched.touch_use(root)
     else:
@@ -22,13 +23,10 @@ def touch_tree(table: HostTable, root: int, use_only: bool = False) -> None:
 
 
 def clear_provider(table: HostTable, row: int) -> None:
-    """Remove inventories, use and traits of a row. Its place in the tree stays, and so do the claims in flight."""
-    for name in AMOUNTS:
-        if name != "held":
-            getattr(table, name)[:, row] = 0
+    """Remove inventories and use of a row. Its place in the tree, its traits and the claims in flight stay."""
+    table.amounts[FROM_LOG, :, row] = 0
     table.free[:, row] = -table.held[:, row]
     table.ratio[:, row] = 0
-    table.trait_words[:, row] = 0
 
 
 def clear_use(table: HostTable, row: int) -> None:
@@ -46,12 +44,14 @@ def set_inventory(table: HostTable, row: int, inventory: Inventory) -> None:
     table.max_unit[index, row] = inventory.max_unit
     table.step_size[index, row] = inventory.step_size
     table.ratio[index, row] = inventory.allocation_ratio
-    table.largest_min_unit[index] = max(table.largest_min_unit[index], inventory.min_unit)
-    table.largest_step_size[index] = max(table.largest_step_size[index], inventory.step_size)
-    capacity = (inventory.total - inventory.reserved) * inventory.allocation_ratio
+    if inventory.min_unit > table.largest_min_unit.item(index):
+        table.largest_min_unit[index] = inventory.min_unit
+    if inventory.step_size > table.largest_step_size.item(index):
+        table.largest_step_size[index] = inventory.step_size
     # used + amount <= capacity holds for integers exactly when it holds for the whole part of the capacity.
-    table.capacity[index, row] = int(min(max(capacity, 0.0), float(MAX_CAPACITY)))
-    table.free[index, row] = table.capacity[index, row] - table.used[index, row] - table.held[index, row]
+    exact = (inventory.total - inventory.reserved) * inventory.allocation_ratio
+    table.capacity[index, row] = capacity = int(min(max(exact, 0.0), float(MAX_CAPACITY)))
+    table.free[index, row] = capacity - table.used.item(index, row) - table.held.item(index, row)
 
 
 def unset_inventory(table: HostTable, row: int, index: int) -> None:
@@ -63,13 +63,18 @@ def unset_inventory(table: HostTable, row: int, index: int) -> None:
 
 
 def set_traits(table: HostTable, row: int, traits: Iterable[str]) -> None:
-    """Write the traits of a provider as bits."""
+    """Write the traits of a provider as bits. Which providers share, and which traits these have, is topology."""
     bits = 0
     for trait in traits:
         bits |= 1 << table.traits.id_of(trait)
     table.widen_traits()
-    for word in range(len(table.trait_words)):
-        table.trait_words[word, row] = bits >> 64 * word & ALL_BITS
+    before = table.trait_words[:, row].tolist()
+    now = [bits >> 64 * word & ALL_BITS for word in range(len(before))]
+    if now != before:
+        shared = table.row_has_trait(SHARES, row)
+        table.trait_words[:, row] = np.array(now, np.uint64)
+        if shared or table.row_has_trait(SHARES, row):
+            table.topology_version += 1
 
 
 def sum_tree(table: HostTable, root: int) -> None:

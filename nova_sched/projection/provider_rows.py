@@ -10,7 +10,6 @@ from nova_sched.projection.ledger import Host, PlainTree
 from nova_sched.projection.provider_columns import set_inventory, set_traits, sum_tree, touch_tree, unset_inventory
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
-from nova_sched.projection.topology import SHARES
 from rpc_api.events import Inventory
 
 
@@ -190,11 +189,7 @@ def put_inventories(projection: State, row: int, inventories: Iterable[Inventory
 def put_traits(projection: State, row: int, traits: Iterable[str]) -> None:
     """Write the traits of a provider."""
     table = projection.table
-    shared = table.row_has_trait(SHARES, row)
     set_traits(table, row, traits)
-    # Which traits a pool has is not looked up again for each host that it serves.
-    if table.row_has_trait(SHARES, row) != shared or shared:
-        table.topology_version += 1
     touch_tree(table, table.root.item(row))
 
 

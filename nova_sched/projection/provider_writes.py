@@ -297,6 +297,9 @@ def class_renamed(projection: State, position: int, event: EventOf[events.ClassR
         return None
     if new_name in projection.custom_classes:
         return refused(WriteRefused.CLASS_EXISTS, new_name)
+    for write_uuid, part in projection.prepared.items():
+        if any(held.resource_class == name for one in part.consumers for held in one.allocations):
+            return refused(WriteRefused.CLASS_IN_WRITE, write_uuid, name)
     rows = _rows_with_class(projection, name)
     for row in rows:
         reason = reported_refusal(projection, row)

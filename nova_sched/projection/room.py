@@ -1,9 +1,10 @@
 """Whether an amount of a resource class fits on a provider: the one rule for claims and for allocations of the API."""
 
 import enum
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from nova_sched.projection.table import HostTable
+from nova_sched.projection.table import FOR_ROOM, HostTable
 
 
 class Room(NamedTuple):
@@ -30,32 +31,19 @@ def room_of(table: HostTable, row: int, index: int) -> Room | None:
     return Room(*values_of(table, row, index))
 
 
-def values_of(table: HostTable, row: int, index: int) -> tuple[int, int, int, int, int]:
+def values_of(table: HostTable, row: int, index: int) -> list[int]:
     """The values of a :class:`Room`; the step is 0 without an inventory."""
-    return (
-        table.capacity.item(index, row),
-        table.used.item(index, row),
-        table.min_unit.item(index, row),
-        table.max_unit.item(index, row),
-        table.step_size.item(index, row),
-    )
+    values: list[int] = table.amounts[FOR_ROOM, index, row].tolist()
+    return values
 
 
-def misfit(
-    capacity: int,
-    used: int,
-    min_unit: int,
-    max_unit: int,
-    step_size: int,
-    amount: int,
-    given_back: int = 0,
-    asked: int = 0,
-) -> Misfit | None:
-    """Why an amount of one consumer does not fit the values of a :class:`Room`; None if it does.
+def misfit(room: Iterable[int], amount: int, given_back: int = 0, asked: int = 0) -> Misfit | None:
+    """Why an amount of one consumer does not fit a :class:`Room` (or its values); None if it does.
 
     In the same step ``given_back`` is freed, and ``asked`` is asked for by others. As in Placement, a step may leave a
     class that is used beyond its capacity no worse than it was.
     """
+    capacity, used, min_unit, max_unit, step_size = room
     if not min_unit <= amount <= max_unit or amount % step_size:
         return Misfit.UNITS
     after = used - given_back + asked + amount

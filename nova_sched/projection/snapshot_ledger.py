@@ -15,11 +15,14 @@ from nova_sched.projection.ledger import (
     NOVA,
     RUNNING,
     STATES,
+    Committed,
     Entry,
     Holder,
     Host,
     PlainTree,
+    Prepared,
 )
+from nova_sched.projection.prepared import keep
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.use import note_user
 from rpc_api import events, levels
@@ -54,6 +57,8 @@ def ledger_of(projection: Projection, hosts: list[Host], plain: list[PlainTree])
         list(projection.custom_classes.items()),
         list(projection.custom_traits.items()),
         projection.holds_writes,
+        [(write_uuid, *part) for write_uuid, part in projection.prepared.items()],
+        [(write_uuid, *decided) for write_uuid, decided in projection.committed.items()],
     )
 
 
@@ -134,6 +139,8 @@ class ReadLedger:
         classes: Any,
         traits: Any,
         holds_writes: Any,
+        prepared: Any = (),
+        committed: Any = (),
     ) -> None:
         for host, (authority, providers) in zip(hosts, of_hosts, strict=True):
             _set_authority(host, authority)
@@ -153,6 +160,8 @@ class ReadLedger:
         if type(holds_writes) is not bool:
             raise ValueError("holds_writes is not a boolean")
         self._holds_writes = holds_writes
+        self._prepared = {write_uuid: _part(*facts) for write_uuid, *facts in prepared}
+        self._committed = {write_uuid: _decided(*facts) for write_uuid, *facts in committed}
 
     def put_into(self, projection: Projection) -> None:
         for entry in self._entries:
@@ -163,6 +172,9 @@ class ReadLedger:
         projection.holders, projection.waiting = self._holders, self._waiting
         projection.custom_classes, projection.custom_traits = self._classes, self._traits
         projection.holds_writes = self._holds_writes
+        for write_uuid, part in self._prepared.items():
+            keep(projection, write_uuid, part)
+        projection.committed = self._committed
         table = projection.table
         for uuid, tree in projection.trees.items():
             projection.provider_names.setdefault(table.provider_names[tree.rows[uuid]], uuid)
@@ -186,6 +198,24 @@ def _holder(generation: Any, project_id: Any, user_id: Any, consumer_type: Any, 
     if any(type(text) not in (str, type(None)) for text in (project_id, user_id, consumer_type)):
         raise ValueError("the project, user or type of a consumer is not text")
     return Holder(generation, project_id, user_id, consumer_type, written_ns)
+
+
+def _part(home: Any, logs: Any, consumers: Any, at_ns: Any) -> Prepared:
+    if type(at_ns) is not int:
+        raise ValueError("the time of a write over several logs is not a number")
+    return Prepared(_text(home), tuple(map(_text, logs)), tuple(thawed("ConsumerPut", one) for one in consumers), at_ns)
+
+
+def _decided(logs: Any, at_ns: Any) -> Committed:
+    if type(at_ns) is not int:
+        raise ValueError("the time of a write over several logs is not a number")
+    return Committed(tuple(map(_text, logs)), at_ns)
+
+
+def _text(name: Any) -> str:
+    if type(name) is not str:
+        raise ValueError("the name of a log is not text")
+    return name
 
 
 def _custom(name: Any, created_ns: Any) -> tuple[str, int]:

@@ -4,7 +4,7 @@ import abc
 from collections import Counter
 from typing import Protocol, TypeVar
 
-from nova_sched.projection.ledger import Entry, GroupIndex, Holder, Host, PlainTree
+from nova_sched.projection.ledger import Committed, Entry, GroupIndex, Holder, Host, PlainTree, Prepared
 from nova_sched.projection.rules import Rules
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import TrackedInstances
@@ -76,6 +76,12 @@ class State(abc.ABC):
     #: Resource classes and traits of the cloud's own -> when they were created, in nanoseconds since 1970.
     custom_classes: dict[str, int]
     custom_traits: dict[str, int]
+    #: Uuid of a write over several logs -> its part here, until it is committed or given up.
+    prepared: dict[str, Prepared]
+    #: Consumer uuid -> the write over several logs in which it takes part. It follows from ``prepared``.
+    locked: dict[str, str]
+    #: Uuid of a write that was committed here, at its home -> its logs, until all of them have committed it.
+    committed: dict[str, Committed]
     #: Whether an API write was accepted: nobody reports that again.
     holds_writes: bool
     #: The hosts on which nova-compute reports instances.

@@ -20,7 +20,7 @@ What follows from aggregates and zones is in :mod:`nova_sched.projection.topolog
 """
 
 import heapq
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
@@ -38,8 +38,13 @@ MAX_CAPACITY = 2**53
 NONE = -1
 ALL_BITS = 2**64 - 1
 
-#: Columns of shape [classes, rows].
-AMOUNTS = ("total", "reserved", "min_unit", "max_unit", "step_size", "capacity", "used", "held", "free")
+#: Columns of shape [classes, rows], in the order in which they are in ``HostTable.amounts``. :data:`FOR_ROOM` and
+#: :data:`FROM_LOG` are slices of it.
+AMOUNTS = ("total", "reserved", "capacity", "used", "min_unit", "max_unit", "step_size", "free", "held")
+#: Those from which follows whether an amount has room.
+FOR_ROOM = slice(2, 7)
+#: All but ``held``: what follows from the log.
+FROM_LOG = slice(0, 8)
 #: Columns of the same shape that are set on root rows only.
 TREE_SUMS = ("tree_base", "tree_scaled", "tree_taken")
 #: Columns of shape [rows] with their types and the value of an unused row.
@@ -103,8 +108,9 @@ class Interned(Generic[Value]):
 
 
 class Columns:
-    """The columns of :data:`AMOUNTS` and :data:`FACTS`, which are set by name."""
+    """The columns of :data:`AMOUNTS` and :data:`FACTS`, which are set by name. ``amounts`` are all of the first."""
 
+    amounts: Amounts
     total: Amounts
     reserved: Amounts
     min_unit: Amounts
@@ -132,6 +138,12 @@ class Columns:
     hypervisor_version: npt.NDArray[np.int64]
     pci_free: npt.NDArray[np.int32]
     held_claims: npt.NDArray[np.int32]
+
+    def _set_amounts(self, amounts: Amounts) -> None:
+        """Take an array of shape [AMOUNTS, classes, rows]; each column is a view of it."""
+        self.amounts = amounts
+        for name, column in zip(AMOUNTS, amounts, strict=True):
+            setattr(self, name, column)
 
 
 class HostTable(Columns):
@@ -180,12 +192,11 @@ class HostTable(Columns):
         self._derived_version = -1
         #: Which hosts changed; each writer notes it.
         self.touched = TouchedRows(FIRST_ROWS)
-        #: Rises with every change of a tree that is no host.
-        self.plain_version = 0
+        #: Which other trees changed; and which trees of any kind got their first or last row.
+        self.plain_touched = TouchedRows(FIRST_ROWS)
         self._unused: list[int] = []
         self._rows = FIRST_ROWS
-        for name in AMOUNTS:
-            setattr(self, name, np.zeros((FIRST_CLASSES, FIRST_ROWS), np.int64))
+        self._set_amounts(np.zeros((len(AMOUNTS), FIRST_CLASSES, FIRST_ROWS), np.int64))
         self.ratio = np.zeros((FIRST_CLASSES, FIRST_ROWS), np.float64)
         self.tree_base = np.zeros((FIRST_CLASSES, FIRST_ROWS), np.int64)
         self.tree_taken = np.zeros((FIRST_CLASSES, FIRST_ROWS), np.int64)
@@ -217,7 +228,7 @@ class HostTable(Columns):
         self.root[row] = row if root is None else root
         self.parent[row] = parent
         self.nested_rows += root is not None
-        self.topology_version += 1
+        _trees_changed(self, [self.root.item(row)])
         return row
 
     def take_rows(self, count: int) -> Amounts:
@@ -230,7 +241,7 @@ class HostTable(Columns):
             self._grow_rows()
         for names in self._lists():
             names.extend([None] * fresh)
-        self.topology_version += 1
+        _trees_changed(self, rows)
         return np.array(rows, np.int64)
 
     def drop_row(self, row: int) -> None:
@@ -239,16 +250,16 @@ class HostTable(Columns):
         if self.row_of_uuid.get(self.uuids[row]) == row:
             del self.row_of_uuid[self.uuids[row]]
         self.nested_rows -= bool(self.root[row] != row)
-        for name in (*AMOUNTS, *TREE_SUMS, "ratio"):
+        _trees_changed(self, [self.root.item(row)])
+        self.amounts[:, :, row] = 0
+        for name in (*TREE_SUMS, "ratio", "trait_words"):
             getattr(self, name)[:, row] = 0
-        self.trait_words[:, row] = 0
         for name, (_, unused) in FACTS.items():
             getattr(self, name)[row] = unused
         for names in self._lists():
             names[row] = None
         self.metrics.drop(row)
         heapq.heappush(self._unused, row)
-        self.topology_version += 1
 
     def _lists(self) -> tuple[list[Any], ...]:
         """The lists with one value for each row, None for an unused row."""
@@ -266,14 +277,14 @@ class HostTable(Columns):
         self._rows *= 2
         self.metrics.grow(self._rows)
         self.touched.grow(self._rows)
-        for name in (*AMOUNTS, *TREE_SUMS, "ratio", "trait_words"):
+        self.plain_touched.grow(self._rows)
+        self._set_amounts(_grown(self.amounts, (len(AMOUNTS), len(self.used), self._rows)))
+        for name in (*TREE_SUMS, "ratio", "trait_words"):
             old = getattr(self, name)
-            new = np.zeros((old.shape[0], self._rows), old.dtype)
-            new[:, : old.shape[1]] = old
-            setattr(self, name, new)
+            setattr(self, name, _grown(old, (len(old), self._rows)))
         for name, (kind, unused) in FACTS.items():
             old = getattr(self, name)
-            new = np.full(self._rows, unused, kind)
+            new: npt.NDArray[Any] = np.full(self._rows, unused, kind)
             new[: len(old)] = old
             setattr(self, name, new)
 
@@ -281,9 +292,10 @@ class HostTable(Columns):
         """The index of a resource class, which is added if it is new."""
         index = self.classes.id_of(resource_class)
         while index >= len(self.used):
-            for name in (*AMOUNTS, *TREE_SUMS, "ratio"):
-                old = getattr(self, name)
-                setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
+            room = 2 * len(self.used), self._rows
+            self._set_amounts(_grown(self.amounts, (len(AMOUNTS), *room)))
+            for name in (*TREE_SUMS, "ratio"):
+                setattr(self, name, _grown(getattr(self, name), room))
             self.largest_min_unit = np.concatenate([self.largest_min_unit, np.ones_like(self.largest_min_unit)])
             self.largest_step_size = np.concatenate([self.largest_step_size, np.ones_like(self.largest_step_size)])
         return index
@@ -381,17 +393,19 @@ class HostTable(Columns):
 
     def take(self, row: int, index: int, amount: int) -> None:
         """Count ``amount`` (negative: give back) of class ``index`` as used on ``row``."""
-        self.used[index, row] += amount
+        self.used[index, row] = self.used.item(index, row) + amount
         self._taken(row, index, amount)
 
     def hold(self, row: int, index: int, amount: int) -> None:
         """Count ``amount`` (negative: give back) as claimed by this process and not read back yet."""
-        self.held[index, row] += amount
+        self.held[index, row] = self.held.item(index, row) + amount
         self._taken(row, index, amount)
 
     def _taken(self, row: int, index: int, amount: int) -> None:
-        self.free[index, row] -= amount
-        self.tree_taken[index, self.root[row]] += amount
+        # (Twice as fast as ``+=``, which makes numbers of NumPy.)
+        root, taken = self.root.item(row), self.tree_taken
+        self.free[index, row] = self.free.item(index, row) - amount
+        taken[index, root] = taken.item(index, root) + amount
 
     # --- levels ----------------------------------------------------------------------------------------------
 
@@ -416,6 +430,18 @@ class HostTable(Columns):
     def roots(self) -> RowNumbers:
         """The root rows of hosts in ascending order, as decisions number them (int64, shape [hosts])."""
         return self.derived("roots", lambda: np.flatnonzero(self.is_host[: self.count]))
+
+
+def _trees_changed(table: HostTable, roots: Iterable[int]) -> None:
+    """Note that trees get rows, or lose them."""
+    table.topology_version += 1
+    for root in roots:
+        table.plain_touched.touch_use(root)
+
+
+def _grown(old: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """A larger array that begins with an old one; the rest is 0."""
+    return np.pad(old, [(0, size - before) for size, before in zip(shape, old.shape, strict=True)])
 
 
 def _pci_free(devices: HostDevices) -> int:

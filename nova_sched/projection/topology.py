@@ -5,7 +5,7 @@ value for each row (shape [rows]); dictionaries have root rows as keys.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -45,14 +45,35 @@ def least_service_version(table: HostTable) -> int:
 
 def aggregate_rows(table: HostTable, uuid: str) -> Flags:
     """Which rows are in an aggregate (bool): providers that report it, and hosts that the aggregate names."""
-    return table.derived(("aggregate", uuid), lambda: _aggregate_rows(table, uuid))
+    return table.derived(("aggregate", uuid), lambda: _flags(table, _rows_by_aggregate(table).get(uuid, ())))
 
 
-def _aggregate_rows(table: HostTable, uuid: str) -> Flags:
+def provider_aggregate_rows(table: HostTable, uuid: str) -> Flags:
+    """Which rows are in an aggregate by what their providers say (bool), as Placement sees it."""
+    return table.derived(("of providers", uuid), lambda: _flags(table, rows_in_aggregate(table, uuid)))
+
+
+def rows_in_aggregate(table: HostTable, uuid: str) -> Sequence[int]:
+    """The rows of the providers that say that they are in an aggregate, ascending."""
+    return _provider_rows_by_aggregate(table).get(uuid, ())
+
+
+def _flags(table: HostTable, found: Sequence[int]) -> Flags:
     rows = np.zeros(table.count, bool)
-    for row in _rows_by_aggregate(table).get(uuid, ()):
-        rows[row] = True
+    rows[list(found)] = True
     return rows
+
+
+def _provider_rows_by_aggregate(table: HostTable) -> dict[str, list[int]]:
+    return table.derived("provider aggregate rows", lambda: _all_provider_rows_by_aggregate(table))
+
+
+def _all_provider_rows_by_aggregate(table: HostTable) -> dict[str, list[int]]:
+    by_aggregate: dict[str, list[int]] = {}
+    for row in range(table.count):
+        for uuid in table.row_aggregates[row] or ():
+            by_aggregate.setdefault(uuid, []).append(row)
+    return by_aggregate
 
 
 def _rows_by_aggregate(table: HostTable) -> dict[str, list[int]]:
@@ -60,10 +81,7 @@ def _rows_by_aggregate(table: HostTable) -> dict[str, list[int]]:
 
 
 def _all_rows_by_aggregate(table: HostTable) -> dict[str, list[int]]:
-    by_aggregate: dict[str, list[int]] = {}
-    for row in range(table.count):
-        for uuid in table.row_aggregates[row] or ():
-            by_aggregate.setdefault(uuid, []).append(row)
+    by_aggregate = {uuid: list(rows) for uuid, rows in _provider_rows_by_aggregate(table).items()}
     for uuid, aggregate in table.aggregates.items():
         by_aggregate.setdefault(uuid, []).extend(
             table.row_of_host[host] for host in aggregate.hosts if host in table.row_of_host
@@ -167,20 +185,7 @@ def pools_of(table: HostTable) -> Pools:
 def _pools_of(table: HostTable) -> Pools:
     sharing = np.flatnonzero(table.has_trait(SHARES))
     sharing = sharing[~table.is_host[table.root[sharing]]]
-    by_aggregate: dict[str, list[int]] = {}
-    for pool in sorted(sharing.tolist(), key=table.uuids.__getitem__):
-        for uuid in table.row_aggregates[pool]:
-            by_aggregate.setdefault(uuid, []).append(pool)
-    found: dict[int, dict[int, None]] = {}
-    for row in range(table.count) if by_aggregate else ():
-        root = table.root.item(row)
-        if root < 0 or not table.is_host.item(root):
-            continue
-        for uuid in table.row_aggregates[row]:
-            for pool in by_aggregate.get(uuid, ()):
-                if table.cell.item(table.root.item(pool)) == table.cell.item(root):
-                    found.setdefault(root, {})[pool] = None
-    of_host = {root: tuple(sorted(pools, key=table.uuids.__getitem__)) for root, pools in found.items()}
+    of_host = {root: pools for root, pools in _served(table, sharing).items() if table.is_host.item(root)}
     pairs = np.array([(pool, root) for root, pools in of_host.items() for pool in pools], np.int64).reshape(-1, 2)
     rows, places = np.unique(pairs[:, 0], return_inverse=True)
     only: RowNumbers | None = None
@@ -190,10 +195,37 @@ def _pools_of(table: HostTable) -> Pools:
     return Pools(of_host, (pairs[:, 0], pairs[:, 1]), tuple(rows.tolist()), places, only)
 
 
+def _served(table: HostTable, sharing: RowNumbers) -> dict[int, tuple[int, ...]]:
+    """Root row -> the rows of the sharing providers that serve its tree from another one, in the order of their uuids:
+    those of its cell that have an aggregate in common with one of its providers."""
+    by_aggregate = _provider_rows_by_aggregate(table)
+    found: dict[int, dict[int, None]] = {}
+    for row in sorted(sharing.tolist(), key=table.uuids.__getitem__):
+        own = table.root.item(row)
+        for uuid in table.row_aggregates[row]:
+            for member in by_aggregate[uuid]:
+                root = table.root.item(member)
+                if root != own and table.cell.item(root) == table.cell.item(own):
+                    found.setdefault(root, {})[row] = None
+    return {root: tuple(found[root]) for root in sorted(found)}
+
+
 def providers_of(table: HostTable, root: int) -> tuple[int, ...]:
     """The rows of the providers of a host: its tree, the root first, and then its pools."""
     tree, pools = table.trees[root], pools_of(table).of_host.get(root)
     return tree if pools is None else tree + pools
+
+
+def shared_with(table: HostTable) -> dict[int, tuple[int, ...]]:
+    """Root row, of a host or not -> the rows of the sharing providers of other trees that serve its tree, as Placement
+    sees it: such a provider may also be in the tree of a host."""
+    return table.derived("shared with", lambda: _served(table, np.flatnonzero(table.has_trait(SHARES))))
+
+
+def providers_for(table: HostTable, root: int) -> tuple[int, ...]:
+    """The rows of the providers that serve a tree, of a host or not: the tree, the root first, and then those that
+    :func:`shared_with` has for it."""
+    return table.trees[root] + shared_with(table).get(root, ())
 
 
 # --- availability zones --------------------------------------------------------------------------------------------

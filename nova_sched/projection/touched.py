@@ -50,7 +50,8 @@ class TouchedRows:
     def touch(self, root: int) -> None:
         """Note that a host changed, in whatever way."""
         self.touch_use(root)
-        self._beyond_use_at[root] = self.version
+        # (The version, without the call: each report comes here.)
+        self._beyond_use_at[root] = self._dropped + len(self._touches)
 
     def touch_use(self, root: int) -> None:
         """Note that only :data:`USE` of a host changed."""

@@ -59,7 +59,7 @@ def plain_tree(projection: State, provider_uuid: str) -> PlainTree | None:
 
 def _count_plain(table: HostTable, tree: PlainTree, provider_uuid: str, entry: Entry, index: int, amount: int) -> None:
     table.take(tree.rows[provider_uuid], index, amount)
-    table.plain_version += 1
+    table.plain_touched.touch_use(tree.root)
     key = entry.consumer_uuid, entry.host
     if amount > 0:
         tree.users[key] = entry

@@ -59,6 +59,12 @@ class WriteRefused(enum.StrEnum):
         "consumer {consumer} has generation {found}, expected {expected}",
         "Somebody wrote its allocations since the client read them. The client reads again and repeats.",
     )
+    LOCKED = (
+        "consumer {consumer} takes part in the write {write}",
+        "A write over several logs that names the consumer is under way. It ends in a moment, and the client repeats.",
+    )
+    WRITE_EXISTS = "the write {write} exists", "Two writes over several logs have one uuid."
+    NOT_PREPARED = "the write {write} is not under way", "It was ended before: of two ends the first one counts."
     UNITS = (
         "{amount} {resource class} of provider {provider} is not within its units",
         "The amount is below min_unit, above max_unit, or not a multiple of step_size.",
@@ -70,6 +76,10 @@ class WriteRefused(enum.StrEnum):
     NOTHING_HELD = "consumer {consumer} holds nothing", "There are no allocations to remove."
     CLASS_EXISTS = "the resource class {resource class} exists", "It was created before this write."
     CLASS_IN_USE = "a provider has an inventory of {resource class}", "Only a class without inventories is removed."
+    CLASS_IN_WRITE = (
+        "the write {write} names {resource class}",
+        "A class is not renamed while a write over several logs that names it is under way.",
+    )
     TRAIT_EXISTS = "the trait {trait} exists", "It was created before this write."
     TRAIT_IN_USE = "a provider has the trait {trait}", "Only a trait that no provider has is removed."
 

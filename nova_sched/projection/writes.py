@@ -1,10 +1,9 @@
-"""The writes of Placement's API to allocations, and the table of all its writes.
+"""The writes of Placement's API to allocations.
 
 One function says whether an amount fits, for these writes and for claims: :func:`~nova_sched.projection.room.misfit`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from nova_sched.projection import provider_rows, provider_writes
 from nova_sched.projection.allocations import Amounts, SetApart, held_by, put, take_out
@@ -24,7 +23,6 @@ from nova_sched.projection.provider_writes import (
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.room import Misfit, Room, misfit, room_of
 from nova_sched.projection.state import EventOf, State
-from nova_sched.projection.write_outcomes import Written
 from nova_sched.projection.write_refusals import WriteRefused, refused
 from rpc_api import events
 from rpc_api.codec import SetAside
@@ -39,9 +37,9 @@ def allocations_put(
 ) -> Answer:
     """Write the allocations of some consumers, of all or of none."""
     consumers = event.data.consumers
-    answer = _malformed(event, consumers) or put_refusal(projection, consumers, {})
+    answer = malformed(event, consumers) or put_refusal(projection, consumers, {})
     if answer is None:
-        _put_all(projection, consumers, position, event.at_ns)
+        put_all(projection, consumers, position, event.at_ns)
     return answer
 
 
@@ -52,7 +50,7 @@ def allocations_dropped(
     consumer_uuid = event.data.consumer_uuid
     if consumer_uuid not in projection.consumers:
         return refused(WriteRefused.NOTHING_HELD, consumer_uuid)
-    reason = _authority_refusal(projection, consumer_uuid, ())
+    reason = lock_refusal(projection, consumer_uuid) or _authority_refusal(projection, consumer_uuid, ())
     if reason is None:
         take_out(projection, consumer_uuid)
     return reason
@@ -64,7 +62,7 @@ def reshaped(projection: State, position: int, event: EventOf[events.Reshaped], 
     The allocations must fit what the providers have before and after together. Then nothing may be held of what goes.
     """
     data, table = event.data, projection.table
-    fault = _malformed(event, data.consumers) or next(
+    fault = malformed(event, data.consumers) or next(
         (
             SetAside("invalid", f"a Reshaped of {event.producer} is refused: {found}; fix its producer", b"")
             for one in data.inventories
@@ -94,7 +92,7 @@ def reshaped(projection: State, position: int, event: EventOf[events.Reshaped], 
         provider_rows.put_inventories(projection, row, inventories.values(), ())
         apart.put_back()
         mark_written(table, row, event.at_ns, by=bool(inventories))
-    _put_all(projection, data.consumers, position, event.at_ns)
+    put_all(projection, data.consumers, position, event.at_ns)
     for uuid, inventories in after.items():
         row = projection.trees[uuid].rows[uuid]
         provider_rows.put_inventories(projection, row, (), [name for name in union[uuid] if name not in inventories])
@@ -106,8 +104,8 @@ def _held_of_gone(
     projection: State, consumers: Sequence[ConsumerPut], union: Inventories, after: Inventories
 ) -> Reason | None:
     """Something would still be held of an inventory that goes."""
-    table, given_back = projection.table, _given_back(projection, consumers)
-    wanted = _sums(consumers)
+    table, given_back = projection.table, given_back_by(projection, consumers)
+    wanted = sums_of(consumers)
     for uuid, inventories in union.items():
         row = projection.trees[uuid].rows[uuid]
         busy = []
@@ -124,7 +122,7 @@ def _held_of_gone(
 # --- whether allocations may be written ------------------------------------------------------------------------------
 
 
-def _malformed(event: EventOf[object], consumers: Sequence[ConsumerPut]) -> SetAside | None:
+def malformed(event: EventOf[object], consumers: Sequence[ConsumerPut]) -> SetAside | None:
     """What no API lets pass: a consumer or a class of a provider twice, an amount of 0, the terms of several claims."""
     fault = None
     if sum(one.terms is not None for one in consumers) > 1:
@@ -147,6 +145,9 @@ def put_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: In
     """Why the allocations of some consumers cannot be written; None if they can. Providers that are ``instead`` in a
     reshape have those inventories."""
     for one in consumers:
+        reason = lock_refusal(projection, one.consumer_uuid)
+        if reason is not None:
+            return reason
         holder = projection.holders.get(one.consumer_uuid)
         found = None if holder is None else holder.generation
         if one.guarded and found != one.generation:
@@ -166,6 +167,12 @@ def put_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: In
     )
 
 
+def lock_refusal(projection: State, consumer_uuid: str) -> Reason | None:
+    """A consumer takes part in a write over several logs that is under way; None if it does not."""
+    write_uuid = projection.locked.get(consumer_uuid)
+    return None if write_uuid is None else refused(WriteRefused.LOCKED, consumer_uuid, write_uuid)
+
+
 def _authority_refusal(projection: State, consumer_uuid: str, providers: Iterable[str]) -> Reason | None:
     """The agent of a host says what is held there, now or by this write."""
     hosts = [projection.hosts.get(entry.host) for entry in projection.consumers.get(consumer_uuid, ())]
@@ -181,7 +188,7 @@ def _room_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: 
     reason = classes_refusal(projection, sorted(names))
     if reason is not None:
         return reason
-    given_back = _given_back(projection, consumers)
+    given_back = given_back_by(projection, consumers)
     uuids = {allocation.provider_uuid for one in consumers for allocation in one.allocations}
     rooms = {uuid: _rooms(projection, uuid, names, instead) for uuid in uuids}
     for uuid in sorted(uuids):
@@ -194,7 +201,7 @@ def _room_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: 
             if room is None:
                 return refused(WriteRefused.NO_INVENTORY, uuid, (name,))
             freed, asked = given_back.get((uuid, name), 0), sums.get((uuid, name), 0)
-            fault = misfit(*room, amount, freed, asked)
+            fault = misfit(room, amount, freed, asked)
             if fault is Misfit.UNITS:
                 return refused(WriteRefused.UNITS, amount, name, uuid)
             sums[uuid, name] = asked + amount
@@ -220,7 +227,7 @@ def _rooms(projection: State, uuid: str, names: Iterable[str], instead: Inventor
     return found
 
 
-def _given_back(projection: State, consumers: Sequence[ConsumerPut]) -> Amounts:
+def given_back_by(projection: State, consumers: Sequence[ConsumerPut]) -> Amounts:
     """What some consumers hold now."""
     total: Amounts = {}
     for one in consumers:
@@ -229,7 +236,7 @@ def _given_back(projection: State, consumers: Sequence[ConsumerPut]) -> Amounts:
     return total
 
 
-def _sums(consumers: Sequence[ConsumerPut]) -> Amounts:
+def sums_of(consumers: Sequence[ConsumerPut]) -> Amounts:
     """What some consumers are to hold."""
     total: Amounts = {}
     for one in consumers:
@@ -256,7 +263,7 @@ def _terms_refusal(projection: State, one: ConsumerPut) -> Reason | None:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def _put_all(projection: State, consumers: Sequence[ConsumerPut], position: int, at_ns: int) -> None:
+def put_all(projection: State, consumers: Sequence[ConsumerPut], position: int, at_ns: int) -> None:
     """Write the allocations of some consumers; each consumer's generation rises by one, and that of each provider of
     which one holds something now, or of which one that holds nothing any more did."""
     before: list[Entry] = []
@@ -288,42 +295,3 @@ def mark_providers(projection: State, uuids: Iterable[str], at_ns: int) -> None:
         tree = projection.trees.get(uuid)
         if tree is not None:
             mark_written(projection.table, tree.rows[uuid], at_ns)
-
-
-def _write(check_and_do: Callable[..., Answer]) -> Callable[..., Answer]:
-    """A handler that notes the outcome, and that the log holds writes of the API."""
-
-    def handle(projection: State, position: int, event: EventOf[object], noted: list[Noted]) -> Answer:
-        answer = check_and_do(projection, position, event, noted)
-        projection.holds_writes |= answer is None
-        projection.counts["write-accepted" if answer is None else "write-refused"] += 1
-        if projection.writes is not None:
-            row = row_of(projection, getattr(event.data, "provider_uuid", ""))
-            generation = None if row is None else projection.table.generation.item(row)
-            mark = event.producer, event.producer_epoch, event.sequence
-            projection.writes.append(Written(position, *mark, answer, generation))
-        return answer
-
-    return handle
-
-
-#: Name of an event -> its handler, of all writes of Placement's API.
-_HANDLERS: dict[str, Callable[..., Answer]] = {
-    "ProviderCreated": provider_writes.provider_created,
-    "ProviderChanged": provider_writes.provider_changed,
-    "ProviderDeleted": provider_writes.provider_deleted,
-    "InventoriesPut": provider_writes.inventories_put,
-    "TraitsPut": provider_writes.traits_put,
-    "AggregatesPut": provider_writes.aggregates_put,
-    "AllocationsPut": allocations_put,
-    "AllocationsDropped": allocations_dropped,
-    "Reshaped": reshaped,
-    "ClassCreated": provider_writes.class_created,
-    "ClassRenamed": provider_writes.class_renamed,
-    "ClassDeleted": provider_writes.class_deleted,
-    "TraitCreated": provider_writes.trait_created,
-    "TraitDeleted": provider_writes.trait_deleted,
-}
-WRITE_HANDLERS: dict[str, Callable[[State, int, Any, list[Noted]], Answer]] = {
-    name: _write(handler) for name, handler in _HANDLERS.items()
-}

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nova_sched.filters import ALWAYS, OF_ONE_HOST, Filter, HostView
+from nova_sched.projection.pools import have_class
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.table import Flags, HostTable, RowNumbers
 from nova_sched.projection.topology import pools_of
@@ -113,7 +114,8 @@ class _Kept:
     codes: npt.NDArray[np.int64]
     counts: list[int]
     places: RowNumbers
-    #: :attr:`HostTable.plain_version` then, and for each pool which amounts of the request it has room for.
+    #: The version of :attr:`HostTable.plain_touched` then, and for each pool which amounts of the request it has room
+    #: for.
     plain_version: int
     pool_rooms: dict[int, tuple[bool, ...]]
     reasons: Codes
@@ -208,7 +210,7 @@ class FilterChain:
         # A weigher may have looked for this class before, and found it on no host.
         if kept.topology_version == table.topology_version and kept.classes == len(table.classes.values):
             touched = table.touched.since(kept.version)
-        if kept.plain_version != table.plain_version:
+        if kept.plain_version != table.plain_touched.version:
             crossed = self._crossed_pools(kept, request)
             if touched is not None:
                 touched |= crossed
@@ -217,7 +219,7 @@ class FilterChain:
         elif touched:
             self._renew(kept, request, roots, np.array(sorted(touched), np.int64))
         kept.version = table.touched.version
-        kept.plain_version = table.plain_version
+        kept.plain_version = table.plain_touched.version
         kept.topology_version = table.topology_version
         kept.classes = len(table.classes.values)
         return kept
@@ -231,8 +233,10 @@ class FilterChain:
             for group in (*request.groups, *request.fallback_groups)
             for resource_class, amount in group.resources
         ]
+        # Of a class without an inventory an amount of 1 or more has no room.
+        had = {index for index, amount in asked if index >= 0 and (not amount or have_class(table, pools, index))}
         rooms = {
-            pool: tuple(index >= 0 and table.row_has_room(pool, index, amount) for index, amount in asked)
+            pool: tuple([index in had and table.row_has_room(pool, index, amount) for index, amount in asked])
             for pool in pools.rows
         }
         crossed = [pool for pool, room in rooms.items() if kept.pool_rooms.get(pool, room) != room]

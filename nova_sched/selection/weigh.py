@@ -136,9 +136,10 @@ class KeptScores:
 
     def renewed(self, scope: Scope) -> tuple[Values, list[Part]]:
         """Scores and parts, after the touched hosts were weighed again. Do not write into the result."""
-        if self._pools_changed:
-            self._pools_changed = False
-            self._weigh_pools(scope)
+        change, weighed = NOTHING, self._weigh_pools(scope) if self._pools_changed else {}
+        self._pools_changed = False
+        if any(weighed.values()):
+            change = ALL
         if self._stale:
             stale, said = [
                 (rows, self.rows.searchsorted(rows))
@@ -146,32 +147,33 @@ class KeptScores:
             ]
             self._stale.clear()
             self._said.clear()
-            change = NOTHING
             for column in self.columns:
+                if column in weighed:
+                    continue
                 rows, places = stale if column.weigher.follows_use else said
                 if len(rows):
                     values = column.weigher.raw(self.table, rows, self.request, self.policy, scope)
                     if values is not None:
                         change = max(change, column.renew(values, places))
-            if change == ALL:
-                self._add_up()
-            elif change == THESE:
+            if change == THESE:
                 for place in stale[1].tolist():
                     # One by one, as whole columns are: sum() rounds in its own way from Python 3.12 on.
                     score = 0.0
                     for part in self.parts:
                         score += part.weighed.item(place)
                     self.scores[place] = score
+        if change == ALL:
+            self._add_up()
         return self.scores, self.parts
 
-    def _weigh_pools(self, scope: Scope) -> None:
-        changed = False
+    def _weigh_pools(self, scope: Scope) -> dict[_Column, bool]:
+        """Weigh all hosts again in the columns that follow pools. Returns which of these columns changed the scores."""
+        weighed = {}
         for column in self.columns:
             if column.weigher.follows_pools(self.table):
                 raw = column.weigher.raw(self.table, self.rows, self.request, self.policy, scope)
-                changed |= raw is not None and column.renew_all(raw)
-        if changed:
-            self._add_up()
+                weighed[column] = raw is not None and column.renew_all(raw)
+        return weighed
 
     def selected(self, passes: npt.NDArray[np.bool_]) -> SelectedScores:
         """The same for two or more of the hosts (bool, shape [hosts])."""

@@ -24,7 +24,7 @@ class _FreeWeigher(Weigher):
         of_pools = None
         if pools.of_host and have_class(table, pools, index):
             of_pools = free_of_pools(table, pools, index, self.scaled, rows)
-            if not (np.count_nonzero(base[index]) or np.count_nonzero(table.tree_taken[index])):
+            if not any(np.count_nonzero(column[index, : table.count]) for column in (base, table.tree_taken)):
                 return of_pools
         free = base[index].take(rows) - table.tree_taken[index].take(rows).astype(float)
         return free if of_pools is None else free + of_pools

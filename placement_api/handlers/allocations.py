@@ -4,7 +4,7 @@ from nova_sched.projection.allocations import held_by
 from nova_sched.projection.ledger import Host
 from nova_sched.projection.write_refusals import WriteRefused
 from nova_sched.projection.writes import put_refusal
-from placement_api import http_errors
+from placement_api import http_errors, several_logs
 from placement_api.handlers.common import ensure_names, is_class, provider_of
 from placement_api.http_errors import BadRequest, Conflict, NotFound
 from placement_api.refusals import CONSUMER_CONFLICT, Answers, error_of
@@ -44,7 +44,8 @@ def list_allocations(request, consumer_uuid):
     with region.lock:
         by_provider, modified = _held(region, consumer_uuid)
         holder = region.holder_of(consumer_uuid) if by_provider else None
-        facts = None if holder is None else (holder.project_id, holder.user_id, holder.generation, holder.consumer_type)
+        generation = region.generation_of(consumer_uuid)
+        facts = None if holder is None else (holder.project_id, holder.user_id, generation, holder.consumer_type)
     body = {"allocations": by_provider}
     if facts is None:
         request.found_nothing = True
@@ -71,13 +72,13 @@ def list_allocations_of_provider(request, uuid):
         generation = region.table.generation.item(provider.row)
         for entry in entries:
             resources = {one.resource_class: one.amount for one in entry.allocations if one.provider_uuid == uuid}
-            if resources:
+            if resources and entry.consumer_uuid not in projection.prepared:
                 holder = projection.holders[entry.consumer_uuid]
                 found = by_consumer.setdefault(entry.consumer_uuid, {"resources": {}})
                 for name, amount in resources.items():
                     found["resources"][name] = found["resources"].get(name, 0) + amount
                 if request.version >= GENERATION:
-                    found["consumer_generation"] = holder.generation
+                    found["consumer_generation"] = region.generation_of(entry.consumer_uuid)
                 modified = max(modified or 0, holder.written_ns)
     body = {"allocations": by_consumer, "resource_provider_generation": generation}
     return json_response(request, body, last_modified_ns=modified)
@@ -113,9 +114,12 @@ def delete_allocations(request, consumer_uuid):
     nothing = f"No allocations for consumer '{consumer_uuid}'"
     if not logs:
         raise NotFound(nothing)
-    refusals = {WriteRefused.NOTHING_HELD: (NotFound, None, nothing)}
-    for log in logs:
-        request.write(log, events.AllocationsDropped(consumer_uuid, *request.who()), refusals)
+    if len(logs) == 1:
+        refusals = {WriteRefused.NOTHING_HELD: (NotFound, None, nothing)}
+        request.write(logs[0], events.AllocationsDropped(consumer_uuid, *request.who()), refusals)
+    else:
+        gone = events.ConsumerPut(consumer_uuid, False, None, "", "", None, ())
+        several_logs.write(request, {log: [gone] for log in logs}, REFUSALS)
     return empty_response(request)
 
 
@@ -159,43 +163,56 @@ def _terms_of(request, consumer_uuid, own, allocations):
 
 
 def put(request, consumers) -> None:
-    """Write what some consumers hold, in one event of the log of their providers."""
-    log = log_of(request, consumers)
-    if log is None:
-        return
+    """Write what some consumers hold: in one event of the log of their providers, or in two steps in several logs."""
+    parts = parts_of(request, consumers)
     with request.region.lock:
         _check_classes(request, consumers)
-        reason = put_refusal(log.projection, consumers, {})
-    if reason is not None:
-        raise error_of(reason, REFUSALS)
-    ensure_names(request, log, {one.resource_class for consumer in consumers for one in consumer.allocations})
-    request.write(log, events.AllocationsPut(tuple(consumers), *request.who()), REFUSALS)
+        for log, part in parts.items():
+            reason = put_refusal(log.projection, part, {})
+            if reason is not None:
+                raise error_of(reason, REFUSALS)
+    for log, part in parts.items():
+        ensure_names(request, log, {one.resource_class for consumer in part for one in consumer.allocations})
+    if len(parts) == 1:
+        ((log, part),) = parts.items()
+        request.write(log, events.AllocationsPut(tuple(part), *request.who()), REFUSALS)
+    elif parts:
+        several_logs.write(request, parts, REFUSALS)
 
 
-def log_of(request, consumers, providers=()):
-    """The log that has the providers and the consumers of a write; None if there is nothing to write."""
-    region = request.region
+def parts_of(request, consumers) -> dict:
+    """The parts of a write in each log that has providers or consumers of it: {LedgerLog: [ConsumerPut, ...]}."""
+    region, parts = request.region, {}
     with region.lock:
-        logs = {log.cell: log for consumer in consumers for log in region.logs_of_consumer(consumer.consumer_uuid)}
         _check_generations(region, consumers)
-        named = {one.provider_uuid: None for consumer in consumers for one in consumer.allocations}
-        for uuid in (*named, *providers):
-            log = region.log_of(uuid)
-            if log is None:
-                raise BadRequest(f"Allocation for resource provider '{uuid}' that does not exist.", of_state=True)
-            logs[log.cell] = log
-    if len(logs) > 1:
-        raise Conflict(
-            f"The providers and consumers of this request are in the logs of {', '.join(sorted(logs))}; write those of "
-            "each log in a request of its own"
-        )
-    return next(iter(logs.values()), None)
+        for consumer in consumers:
+            by_log = {log: [] for log in region.logs_of_consumer(consumer.consumer_uuid)}
+            for allocation in consumer.allocations:
+                log = region.log_of(allocation.provider_uuid)
+                if log is None:
+                    raise BadRequest(
+                        f"Allocation for resource provider '{allocation.provider_uuid}' that does not exist.",
+                        of_state=True,
+                    )
+                by_log.setdefault(log, []).append(allocation)
+            for log, allocations in by_log.items():
+                parts.setdefault(log, []).append(_part(log, consumer, allocations))
+    return parts
+
+
+def _part(log, consumer, allocations):
+    """What a log gets of the record of a consumer. Its guard is the generation that the consumer has in this log."""
+    holder = log.projection.holders.get(consumer.consumer_uuid)
+    generation = holder.generation if consumer.guarded and holder is not None else None
+    terms = consumer.terms
+    if terms is not None and terms.host not in log.projection.hosts:
+        terms = None
+    return consumer._replace(generation=generation, allocations=tuple(allocations), terms=terms)
 
 
 def _check_generations(region, consumers):
     for one in consumers:
-        holder = region.holder_of(one.consumer_uuid)
-        found = None if holder is None else holder.generation
+        found = region.generation_of(one.consumer_uuid)
         if one.guarded and found != one.generation:
             raise Conflict(
                 f"{CONSUMER_CONFLICT} - expected {'null' if found is None else found} but got "

@@ -1,7 +1,8 @@
 """``/reshaper``: inventories move between providers, with what consumers hold of them."""
 
+from nova_sched.projection.allocations import held_by
 from placement_api import http_errors
-from placement_api.handlers.allocations import REFUSALS, consumer_of, log_of
+from placement_api.handlers.allocations import REFUSALS, consumer_of, parts_of
 from placement_api.handlers.common import ensure_names, is_class
 from placement_api.handlers.inventories import inventory_of
 from placement_api.http_errors import BadRequest, Conflict
@@ -44,10 +45,25 @@ def reshape(request):
         names = {inventory.resource_class for one in inventories for inventory in one.inventories}
         names |= {allocation.resource_class for one in consumers for allocation in one.allocations}
         unknown = next((name for name in sorted(names) if not is_class(region, name)), None)
-    log = log_of(request, consumers, [one.provider_uuid for one in inventories])
+        parts = parts_of(request, consumers)
+        logs = {region.log_of(one.provider_uuid) for one in inventories}
+        logs |= {log for log, part in parts.items() if any(_changes(log, one) for one in part)}
     if unknown is not None:
         raise BadRequest(f"malformed reshaper data: No such resource class {unknown}.", of_state=True)
-    if log is not None:
+    if len(logs) > 1:
+        cells = ", ".join(sorted(log.cell for log in logs))
+        raise Conflict(
+            f"The inventories and allocations that change are in the logs of {cells}, and a reshape changes those of "
+            "one; make a request for each of them"
+        )
+    for log in logs:
         ensure_names(request, log, names)
-        request.write(log, events.Reshaped(tuple(inventories), tuple(consumers), *request.who()), REFUSALS)
+        put = tuple(parts.get(log, ()))
+        request.write(log, events.Reshaped(tuple(inventories), put, *request.who()), REFUSALS)
     return empty_response(request)
+
+
+def _changes(log, one) -> bool:
+    """Whether a consumer would hold something else in a log than it does."""
+    wanted = {allocation[:2]: allocation.amount for allocation in one.allocations}
+    return wanted != held_by(log.projection, one.consumer_uuid)

@@ -1,7 +1,10 @@
 """``/usages``: how much is used, of a provider and by a project."""
 
+import itertools
+
 from placement_api.handlers.allocations import UNKNOWN_TYPE
 from placement_api.handlers.common import provider_of
+from placement_api.projects import consumers_of
 from placement_api.responses import json_response
 from placement_api.schemas import usages as schemas
 
@@ -52,11 +55,15 @@ def list_usages(request):
 
 def _used(request, project_id, user_id):
     """Type of consumers -> (number of consumers, class -> amount)."""
-    nobody = request.conf.placement_api.incomplete_consumer_project_id
+    asked = [project_id]
+    if project_id == request.conf.placement_api.incomplete_consumer_project_id:
+        asked.append(None)
     found: dict[str, tuple[int, dict[str, int]]] = {}
     for projection in request.region.projections():
-        for consumer_uuid, holder in projection.holders.items():
-            if (holder.project_id or nobody) != project_id or (user_id is not None and holder.user_id != user_id):
+        for consumer_uuid in itertools.chain.from_iterable(consumers_of(projection, one) for one in asked):
+            holder = projection.holders[consumer_uuid]
+            # What is held for a write over several logs that is under way belongs to nobody yet.
+            if (user_id is not None and holder.user_id != user_id) or consumer_uuid in projection.prepared:
                 continue
             count, amounts = found.get(holder.consumer_type or UNKNOWN_TYPE, (0, {}))
             for entry in projection.consumers[consumer_uuid]:

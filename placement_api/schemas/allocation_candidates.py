@@ -8,8 +8,9 @@ _GROUP_POLICY = {"type": "string", "enum": ["none", "isolate"]}
 
 
 def _of_group(name: str, suffix: str) -> str:
-    """The pattern of a parameter of the unsuffixed group, or of a granular one."""
-    return rf"^{name}(?:{suffix})?\Z"
+    """The pattern of a parameter of the unsuffixed group, or of a granular one. Errors show it in Placement's form; a
+    name that ends with a line break fits, and is not read."""
+    return rf"^{name}({suffix})?$"
 
 
 _LIST = {

@@ -49,6 +49,10 @@ EVENTS = {
         provider.AggregatesPut,
         provider.AllocationsPut,
         provider.AllocationsDropped,
+        provider.AllocationsPrepared,
+        provider.WriteCommitted,
+        provider.WriteAborted,
+        provider.WriteEnded,
         provider.Reshaped,
         provider.ClassCreated,
         provider.ClassRenamed,
@@ -127,6 +131,10 @@ ClaimTerms = provider.ClaimTerms.Frozen
 ConsumerPut = provider.ConsumerPut.Frozen
 AllocationsPut = provider.AllocationsPut.Frozen
 AllocationsDropped = provider.AllocationsDropped.Frozen
+AllocationsPrepared = provider.AllocationsPrepared.Frozen
+WriteCommitted = provider.WriteCommitted.Frozen
+WriteAborted = provider.WriteAborted.Frozen
+WriteEnded = provider.WriteEnded.Frozen
 ProviderInventories = provider.ProviderInventories.Frozen
 Reshaped = provider.Reshaped.Frozen
 ClassCreated = provider.ClassCreated.Frozen

@@ -1033,6 +1033,60 @@ class AllocationsDropped(NamedTuple):
     @property
     def may_hold_maps(self) -> bool: ...
 
+class AllocationsPrepared(NamedTuple):
+    """The part of a write over several logs in this one: if it can be written here, its room is held, and its consumers
+    are locked, until a WriteCommitted or a WriteAborted.
+
+    ``logs`` are the names of all logs of the write. What the log ``home`` decides counts for all of them.
+    """
+
+    write_uuid: str
+    home: str
+    logs: tuple[str, ...]
+    consumers: tuple[ConsumerPut, ...]
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class WriteCommitted(NamedTuple):
+    """A write over several logs takes effect: in its home log this decides it, in the others it follows. The consumers
+    are named for readers of the log."""
+
+    write_uuid: str
+    consumer_uuids: tuple[str, ...]
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class WriteAborted(NamedTuple):
+    """A write over several logs is given up, and what was held for it is free."""
+
+    write_uuid: str
+    consumer_uuids: tuple[str, ...]
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class WriteEnded(NamedTuple):
+    """All logs of a write have committed it, and its home log may forget it."""
+
+    write_uuid: str
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
 class ProviderInventories(NamedTuple):
     """All inventories that one provider has after a reshape, and the generation that it must have before."""
 

@@ -173,6 +173,58 @@ class AllocationsDropped(SchemaObject):
 
 
 @register
+class AllocationsPrepared(SchemaObject):
+    """The part of a write over several logs in this one: if it can be written here, its room is held, and its consumers
+    are locked, until a WriteCommitted or a WriteAborted.
+
+    ``logs`` are the names of all logs of the write. What the log ``home`` decides counts for all of them.
+    """
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = WRITERS
+    MAX_BYTES = MAX_WRITE_BYTES
+    fields = {
+        "write_uuid": fields.UUIDField(),
+        "home": fields.StringField(),
+        "logs": fields.ListOfStringsField(),
+        "consumers": fields.ListOfObjectsField("ConsumerPut"),
+        **_of_request(),
+    }
+
+
+@register
+class WriteCommitted(SchemaObject):
+    """A write over several logs takes effect: in its home log this decides it, in the others it follows. The consumers
+    are named for readers of the log."""
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = WRITERS
+    fields = {"write_uuid": fields.UUIDField(), "consumer_uuids": fields.ListOfUUIDField(), **_of_request()}
+
+
+@register
+class WriteAborted(SchemaObject):
+    """A write over several logs is given up, and what was held for it is free."""
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = WRITERS
+    fields = {"write_uuid": fields.UUIDField(), "consumer_uuids": fields.ListOfUUIDField(), **_of_request()}
+
+
+@register
+class WriteEnded(SchemaObject):
+    """All logs of a write have committed it, and its home log may forget it."""
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = WRITERS
+    fields = {"write_uuid": fields.UUIDField(), **_of_request()}
+
+
+@register
 class ProviderInventories(SchemaObject):
     """All inventories that one provider has after a reshape, and the generation that it must have before."""
 

@@ -1,6 +1,6 @@
 """The smallest cases in which our ledger and Placement 16 differ on purpose.
 
-Defects A to D of Placement are of its allocation candidates, which are not compared here.
+Defects A to D of Placement are of its allocation candidates: see :mod:`tests.against_nova.candidates_cases`.
 """
 
 from rpc_api import events

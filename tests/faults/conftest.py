@@ -7,12 +7,6 @@ from tests.servers import RabbitCluster, RabbitServer
 
 
 @pytest.fixture
-def rabbit():
-    """A node that may be killed."""
-    yield from running(RabbitServer)
-
-
-@pytest.fixture
 def rabbit_of_logs():
     """Another one."""
     yield from running(RabbitServer)

@@ -32,6 +32,11 @@ class Answer(NamedTuple):
     body: object
     headers: object
 
+    @property
+    def detail(self) -> str:
+        """The sentence of an error."""
+        return self.body["errors"][0]["detail"]
+
 
 class Client:
     """Asks a WSGI application."""
@@ -57,6 +62,26 @@ class Client:
         assert answer.status < 300, answer
         return answer.body
 
+    def provider(self, name, uuid, **inventories):
+        """Create a provider with inventories, class -> total."""
+        self.do("POST", "/resource_providers", {"name": name, "uuid": uuid})
+        inventories = {resource_class: inventory(total) for resource_class, total in inventories.items()}
+        body = {"resource_provider_generation": 0, "inventories": inventories}
+        self.do("PUT", f"/resource_providers/{uuid}/inventories", body)
+
+    def put(self, consumer, generation, by_provider) -> Answer:
+        """Write what a consumer holds: ``by_provider`` is provider uuid -> {class: amount}."""
+        return self.ask("PUT", f"/allocations/{consumer}", holding(generation, by_provider))
+
+    def held(self, consumer) -> dict:
+        """Provider uuid -> {class: amount} that a consumer holds."""
+        found = self.do("GET", f"/allocations/{consumer}")["allocations"]
+        return {provider: one["resources"] for provider, one in found.items()}
+
+    def generation(self, consumer):
+        """The generation of a consumer; None if it holds nothing."""
+        return self.do("GET", f"/allocations/{consumer}").get("consumer_generation")
+
 
 def config_of(**options):
     """The configuration of an API without tokens."""
@@ -80,8 +105,13 @@ def inventory(total, **more):
 
 def allocations(consumer_generation, amounts_by_provider):
     """What one consumer holds, as a body has it: name of a provider -> amounts."""
+    return holding(consumer_generation, {uuid_of(name): amounts for name, amounts in amounts_by_provider.items()})
+
+
+def holding(consumer_generation, by_provider):
+    """What one consumer holds, as a body has it: uuid of a provider -> amounts."""
     return {
-        "allocations": {uuid_of(name): {"resources": amounts} for name, amounts in amounts_by_provider.items()},
+        "allocations": {uuid: {"resources": amounts} for uuid, amounts in by_provider.items()},
         "project_id": PROJECT,
         "user_id": USER,
         "consumer_generation": consumer_generation,

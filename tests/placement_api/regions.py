@@ -35,7 +35,14 @@ def prepare(url: str, cell: str = "cell1") -> None:
 
 
 @contextlib.contextmanager
-def workers(urls, state_dir=None, count: int = 2, new_roots: str | None = None, has_neighbours: bool = False):
+def workers(
+    urls,
+    state_dir=None,
+    count: int = 2,
+    new_roots: str | None = None,
+    has_neighbours: bool = False,
+    timeout: float = 30.0,
+):
     """Yield some workers (Region) over the logs ``urls``, cell -> URL, that are ready."""
     with contextlib.ExitStack() as ending:
         found = []
@@ -50,5 +57,5 @@ def workers(urls, state_dir=None, count: int = 2, new_roots: str | None = None, 
             ending.callback(region.close)
             found.append(region.start())
         for region in found:
-            region.wait_ready(30.0)
+            region.wait_ready(timeout)
         yield found

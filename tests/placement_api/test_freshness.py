@@ -4,6 +4,7 @@ import pytest
 
 from placement_api.freshness import SharedPositions
 from rpc_api import errors, events
+from tests.placement_api.client import client_of
 from tests.placement_api.regions import WHO, prepare, uuid_of, workers
 
 URL = "sqlite:////somewhere.db"
@@ -72,3 +73,55 @@ def test_write_on_one_worker_and_read_on_the_other(tmp_path):
             with reader.lock:
                 assert reader.table.provider_names[reader.row_of(provider)] == f"name {number}"
         assert stale, "no read had to wait, so the test shows nothing"
+
+
+#: What a client writes through one worker, and then asks the other one.
+ASKED = {
+    "a provider": (
+        lambda number: None,
+        lambda reader, uuid: reader.ask("GET", f"/resource_providers/{uuid}").status == 200,
+    ),
+    "the list": (
+        lambda number: None,
+        lambda reader, uuid: reader.ask("GET", f"/resource_providers?uuid={uuid}").body["resource_providers"] != [],
+    ),
+    "a trait": (
+        lambda number: ("PUT", f"/traits/CUSTOM_{number}", None),
+        lambda reader, uuid: reader.ask("GET", f"/traits?name=startswith:CUSTOM_{uuid}").body["traits"] != [],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_what_a_worker_of_another_machine_wrote_is_not_denied(tmp_path, what):
+    """The two share no directory, as workers of two machines: what the second one does not know it says behind a
+    fence."""
+    url = f"sqlite:///{tmp_path}/cell1.db"
+    prepare(url)
+    write, is_there = ASKED[what]
+    behind = 0
+    with workers({"cell1": url}) as (one, other):
+        writer, reader = client_of(one), client_of(other)
+        for number in range(60):
+            uuid = number if what == "a trait" else uuid_of(f"provider {number}")
+            body = {"name": f"provider {number}", "uuid": uuid}
+            answer = writer.ask(*(write(number) or ("POST", "/resource_providers", body)))
+            assert answer.status in (200, 201)
+            behind += other.logs["cell1"].position < one.logs["cell1"].position
+            assert is_there(reader, uuid)
+    assert behind, "the second worker was never behind, so the test shows nothing"
+
+
+def test_allocations_are_read_behind_a_fence_where_other_machines_write(tmp_path):
+    url = f"sqlite:///{tmp_path}/cell1.db"
+    prepare(url)
+    provider, consumer = uuid_of("provider"), uuid_of("consumer")
+    behind = 0
+    with workers({"cell1": url}, has_neighbours=True) as (one, other):
+        writer, reader = client_of(one), client_of(other)
+        writer.provider("provider", provider, VCPU=100)
+        for number in range(60):
+            assert writer.put(consumer, number or None, {provider: {"VCPU": number + 1}}).status == 204
+            behind += other.logs["cell1"].position < one.logs["cell1"].position
+            assert reader.held(consumer) == {provider: {"VCPU": number + 1}}
+    assert behind, "the second worker was never behind, so the test shows nothing"

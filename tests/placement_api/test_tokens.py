@@ -1,4 +1,4 @@
-"""Tokens that Keystone checks, roles, and the policy: who may do what, and the errors of clients without rights."""
+"""Tokens that Keystone checks, roles, and the policy: who may do what, and what a client without rights gets."""
 
 import logging
 

@@ -1,10 +1,13 @@
 """``nova-sched all-in-one``, as the command runs it."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -99,6 +102,21 @@ def test_it_ends_by_itself(tmp_path):
     assert time.monotonic() - begun > 0.2
 
 
+def test_it_serves_placements_api(tmp_path):
+    process = start("--state-dir", tmp_path)
+    try:
+        ready = wait_until(process.stderr.readline, SECONDS_MAX, "not ready")
+        url = re.search(r"Placement's API at (http://127\.0\.0\.1:\d+) for the token admin", ready).group(1)
+        asked = urllib.request.Request(f"{url}/resource_providers", headers={"X-Auth-Token": "admin"})
+        with urllib.request.urlopen(asked, timeout=SECONDS_MAX) as answer:
+            names = {one["name"] for one in json.load(answer)["resource_providers"]}
+        assert names == {f"cell1-host{number}" for number in range(1, 11)}
+    finally:
+        process.terminate()
+        assert process.wait(SECONDS_MAX) == 0
+        process.communicate()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_at_a_signal_and_holds_its_directory_until_then(tmp_path, number):
     process = start("--state-dir", tmp_path / "s")
@@ -118,6 +136,7 @@ def test_it_ends_at_a_signal_and_holds_its_directory_until_then(tmp_path, number
         (("--driver", "local", "--hosts", "2"), "--driver local is this one machine"),
         (("--driver", "local", "--cells", "2"), "--driver local is this one machine"),
         (("--cells", "0"), "'0' is not a whole number, 1 or more"),
+        (("--placement-port", "65536"), "'65536' is not a port, 0 to 65535"),
         (("--for", "-1"), "'-1' is not a number of seconds"),
         (("--for", "1", "--check"), "not allowed with"),
         (("--state-dir", "/proc/nowhere"), "/proc/nowhere cannot be used"),

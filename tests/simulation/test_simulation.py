@@ -17,6 +17,8 @@ from nova_sched.playground.simulation.cloud import run
 from nova_sched.playground.simulation.script import NO_FAULTS, Faults, Stimulus, write
 from nova_sched.playground.simulation.shrink import shrink
 from nova_sched.projection import claim_checks, fold
+from nova_sched.projection.allocations import take_out
+from nova_sched.projection.digest import free_entries
 from nova_sched.projection.projection import Projection
 from nova_sched.scheduler.claim_actions import ACTIONS
 from nova_sched.scheduler.claim_life import Action
@@ -245,6 +247,53 @@ def plant_a_snapshot_without_generations(patch):
     patch.setattr(snapshot, "load", forgetful)
 
 
+def _checkpoints_forget(patch, forget):
+    """Plant that the makers of checkpoints forget something of the state. Snapshots outside of the log are whole."""
+    from nova_sched.playground.simulation import nodes
+    from nova_sched.projection import snapshot
+
+    keep = nodes.keep_in_log
+
+    def keep_less(world, projection, publish):
+        if projection.rules.one_ledger:
+            projection = snapshot.load(snapshot.dump(projection))
+            forget(projection)
+        keep(world, projection, publish)
+
+    patch.setattr(nodes, "keep_in_log", keep_less)
+
+
+def plant_a_checkpoint_without_consumer_generations(patch):
+    def forget(projection):
+        for holder in projection.holders.values():
+            holder.generation = 1
+
+    _checkpoints_forget(patch, forget)
+
+
+def plant_a_checkpoint_without_aggregates_of_providers(patch):
+    def forget(projection):
+        projection.table.row_aggregates[:] = [()] * len(projection.table.row_aggregates)
+
+    _checkpoints_forget(patch, forget)
+
+
+def plant_a_checkpoint_without_consumers_of_pools(patch):
+    """What is held of no host's providers is forgotten, as when only the entries of hosts are kept."""
+
+    def forget(projection):
+        for consumer, entry in free_entries(projection).items():
+            if entry.claim_uuid is None:
+                take_out(projection, consumer)
+
+    _checkpoints_forget(patch, forget)
+
+
+def plant_a_checkpoint_without_producers(patch):
+    """A reader does not know which events came before, so it takes a duplicate of one for a new event."""
+    _checkpoints_forget(patch, lambda projection: projection.producers.clear())
+
+
 PLANTED = {
     plant_allocations_without_room: "are used, its capacity is",
     plant_a_generation_that_stays: "generations rose by",
@@ -267,13 +316,17 @@ PLANTED = {
     plant_release_forgotten: "outlives its end",
     plant_deletion_not_folded: "differing in",
     plant_snapshot_without_fences: "has another state",
+    plant_a_checkpoint_without_consumer_generations: "has another state",
+    plant_a_checkpoint_without_aggregates_of_providers: "has another state",
+    plant_a_checkpoint_without_consumers_of_pools: "has another state",
+    plant_a_checkpoint_without_producers: "has another state",
 }
 
 
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
 def test_a_planted_bug_is_caught(plant, monkeypatch):
     plant(monkeypatch)
-    for seed in range(40):
+    for seed in range(80):
         outcome = run(seed, 120)
         if outcome.fault is not None:
             break
@@ -362,6 +415,24 @@ def test_the_command_says_seed_step_and_history(monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "seed 2 does not hold at step " in said and "planted" in said
     assert "shortest history found that fails (1 of 40)" in said and " s  ask (details " in said
+
+
+def test_a_record_is_continued(tmp_path, capsys):
+    file = tmp_path / "simulated.ndjson"
+    words = ["simulate", "--steps", "20", "--jobs", "1", "--seed", "3", "--record", str(file)]
+    assert main([*words, "--seeds", "2"]) == 0
+    outcomes = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [outcome["seed"] for outcome in outcomes] == [3, 4]
+    first = sum(outcome["counts"]["events"] for outcome in outcomes)
+    capsys.readouterr()
+    assert main([*words, "--events", str(first + 1)]) == 0
+    outcomes = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [outcome["seed"] for outcome in outcomes] == [3, 4, 5]
+    assert f"{first + outcomes[-1]['counts']['events']} events with those of" in capsys.readouterr().out
+    assert main([*words, "--events", str(first + 1)]) == 0, "all of them are there"
+    assert len(file.read_text().splitlines()) == 3
+    file.write_text("something else\n")
+    assert main([*words, "--seeds", "1"]) == 2
 
 
 def test_wrong_options(capsys):

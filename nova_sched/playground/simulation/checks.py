@@ -8,7 +8,7 @@ from nova_sched.projection import provider_tree
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.ledger import CLAIMED, RUNNING, SPREAD, TOGETHER
 from nova_sched.projection.projection import Projection
-from nova_sched.projection.writes import WRITE_HANDLERS
+from nova_sched.projection.write_handlers import WRITE_HANDLERS
 from rpc_api import events
 from rpc_api.digest import pool_key
 from rpc_api.errors import NovaSchedError

@@ -77,9 +77,9 @@ class WriterNode(Node):
             return
         self.log.producer.level = projection.level
         kinds = (self._provider, self._inventories, self._traits, self._aggregates, self._name)
-        weights = (3, 4, 2, 2, 1)
+        weights = (3, 5, 2, 2, 2)
         if self._chance.random() < 0.5:
-            kinds, weights = (self._allocations, self._move, self._drop, self._reshape), (8, 3, 2, 2)
+            kinds, weights = (self._allocations, self._move, self._drop, self._reshape), (10, 3, 1, 2)
         data = self._chance.choices(kinds, weights)[0]()
         if data is not None:
             self.log.producer.publish(data)
@@ -89,10 +89,14 @@ class WriterNode(Node):
     def _uuid(self, kind, number):
         return f"{kind:08x}-0000-4000-8000-{number + (1 << 16 if self.cell == 'cell2' else 0):012x}"
 
+    def _known(self):
+        """The providers that the worker knows and that Placement's API made, in order."""
+        return [uuid for uuid in sorted(self.projection.trees) if uuid.startswith("0000000a")]
+
     def _some_provider(self):
         """A provider that the worker knows, one that may be there, or one of a host."""
-        known = [uuid for uuid in sorted(self.projection.trees) if uuid.startswith("0000000a")]
-        if known and self._chance.random() < 0.7:
+        known = self._known()
+        if known and self._chance.random() < 0.8:
             return self._chance.choice(known)
         if self.projection.hosts and self._chance.random() < 0.2:
             host = self.projection.hosts[self._chance.choice(sorted(self.projection.hosts))]
@@ -119,9 +123,11 @@ class WriterNode(Node):
         return events.ProviderDeleted(uuid, *REQUEST)
 
     def _some_inventories(self):
+        is_careful = self._chance.random() < 0.8
+        there = [name for name in CLASSES if name in self.projection.custom_classes or name == CLASSES[0]]
         return tuple(
             Inventory(name, self._chance.randint(1, 20), 0, 1, 20, self._chance.choice((1, 1, 2)), 1.0)
-            for name in CLASSES
+            for name in (there if is_careful else CLASSES)
             if self._chance.random() < 0.6
         )
 
@@ -145,7 +151,11 @@ class WriterNode(Node):
         names = {"ClassCreated": CLASSES[1:], "TraitCreated": TRAITS[1:], "ClassDeleted": CLASSES[1:]}[kind]
         return getattr(events, kind)(self._chance.choice(names), *REQUEST)
 
-    def _consumer(self):
+    def _consumer(self, is_held=0.0):
+        """A consumer that may be there; with a chance of ``is_held`` one that the worker knows."""
+        held = [uuid for uuid in sorted(self.projection.consumers) if uuid.startswith("0000000c")]
+        if held and self._chance.random() < is_held:
+            return self._chance.choice(held)
         return self._uuid(0xC, self._chance.randrange(CONSUMERS))
 
     def _put_of(self, consumer_uuid, allocations):
@@ -156,14 +166,19 @@ class WriterNode(Node):
         return ConsumerPut(consumer_uuid, self._chance.random() < 0.8, generation, "p", "u", "VOLUME", allocations)
 
     def _some_allocations(self):
-        """Allocations of providers that the worker knows: mostly of what they have, often too much."""
-        allocations = {}
+        """Allocations of providers that the worker knows: mostly of what they have, sometimes too much."""
+        allocations, table = {}, self.projection.table
+        offered = {
+            provider: list(inventories_of(table, self.projection.trees[provider].rows[provider]))
+            for provider in self._known()
+        }
+        offering = [provider for provider, names in offered.items() if names]
         for _ in range(self._chance.choice((1, 1, 2, 3))):
-            provider = self._some_provider()
-            tree = self.projection.trees.get(provider)
-            names = list(inventories_of(self.projection.table, tree.rows[provider])) if tree is not None else []
-            name = self._chance.choice(names or CLASSES)
-            allocations[provider, name] = events.Allocation(provider, name, self._chance.choice((1, 2, 4, 8)))
+            is_careful = offering and self._chance.random() < 0.8
+            provider = self._chance.choice(offering) if is_careful else self._some_provider()
+            name = self._chance.choice(offered.get(provider) or CLASSES)
+            amount = self._chance.choice((2, 2, 4) if is_careful else (1, 2, 4, 8))
+            allocations[provider, name] = events.Allocation(provider, name, amount)
         return tuple(allocations.values())
 
     def _allocations(self):
@@ -173,7 +188,7 @@ class WriterNode(Node):
 
     def _move(self):
         """Pass what one consumer holds to another."""
-        source, target = self._consumer(), self._consumer()
+        source, target = self._consumer(is_held=0.8), self._consumer()
         entries = self.projection.consumers.get(source, ())
         if source == target or not entries:
             return None
@@ -186,12 +201,12 @@ class WriterNode(Node):
         return events.AllocationsPut((self._put_of(source, ()), self._put_of(target, held)), *REQUEST)
 
     def _drop(self):
-        return events.AllocationsDropped(self._consumer(), *REQUEST)
+        return events.AllocationsDropped(self._consumer(is_held=0.6), *REQUEST)
 
     def _reshape(self):
         """Move the inventories of one provider to another one, with what is held of them."""
         projection, table = self.projection, self.projection.table
-        known = [uuid for uuid, tree in sorted(projection.trees.items()) if uuid.startswith("0000000a")]
+        known = self._known()
         if len(known) < 2:
             return None
         source, target = self._chance.sample(known, 2)

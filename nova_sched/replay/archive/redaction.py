@@ -9,7 +9,7 @@ import re
 from hashlib import blake2b
 
 from nova_sched.projection import provider_tree
-from nova_sched.projection.writes import WRITE_HANDLERS
+from nova_sched.projection.write_handlers import WRITE_HANDLERS
 from nova_sched.replay.archive.pseudonyms import UUID, Pseudonyms
 from nova_sched.selection.decide import summarize
 from rpc_api import digest, errors, events

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from nova_sched.projection.provider_rows import inventories_of
-from nova_sched.projection.writes import WRITE_HANDLERS
+from nova_sched.projection.write_handlers import WRITE_HANDLERS
 from nova_sched.replay.logs.matching import subjects
 from nova_sched.replay.logs.reading import backwards, decoded_records
 from rpc_api.codec import Event

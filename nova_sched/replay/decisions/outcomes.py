@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from nova_sched.projection.world import World
-from nova_sched.projection.writes import WRITE_HANDLERS
+from nova_sched.projection.write_handlers import WRITE_HANDLERS
 from nova_sched.replay.logs.reading import decoded
 from nova_sched.replay.state.steps import steps
 from rpc_api import errors

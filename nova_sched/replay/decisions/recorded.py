@@ -139,7 +139,7 @@ def _unambiguous(by_id, key, source):
     if not by_id:
         raise errors.NovaSchedError(
             f"no decision for {key} is in {', '.join(sorted(source.logs))}; name another "
-            "request or instance, or the logs that are missing"
+            "request or instance, or the logs that are missing; history shows what Placement's API wrote"
         )
     if len(by_id) > 1:
         named = sorted(by_id)[:CANDIDATES_NAMED]

@@ -31,6 +31,9 @@ ABOUT = frozenset(
         "AllocationsPut",
         "AllocationsDropped",
         "Reshaped",
+        "AllocationsPrepared",
+        "WriteCommitted",
+        "WriteAborted",
     }
 )
 
@@ -83,6 +86,7 @@ def _named(data):
         # Of a refused request they are uuids.
         *(getattr(instance, "instance_uuid", instance) for instance in getattr(data, "instances", ())),
         *getattr(data, "gone", ()),
+        *getattr(data, "consumer_uuids", ()),
         *(one.consumer_uuid for one in getattr(data, "consumers", ())),
     }
 

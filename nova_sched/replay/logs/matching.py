@@ -116,6 +116,11 @@ _SUBJECTS = {
     **dict.fromkeys(("ProviderDeleted", "InventoriesPut", "TraitsPut", "AggregatesPut"), _of_provider),
     "AllocationsPut": _of_consumers,
     "Reshaped": _of_consumers,
+    "AllocationsPrepared": _of_consumers,
+    **dict.fromkeys(
+        ("WriteCommitted", "WriteAborted"), lambda data: Subjects((), data.consumer_uuids, (), (data.request_id,))
+    ),
+    "WriteEnded": _of_request,
     "AllocationsDropped": lambda data: Subjects((), (data.consumer_uuid,), (), (data.request_id,)),
     **dict.fromkeys(("ClassCreated", "ClassRenamed", "ClassDeleted", "TraitCreated", "TraitDeleted"), _of_request),
     **dict.fromkeys(
@@ -150,7 +155,7 @@ def projects_of(event) -> tuple:
         found = (event.data.project_id,)
     elif event.name == "InstanceStarted":
         found = (event.data.consumer.project_id,)
-    elif event.name in ("AllocationsPut", "Reshaped"):
+    elif event.name in ("AllocationsPut", "AllocationsPrepared", "Reshaped"):
         found = tuple(dict.fromkeys(one.project_id for one in event.data.consumers))
     elif event.name == "DecisionMade":
         try:

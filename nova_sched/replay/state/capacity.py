@@ -67,7 +67,7 @@ _NAMESPACE = uuid.UUID("4f1d7a3e-0c6f-4f0e-9a51-6f6f2e7b7a10")
 
 class HostCapacity(NamedTuple):
     """A host: how many ``fits``, the (``filter``, ``reason``) that refuses the next one, and the amounts ``left``
-    then."""
+    then. The amounts of its ``shared`` classes include those of pools, which other hosts use, too."""
 
     cell: str
     host: str
@@ -76,6 +76,7 @@ class HostCapacity(NamedTuple):
     filter: str
     reason: str
     left: dict
+    shared: frozenset = frozenset()
 
 
 def capacity(world, request, policy: Policy | None = None) -> list[HostCapacity]:
@@ -153,6 +154,7 @@ def _answers(world, roots, counts, refusals, taken):
     left = free - taken
     has = {index: np.flatnonzero(table.step_size[index, : table.count]) for index in range(len(names))}
     of_host = {index: set(table.root[rows].tolist()) for index, rows in has.items()}
+    served = {index: _served(table, rows) for index, rows in has.items()}
     answers = [
         HostCapacity(
             table.cells.values[table.cell[row]],
@@ -160,11 +162,22 @@ def _answers(world, roots, counts, refusals, taken):
             row,
             counts[place],
             *map(str, refusals[place]),
-            {name: int(left[index, place]) for index, name in enumerate(names) if row in of_host[index]},
+            {
+                name: int(left[index, place])
+                for index, name in enumerate(names)
+                if row in of_host[index] or row in served[index]
+            },
+            frozenset(name for index, name in enumerate(names) if row in served[index]),
         )
         for place, row in enumerate(roots.tolist())
     ]
     return sorted(answers, key=lambda answer: answer[:2])
+
+
+def _served(table, rows):
+    """The root rows of the hosts that some of these rows serve as pools."""
+    pools, hosts = pools_of(table).pairs
+    return set(hosts[np.isin(pools, rows)].tolist())
 
 
 class _Filling:
@@ -346,10 +359,11 @@ def by_reason(answers) -> list[tuple[str, int, int]]:
 
 
 def stranded(answers, asked) -> dict[str, int]:
-    """Return resource class -> the free amount on hosts where another class ran out, for the ``asked`` classes."""
+    """Return resource class -> the free amount on hosts where another class ran out, for the ``asked`` classes. What a
+    pool has left does not count: other hosts can use it."""
     left = Counter()
     for answer in answers:
         if answer.filter in ("ResourceFilter", "NUMATopologyFilter", "PciPassthroughFilter"):
             for name in asked:
-                left[name] += max(0, answer.left.get(name, 0))
+                left[name] += 0 if name in answer.shared else max(0, answer.left.get(name, 0))
     return dict(left)

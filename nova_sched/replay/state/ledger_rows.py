@@ -2,11 +2,13 @@
 
 from typing import NamedTuple
 
-from nova_sched.projection.ledger import NO_HOST, Host
+from nova_sched.projection.ledger import NO_HOST, NOVA, Host
 from nova_sched.projection.provider_rows import inventories_of, parent_of, traits_of
 from nova_sched.replay.state.hosts import amounts_of, wanted
 
 CLASS, TRAIT = "class", "trait"
+#: Number of waiting hosts that a summary names.
+MOST_NAMED = 3
 
 
 class ProviderRow(NamedTuple):
@@ -180,7 +182,13 @@ def summary_of(projection) -> str | None:
     ):
         if names:
             parts.append(f"{len(names)} {one if len(names) == 1 else several}")
-    parts += [f"host {row.host} waits for its root provider {row.root}" for row in waiting_rows_of(projection)]
+    of_nova = sum(host.authority == NOVA for host in projection.hosts.values())
+    if of_nova:
+        parts.append(f"{_number(of_nova, 'host')} under Nova's authority")
+    waiting = waiting_rows_of(projection)
+    parts += [f"host {row.host} waits for its root provider {row.root}" for row in waiting[:MOST_NAMED]]
+    if len(waiting) > MOST_NAMED:
+        parts.append(f"{len(waiting) - MOST_NAMED} more hosts wait")
     return ", ".join(parts)
 
 

@@ -9,8 +9,11 @@ from typing import NamedTuple
 import msgpack
 
 from nova_sched.process.backlog import Loudest, flooding
+from nova_sched.projection.reason import template_of
 from nova_sched.replay.state.hosts import counts_of
+from nova_sched.replay.state.ledger_rows import summary_of
 from nova_sched.replay.statistics.histogram import Histogram
+from nova_sched.replay.statistics.places import add_places, mark_of
 from rpc_api import errors, events
 from rpc_api.codec import Event
 
@@ -53,7 +56,9 @@ class View(NamedTuple):
     """All that is shown at a time. ``latency`` has p50, p95, p99 and max in ms; ``reasons`` are (reason, decisions),
     ``hosts`` (cell, host, claims, releases and failures), the most first; ``counts`` is cell -> how many of its hosts
     are up, disabled, forced down and lost (None: not known), ``heard`` (scheduler or conductor, time of its last event,
-    None: long ago), by name."""
+    None: long ago), by name. Of the writes of Placement's API: how many were accepted and refused, ``write_reasons``
+    (reason, writes), and ``others`` (cell, root provider of no host, claims and writes). ``summaries`` is cell -> what
+    its log has beside hosts, in words (None: it is no ledger)."""
 
     now_ns: int
     window_s: int
@@ -69,16 +74,22 @@ class View(NamedTuple):
     schedulers: tuple
     counts: dict = {}
     heard: tuple = ()
+    writes_accepted: int = 0
+    writes_refused: int = 0
+    write_reasons: tuple = ()
+    others: tuple = ()
+    summaries: dict = {}
 
 
 class _Second:
     """The counts of one second of one cell."""
 
-    __slots__ = ("events", "hosts", "producers", "reasons", "schedulers")
+    __slots__ = ("events", "hosts", "others", "producers", "reasons", "schedulers", "write_reasons", "writes")
 
     def __init__(self):
-        self.events = 0
-        self.reasons, self.hosts = Counter(), Counter()
+        self.events = self.writes = 0
+        self.reasons, self.write_reasons = Counter(), Counter()
+        self.hosts, self.others = Counter(), Counter()
         #: (Producer, account) -> events.
         self.producers = Counter()
         #: Scheduler -> [decisions, refused, latencies].
@@ -114,7 +125,7 @@ class Live:
         """Count a decoded record. An event counts at its own time, or now if its producer's clock is ahead."""
         self._positions[cell] = position
         self._ends[cell] = max(position, self._ends[cell] or 0)
-        self._fold(cell, position, record)
+        outcomes, places = self._fold(cell, position, record)
         for event in record.events:
             if isinstance(event, Event):
                 if event.producer.startswith(("scheduler/", "conductor/")):
@@ -124,17 +135,23 @@ class Live:
                     second = self._seconds[cell].setdefault(at, _Second())
                     second.producers[event.producer, record.account] += 1
                     self._count(second, cell, position, event)
+                    self._count_ledger(second, cell, event, outcomes, places)
         self._forget(now_ns)
 
     def _fold(self, cell, position, record):
-        projection = self._states[cell]
+        """Fold a record: return the outcomes of its API writes, and the Places of its events, both by their marks."""
+        projection, places = self._states[cell], {}
         if projection is None or position <= projection.position:
-            return
+            return {}, places
+        projection.writes = []
+        add_places(projection, record, places)
         try:
             projection.fold([(position, record)])
         except errors.NovaSchedError:
             self._states[cell] = None
+        add_places(projection, record, places)
         self._see_level(cell, projection)
+        return {written[1:4]: written for written in projection.writes}, places
 
     def _see_level(self, cell, projection):
         self._folded(projection)
@@ -144,6 +161,10 @@ class Live:
     def _counts(self, cell):
         projection = self._states[cell]
         return None if projection is None or not projection.whole else counts_of(projection.hosts.values())
+
+    def _summary(self, cell):
+        projection = self._states[cell]
+        return None if projection is None or not projection.whole else summary_of(projection)
 
     def end(self, cell: str, last: int) -> None:
         """Set the last position of a cell's log."""
@@ -178,6 +199,17 @@ class Live:
         elif event.name == "RequestRefused":
             second.reasons[NO_DECISION] += 1
 
+    def _count_ledger(self, second, cell, event, outcomes, places):
+        written, found = outcomes.get(mark_of(event)), places.get(mark_of(event))
+        if written is not None:
+            second.writes += 1
+            if written.reason is not None:
+                second.write_reasons[template_of(written.reason.code)] += 1
+                return
+            second.hosts.update((cell, host) for host in (found.hosts if found else ()))
+        if found is not None:
+            second.others.update((cell, name) for name in found.others)
+
     def _count_evidence(self, second, cell, position, event):
         try:
             evidence = msgpack.unpackb(event.data.evidence, use_list=False)
@@ -193,6 +225,7 @@ class Live:
         """Return the View of all cells or ``only`` of one, with at most ``most`` rows of each kind."""
         now, cells = now_ns // SECOND_NS, []
         latency, reasons, hosts, schedulers = Histogram(), Counter(), Counter(), {}
+        writes, write_reasons, others = 0, Counter(), Counter()
         for cell in sorted(self._seconds):
             seconds = {at: counts for at, counts in self._seconds[cell].items() if now - self.window_s < at <= now}
             # The present second is not over, so its count would be too low.
@@ -216,6 +249,9 @@ class Live:
             for second in seconds.values():
                 reasons.update(second.reasons)
                 hosts.update(second.hosts)
+                writes += second.writes
+                write_reasons.update(second.write_reasons)
+                others.update(second.others)
                 for name, (made, refused, took) in second.schedulers.items():
                     found = schedulers.setdefault(name, [0, 0, Histogram()])
                     found[0] += made
@@ -246,6 +282,11 @@ class Live:
             ),
             {cell: self._counts(cell) for cell in sorted(self._states) if only in (None, cell)},
             tuple(sorted(heard.items())),
+            writes - write_reasons.total(),
+            write_reasons.total(),
+            tuple(_most(write_reasons, most)),
+            tuple((cell, name, count) for (cell, name), count in _most(others, most)),
+            {cell: self._summary(cell) for cell in sorted(self._states) if only in (None, cell)},
         )
 
 

@@ -12,7 +12,9 @@ from nova_sched.replay.decisions.recorded import unreachable_in
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.reading import BATCH, records_between
 from nova_sched.replay.state.hosts import counts_of
+from nova_sched.replay.state.ledger_rows import summary_of
 from nova_sched.replay.statistics.histogram import Histogram
+from nova_sched.replay.statistics.places import add_places, mark_of
 from rpc_api import codec, errors, events
 from rpc_api.codec import Event
 
@@ -22,6 +24,7 @@ MAX_INTERVALS = 100_000
 #: Greatest number of different reasons; further reasons are counted together.
 MAX_REASONS = 1000
 SET_ASIDE = "(set aside)"
+NO_PLACES = {}
 _REFUSALS = events.Evidence._fields.index("refusals")
 _POSITIONS = events.Evidence._fields.index("positions")
 
@@ -73,19 +76,23 @@ class Stats:
         self.unreachable = 0
         #: Number of requests that were refused without a decision.
         self.turned_away = 0
-        #: (Cell, host) -> number of events of claims and builds.
-        self.busy = Counter()
+        #: (Cell, host) -> number of its claims, starts, deletions and writes of allocations that have an effect; the
+        #: same for (cell, root provider of no host).
+        self.busy, self.busy_others = Counter(), Counter()
         #: Cell -> LastHeard of its producers; hosts of all cells at the end, by status.
         self.heard, self.host_counts = {}, Counter()
+        #: Cell -> what its log has beside hosts at the end, in words; None if it is no ledger.
+        self.summaries = {}
         #: Cell -> why the outcomes of its claims are not known.
         self.unknown = {}
         #: Code of a reason -> number of refused writes of Placement's API.
         self.write_reasons = Counter()
         self._waiting = OrderedDict()
 
-    def note(self, cell: str, position: int, payload: bytes, record, outcomes, writes=()) -> None:
+    def note(self, cell: str, position: int, payload: bytes, record, outcomes, writes=(), places=NO_PLACES) -> None:
         """Count a record of a cell's log; ``outcomes`` are those of its claims, None if they are not known, and
-        ``writes`` those of its API writes (:class:`~nova_sched.projection.projection.Written`)."""
+        ``writes`` those of its API writes (:class:`~nova_sched.projection.projection.Written`). ``places`` are the
+        Places of its events by their marks."""
         self.records += 1
         self.bytes += len(payload)
         refused = None if outcomes is None else {outcome.claim_uuid: outcome.reason for outcome in outcomes}
@@ -101,19 +108,27 @@ class Stats:
                 found[1] += size
             if read:
                 self._note_event(cell, position, event, refused)
+                if event.name == "ClaimProposed" and refused is not None and refused.get(event.data.claim_uuid) is None:
+                    self._note_others(cell, places.get(mark_of(event)))
             else:
                 self.all.events += 1
         for written in writes:
-            self._note_written(record, written)
+            self._note_written(cell, record, written, places)
 
-    def _note_written(self, record, written):
+    def _note_others(self, cell, places):
+        self.busy_others.update((cell, name) for name in (() if places is None else places.others))
+
+    def _note_written(self, cell, record, written, places):
         mark = written.producer, written.producer_epoch, written.sequence
-        at_ns = next(event.at_ns for event in record.events if isinstance(event, Event) and tuple(event[2:5]) == mark)
+        at_ns = next(event.at_ns for event in record.events if isinstance(event, Event) and mark_of(event) == mark)
         for counts in (self.all,) if self.interval_ns is None else (self.all, self._interval(at_ns)):
             counts.writes_accepted += written.reason is None
             counts.writes_refused += written.reason is not None
         if written.reason is not None:
             self.write_reasons[template_of(written.reason.code)] += 1
+        elif mark in places:
+            self.busy.update((cell, host) for host in places[mark].hosts)
+            self._note_others(cell, places[mark])
 
     def _note_event(self, cell, position, event, refused):
         self.first_ns = event.at_ns if self.first_ns is None else min(self.first_ns, event.at_ns)
@@ -246,8 +261,10 @@ def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, st
         total = last[cell] - first[cell] + 1
         for record in records_between(log, first[cell], last[cell]):
             decoded = codec.decode_record(record.payload, record.account)
-            projection.writes = []
+            projection.writes, places = [], {}
+            add_places(projection, decoded, places)
             outcomes, _ = projection.fold([(record.position, decoded)])
+            add_places(projection, decoded, places)
             known = projection.whole
             stats.note(
                 cell,
@@ -256,6 +273,7 @@ def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, st
                 decoded,
                 outcomes if known else None,
                 projection.writes if known else (),
+                places,
             )
             done = record.position - first[cell] + 1
             if not done % BATCH or done == total:
@@ -265,4 +283,5 @@ def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, st
             (cell, name) for name, host in projection.hosts.items() if not host.lost and host.authority == OF_AGENT
         ]
         stats.host_counts.update(counts_of(projection.hosts.values()))
+        stats.summaries[cell] = summary_of(projection)
     return hosts

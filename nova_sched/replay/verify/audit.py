@@ -75,7 +75,7 @@ class Audit:
         def changed(audit):
             self._on_change(cell, audit)
 
-        self.cells[cell] = CellAudit(changed) if projection is None else CellAudit.beginning(projection, changed)
+        self.cells[cell] = CellAudit(changed, cell) if projection is None else CellAudit.beginning(projection, changed)
 
     def end(self, cell: str, projection) -> None:
         """Check the state at the end of a cell's log."""

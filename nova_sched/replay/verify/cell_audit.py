@@ -107,6 +107,7 @@ class CellAudit(HostsAudit):
                 self._release(name, consumer)
         self.hosts = {NO_HOST: self.hosts[NO_HOST]}
         self.waiting, self.providers_of, self.generations, self._plain = {}, Providers(), {}, {}
+        self.prepared, self.committed = {}, set()
 
     # --- writes of Placement's API -------------------------------------------------------------------------------
 

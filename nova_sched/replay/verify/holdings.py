@@ -46,7 +46,8 @@ class Holdings:
     """What consumers hold of the providers of one cell. ``capacity`` and ``used`` are by (provider, resource class),
     ``generations`` by consumer."""
 
-    def __init__(self, on_change=lambda audit: None):
+    def __init__(self, on_change=lambda audit: None, cell=None):
+        self.cell = cell
         self.providers_of = Providers()
         self.used = Counter()
         #: What is on no host is on the one of this name.
@@ -57,6 +58,9 @@ class Holdings:
         self._plain = {}
         self.is_ledger = False
         self.generations = {}
+        #: Uuid of a write over several logs -> its AllocationsPrepared, while it is under way; uuids of those that this
+        #: log decided.
+        self.prepared, self.committed = {}, set()
         self.over_commitments = []
         self.group_breaches = []
         self.write_breaches = []
@@ -90,6 +94,12 @@ class Holdings:
             if one.allocations:
                 self.generations[one.consumer_uuid] = before.get(one.consumer_uuid, 0) + 1
         self._mark(named)
+
+    def prepare(self, data, allocations):
+        """A write over several logs holds some allocations, until it ends."""
+        self.prepared[data.write_uuid] = data
+        for name, part in self._by_host(allocations).items():
+            self._hold(name, data.write_uuid, Held(data.write_uuid, part, None, None, None, holds=True))
 
     def drop(self, consumer):
         """A consumer holds nothing any more."""

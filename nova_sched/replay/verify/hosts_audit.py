@@ -21,7 +21,7 @@ class HostsAudit(Holdings):
     @classmethod
     def beginning(cls, projection, on_change=lambda audit: None) -> "HostsAudit":
         """Return an audit that starts with the state of a projection."""
-        audit = cls(on_change)
+        audit = cls(on_change, projection.cell)
         audit.spoken.update(projection.producers)
         audit.is_ledger = projection.rules.one_ledger
         audit._begin_providers(projection)
@@ -46,6 +46,7 @@ class HostsAudit(Holdings):
                     ),
                 )
         audit.generations = {consumer: holder.generation for consumer, holder in projection.holders.items()}
+        audit.prepared, audit.committed = dict(projection.prepared), set(projection.committed)
         return audit
 
     def _begin_providers(self, projection):

@@ -5,6 +5,7 @@ This is a second implementation of the rules, from Placement's own (see docs/des
 
 from nova_sched.projection.ledger import AGENT
 from nova_sched.replay.verify.providers import capacity_of, is_known
+from rpc_api import events
 
 #: Writes that change the trees of providers.
 OF_TREES = frozenset({"ProviderCreated", "ProviderChanged", "ProviderDeleted"})
@@ -123,6 +124,8 @@ def put_fault(state, consumers, instead) -> str | None:
     """Return why the allocations of some consumers may not be written; the providers of ``instead`` have those
     inventories (uuid -> class -> Inventory)."""
     for one in consumers:
+        if _is_locked(state, one.consumer_uuid):
+            return f"{one.consumer_uuid} is in a write over several logs"
         found = state.generations.get(one.consumer_uuid)
         if one.guarded and found != one.generation:
             return f"the generation of {one.consumer_uuid} is {found}, the client expected {one.generation}"
@@ -136,6 +139,20 @@ def put_fault(state, consumers, instead) -> str | None:
             return fault
     names = [*(name for of in instead.values() for name in of), *(allocation.resource_class for allocation in amounts)]
     return _unknown_class(state, names) or _no_room(state, consumers, amounts, instead)
+
+
+def _is_locked(state, consumer):
+    return any(consumer == one.consumer_uuid for part in state.prepared.values() for one in part.consumers)
+
+
+def _prepared(state, data):
+    if data.write_uuid in state.prepared or data.write_uuid in state.generations:
+        return f"there is a write {data.write_uuid}"
+    return put_fault(state, data.consumers, {})
+
+
+def _under_way(state, data):
+    return None if data.write_uuid in state.prepared else f"there is no write {data.write_uuid} under way"
 
 
 def _agent_decides(state, consumer, allocations):
@@ -172,6 +189,8 @@ def _no_room(state, consumers, amounts, instead):
 def _dropped(state, data):
     if data.consumer_uuid not in state.generations:
         return f"{data.consumer_uuid} holds nothing"
+    if _is_locked(state, data.consumer_uuid):
+        return f"{data.consumer_uuid} is in a write over several logs"
     return _agent_decides(state, data.consumer_uuid, ())
 
 
@@ -233,6 +252,10 @@ def _class_renamed(state, data):
         return f"{data.name} is not there"
     if data.new_name != data.name and data.new_name in state.providers_of.classes:
         return f"{data.new_name} is there"
+    if data.new_name != data.name:
+        for write_uuid, part in state.prepared.items():
+            if any(held.resource_class == data.name for one in part.consumers for held in one.allocations):
+                return f"the write {write_uuid} over several logs names it"
     having = [uuid for uuid, provider in state.providers_of.of.items() if data.name in provider.inventories]
     return next(filter(None, (_reported(state, uuid) for uuid in having)), None) if data.new_name != data.name else None
 
@@ -247,6 +270,12 @@ _FAULTS = {
     "AllocationsPut": _allocations,
     "AllocationsDropped": _dropped,
     "Reshaped": _reshaped,
+    "AllocationsPrepared": _prepared,
+    "WriteCommitted": _under_way,
+    "WriteAborted": _under_way,
+    "WriteEnded": lambda state, data: (
+        None if data.write_uuid in state.committed else f"there is no committed write {data.write_uuid}"
+    ),
     "ClassCreated": _named("classes", False),
     "ClassRenamed": _class_renamed,
     "ClassDeleted": _class_deleted,
@@ -334,6 +363,31 @@ def _reshape(state, data):
         providers.of[uuid].generation += 1
 
 
+def _prepare(state, data):
+    """What the consumers get beyond what they hold together is held under the uuid of the write."""
+    more = {}
+    for one in data.consumers:
+        for uuid, name, amount in one.allocations:
+            more[uuid, name] = more.get((uuid, name), 0) + amount
+        for uuid, name, amount in state.allocations_of(one.consumer_uuid):
+            more[uuid, name] = more.get((uuid, name), 0) - amount
+    state.prepare(data, tuple(events.Allocation(*key, amount) for key, amount in sorted(more.items()) if amount > 0))
+
+
+def _commit(state, data):
+    part = state.prepared.get(data.write_uuid)
+    if part is not None:
+        _abort(state, data)
+        state.put(part.consumers)
+        if part.home == state.cell:
+            state.committed.add(data.write_uuid)
+
+
+def _abort(state, data):
+    if state.prepared.pop(data.write_uuid, None) is not None:
+        state.drop(data.write_uuid)
+
+
 def _rename_class(state, data):
     if data.name != data.new_name:
         having = state.providers_of.rename_class(data.name, data.new_name)
@@ -350,6 +404,10 @@ _EFFECTS = {
     "AllocationsPut": lambda state, data: state.put(data.consumers),
     "AllocationsDropped": lambda state, data: state.drop(data.consumer_uuid),
     "Reshaped": _reshape,
+    "AllocationsPrepared": _prepare,
+    "WriteCommitted": _commit,
+    "WriteAborted": _abort,
+    "WriteEnded": lambda state, data: state.committed.discard(data.write_uuid),
     "ClassCreated": lambda state, data: state.providers_of.classes.add(data.name),
     "ClassRenamed": _rename_class,
     "ClassDeleted": lambda state, data: state.providers_of.classes.discard(data.name),

@@ -1,5 +1,7 @@
 """The writes of Placement's API in the world of a what-if."""
 
+from rpc_api import events
+
 #: Writes of Placement's API to what providers are and have.
 OF_PROVIDERS = frozenset(
     {
@@ -37,5 +39,29 @@ def _dropped(run, cell, event):
         run.emit(cell, event)
 
 
+def _prepared(run, cell, event):
+    """Of a write over several logs only what was committed counts here, as a write of its own in each log."""
+    run.prepared[cell, event.data.write_uuid] = event.data.consumers
+
+
+def _committed(run, cell, event):
+    data = event.data
+    consumers = run.prepared.pop((cell, data.write_uuid), ())
+    if consumers:
+        put = events.AllocationsPut(consumers, data.request_id, data.user_id)
+        _put(run, cell, event._replace(name="AllocationsPut", data=put))
+
+
+def _given_up(run, cell, event):
+    run.prepared.pop((cell, event.data.write_uuid), None)
+
+
 #: Name of an event -> what a Run does with one.
-OF_CONSUMERS = {"AllocationsPut": _put, "AllocationsDropped": _dropped}
+OF_CONSUMERS = {
+    "AllocationsPut": _put,
+    "AllocationsDropped": _dropped,
+    "AllocationsPrepared": _prepared,
+    "WriteCommitted": _committed,
+    "WriteAborted": _given_up,
+    "WriteEnded": _given_up,
+}

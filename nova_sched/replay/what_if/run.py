@@ -70,6 +70,8 @@ class Run:
         #: Request id -> its instances that were decided and did not leave.
         self._requests = {}
         self._groups = {}
+        #: (Cell, uuid) of a write over several logs that is under way -> its consumers.
+        self.prepared = {}
         self._failed = deque(maxlen=1000)
         #: Instances whose requests failed while their claims were under way.
         self._whole_refused = set()
@@ -80,11 +82,9 @@ class Run:
         self._waiting = {cell: [] for cell in logs}
         #: Cell -> the highest level that the producers of this world's own events in its next record know.
         self._levels = {}
-        self._current = None
-        self._batch = []
+        self._current, self._batch = None, []
         self._sequences = Counter()
-        self._done = 0
-        self._at_ns = 0
+        self._done = self._at_ns = 0
 
     def run(self) -> Tally:
         """Run it to the end."""

@@ -59,6 +59,13 @@ TEXTS = [
         ),
         f"{POOL} has DISK_GB=3 if at generation 2; {VOLUME} holds nothing request req-r user ada",
     ),
+    (
+        events.AllocationsPrepared(POOL, "cell0", ("cell0", "cell1"), (consumer_put("volume"),), "", None),
+        f"{POOL} in cell0, cell1, home cell0: {VOLUME} holds nothing request req-r user ada",
+    ),
+    (events.WriteCommitted(POOL, (VOLUME, VM), "", None), f"{POOL} for {VOLUME}; {VM} request req-r user ada"),
+    (events.WriteAborted(POOL, (VOLUME,), "", None), f"{POOL} for {VOLUME} request req-r user ada"),
+    (events.WriteEnded(POOL, "", None), f"{POOL} request req-r user ada"),
     (events.ClassCreated("CUSTOM_X", "", None), "CUSTOM_X request req-r user ada"),
     (events.ClassRenamed("CUSTOM_X", "CUSTOM_Y", "", None), "CUSTOM_X to CUSTOM_Y request req-r user ada"),
     (events.ClassDeleted("CUSTOM_X", "", None), "CUSTOM_X request req-r user ada"),

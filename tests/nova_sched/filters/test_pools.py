@@ -104,6 +104,13 @@ SERVED = [
     ),
     ("the tree is named", [host("a"), *pool()], (group(in_tree="a", VCPU=2, DISK_GB=20),), set()),
     (
+        "the tree of the pool is named, for a group of its own",
+        [host("a", disk=50), host("b", aggregates=(), disk=50), *pool()],
+        (group(VCPU=2), group("1", in_tree="pool", DISK_GB=20)),
+        {"a"},
+    ),
+    ("the tree is named for a group of its own", [host("a"), *pool()], (group("1", in_tree="a", DISK_GB=20),), set()),
+    (
         "the host must be a member",
         [host("a", aggregates=(AGG, uuid_of("fast"))), *pool()],
         (group(member_of=[["fast"]], VCPU=2, DISK_GB=20),),

@@ -1,9 +1,13 @@
 """Which providers take which group, one row a case: the allocations in short form, or None where they do not fit."""
 
+import itertools
+
 import pytest
 
 from nova_sched.fit import providers as fit
-from nova_sched.fit.providers import allocate
+from nova_sched.fit.providers import allocate, assignments
+from nova_sched.fit.search import Search
+from nova_sched.fit.serving import HOSTS
 from rpc_api import events
 from tests.builders import Cell, claim, group, inventory_of, of, provider, report, request, tree, uuid_of
 
@@ -219,13 +223,71 @@ def test_what_is_in_use_is_taken():
 
 def test_many_equal_groups_take_few_steps():
     """8 devices for 9 equal groups do not fit; that is found without trying each order of them."""
-    said = host(*((f"n{number}", 0, (gpu(1),), (), ()) for number in range(8)), inventories=(vcpu(8),))
-    table = Cell(said).projection.table
-    for policy in ("none", "isolate"):
+    for policy, total, most in (("none", 1, 0), ("isolate", 2, 3000)):
+        said = host(*((f"n{number}", 0, (gpu(total),), (), ()) for number in range(8)), inventories=(vcpu(8),))
+        table = Cell(said).projection.table
         groups = [group(str(number), CUSTOM_GPU=1) for number in range(9)]
-        assert len(allocate(table, 0, request(*groups[:8], group_policy=policy)).allocations) == 8
-        search = fit._Search(table, 0, request(*groups, group_policy=policy))
-        assert search.run() is None and search.steps < 3000 < fit.MAX_STEPS
+        assert sum(one.amount for one in allocate(table, 0, request(*groups[:8], group_policy=policy)).allocations) == 8
+        search = Search(
+            table, 0, request(*groups, group_policy=policy), HOSTS, None, lambda one: "", most_steps=fit.MAX_STEPS
+        )
+        assert next(search.assignments(), None) is None
+        assert fit.MAX_STEPS - search.steps_left <= most
+
+
+def every(said, *groups, **facts):
+    """All assignments on a host, in short form."""
+    table = Cell(said).projection.table
+    names = dict(zip(table.uuids, table.provider_names, strict=True))
+    return sorted(
+        " ".join(
+            f"{suffix}:{'+'.join(sorted(names[uuid] for uuid in of))}" for suffix, of in sorted(one.mappings.items())
+        )
+        for one in assignments(table, 0, request(*groups, **facts), HOSTS)
+    )
+
+
+def test_all_assignments_of_a_tree():
+    assert every(FLAT, group(VCPU=1)) == [":h"]
+    assert every(FLAT, group(VCPU=9)) == []
+    assert every(NUMA, group(VCPU=1, MEMORY_MB=1)) == [":h+n0", ":h+n1"]
+    assert every(NUMA, group(VCPU=5)) == [":n1"]
+    two = [group("1", VCPU=1), group("2", VCPU=1)]
+    assert every(NUMA, *two, group_policy="none") == ["1:n0 2:n0", "1:n0 2:n1", "1:n1 2:n0", "1:n1 2:n1"]
+    assert every(NUMA, *two, group_policy="isolate") == ["1:n0 2:n1", "1:n1 2:n0"]
+    near = [group("_g", CUSTOM_GPU=1), group("_n", required=["CUSTOM_NODE"])]
+    assert every(DEVICES, *near, group_policy="none", same_subtree=[["_g", "_n"]]) == ["_g:g0 _n:n0", "_g:g1 _n:n1"]
+
+
+def test_the_first_of_all_assignments_is_the_one_that_is_allocated():
+    for _, said, groups, facts, _ in ROWS:
+        if "fallback_groups" in facts:
+            continue
+        table = Cell(*AGGREGATES, said).projection.table
+        row, asked = table.row_of_host["h"], request(*groups, **facts)
+        assert next(assignments(table, row, asked, HOSTS), None) == allocate(table, row, asked)
+
+
+def test_equal_groups_that_do_not_fit_have_no_assignment():
+    """Without a look at all orders of 12 groups on 11 devices, which would take for ever."""
+    said = host(*((f"n{number}", 0, (gpu(2),), (), ()) for number in range(11)), inventories=(vcpu(8),))
+    assert every(said, *(group(str(number), CUSTOM_GPU=1) for number in range(12)), group_policy="isolate") == []
+
+
+def test_a_search_that_finds_nothing_for_too_long_says_so(monkeypatch):
+    monkeypatch.setattr(fit, "MAX_STEPS", 100)
+    monkeypatch.setattr(fit, "MAX_FRUITLESS_STEPS", 2000)
+    said = host(*((f"n{number}", 0, (gpu(20),), (), ()) for number in range(6)), inventories=(vcpu(8),))
+    asked = [group(str(number), CUSTOM_GPU=11 - number % 2) for number in range(11)]
+    with pytest.raises(fit.TooManySteps, match="wanted a request with fewer groups"):
+        every(said, *asked, group_policy="none")
+
+
+def test_assignments_are_found_one_by_one():
+    said = host(*((f"n{number}", 0, (gpu(16),), (), ()) for number in range(16)), inventories=(vcpu(8),))
+    table = Cell(said).projection.table
+    asked = request(*(group(str(number), CUSTOM_GPU=1) for number in range(16)), group_policy="none")
+    assert len(list(itertools.islice(assignments(table, 0, asked, HOSTS), 1000))) == 1000
 
 
 def taken_of(cell, groups, **judges):

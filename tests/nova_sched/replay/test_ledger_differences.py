@@ -180,7 +180,8 @@ def test_what_there_is_beside_hosts(story, capsys):
         "nova",
     ]
     assert (
-        f"cell1: 1 provider of no host, 2 consumers, 1 custom class, 1 custom trait, host c waits for its root "
+        "cell1: 1 provider of no host, 2 consumers, 1 custom class, 1 custom trait, 1 host under Nova's authority, "
+        f"host c waits for its root "
         f"provider {ROOT_C}\n"
     ) in err
     err = run(capsys, story, "state", "--at", "10")[1]

@@ -1,0 +1,106 @@
+"""Writes of allocations over several logs, in two steps.
+
+Each of the logs takes an AllocationsPrepared with its part. The part is checked there as an AllocationsPut would be. If
+it is accepted, the room that it needs beyond what its consumers hold is held under the uuid of the write, and nobody
+else may write these consumers. When all logs have accepted their parts, a WriteCommitted in the *home* log decides;
+then the other logs get theirs. A WriteAborted gives up what is held. Of the two, the first one in the home log counts.
+
+The home log takes its part first, and it remembers a write that it committed until a WriteEnded says that all logs have
+committed it. So a part in another log that the home log knows nothing of was given up.
+"""
+
+from collections.abc import Sequence
+
+from nova_sched.projection.allocations import put, take_out
+from nova_sched.projection.ledger import Committed, Prepared
+from nova_sched.projection.noted import Noted
+from nova_sched.projection.provider_writes import Answer
+from nova_sched.projection.state import EventOf, State
+from nova_sched.projection.write_refusals import WriteRefused, refused
+from nova_sched.projection.writes import given_back_by, malformed, put_all, put_refusal, sums_of
+from rpc_api import events
+from rpc_api.codec import SetAside
+from rpc_api.events import Allocation, ConsumerPut
+
+
+def allocations_prepared(
+    projection: State, position: int, event: EventOf[events.AllocationsPrepared], noted: list[Noted]
+) -> Answer:
+    """Hold the room for the part of a write, and lock its consumers."""
+    data = event.data
+    fault = malformed(event, data.consumers)
+    if fault is None and (projection.cell not in data.logs or data.home not in data.logs):
+        fault = SetAside(
+            "invalid",
+            f"an AllocationsPrepared of {event.producer} is refused: it names the logs {', '.join(data.logs)[:200]}, "
+            f"wanted {projection.cell} and its home among them; fix its producer",
+            b"",
+        )
+    if fault is not None:
+        return fault
+    if data.write_uuid in projection.prepared or data.write_uuid in projection.consumers:
+        return refused(WriteRefused.WRITE_EXISTS, data.write_uuid)
+    reason = put_refusal(projection, data.consumers, {})
+    if reason is not None:
+        return reason
+    terms = next((one.terms for one in data.consumers if one.terms is not None), None)
+    put(projection, data.write_uuid, None, _increase(projection, data.consumers), (), terms, position)
+    keep(projection, data.write_uuid, Prepared(data.home, data.logs, data.consumers, event.at_ns))
+    return None
+
+
+def write_committed(
+    projection: State, position: int, event: EventOf[events.WriteCommitted], noted: list[Noted]
+) -> Answer:
+    """The part of a write takes effect."""
+    write_uuid = event.data.write_uuid
+    part = projection.prepared.get(write_uuid)
+    if part is None:
+        return refused(WriteRefused.NOT_PREPARED, write_uuid)
+    _release(projection, write_uuid, part)
+    put_all(projection, part.consumers, position, event.at_ns)
+    if part.home == projection.cell:
+        projection.committed[write_uuid] = Committed(part.logs, event.at_ns)
+    return None
+
+
+def write_aborted(projection: State, position: int, event: EventOf[events.WriteAborted], noted: list[Noted]) -> Answer:
+    """The part of a write is given up."""
+    write_uuid = event.data.write_uuid
+    part = projection.prepared.get(write_uuid)
+    if part is None:
+        return refused(WriteRefused.NOT_PREPARED, write_uuid)
+    _release(projection, write_uuid, part)
+    return None
+
+
+def write_ended(projection: State, position: int, event: EventOf[events.WriteEnded], noted: list[Noted]) -> Answer:
+    """All logs have committed a write: its home log may forget it."""
+    if projection.committed.pop(event.data.write_uuid, None) is None:
+        return refused(WriteRefused.NOT_PREPARED, event.data.write_uuid)
+    return None
+
+
+def keep(projection: State, write_uuid: str, part: Prepared) -> None:
+    """Remember a part, and lock its consumers."""
+    projection.prepared[write_uuid] = part
+    for one in part.consumers:
+        projection.locked[one.consumer_uuid] = write_uuid
+
+
+def _release(projection: State, write_uuid: str, part: Prepared) -> None:
+    del projection.prepared[write_uuid]
+    for one in part.consumers:
+        del projection.locked[one.consumer_uuid]
+    if write_uuid in projection.consumers:
+        take_out(projection, write_uuid)
+
+
+def _increase(projection: State, consumers: Sequence[ConsumerPut]) -> tuple[Allocation, ...]:
+    """What some consumers get of each provider beyond what they hold together."""
+    freed = given_back_by(projection, consumers)
+    return tuple(
+        Allocation(*key, amount - freed.get(key, 0))
+        for key, amount in sorted(sums_of(consumers).items())
+        if amount > freed.get(key, 0)
+    )
