@@ -10,7 +10,6 @@ import pathlib
 import pytest
 
 from placement_api.app import make_app
-from placement_api.handlers import allocation_candidates
 from placement_api.region import Region
 from tests.against_nova.conftest import Peer
 from tests.against_nova.ledger_answers import state_of
@@ -19,9 +18,6 @@ from tests.placement_api.keystone import PASSWORD, REGION, SERVICE_TOKEN, Keysto
 from tests.placement_api.server import Server
 from tests.placement_api.test_tokens import configured
 
-#: Whether candidates and the filters of providers are there.
-HAS_CANDIDATES = bool(allocation_candidates.list_candidates.__doc__)
-NEEDS_CANDIDATES = pytest.mark.skipif(not HAS_CANDIDATES, reason="GET /resource_providers has no filters yet")
 HERE = pathlib.Path(__file__).parent
 CLIENTS = "NOVA_SCHED_CLIENTS"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.clients.conftest import NEEDS_CANDIDATES, asked, client_python, running
+from tests.clients.conftest import asked, client_python, running
 from tests.placement_api.regions import uuid_of
 
 pytestmark = [pytest.mark.clients, pytest.mark.long]
@@ -21,7 +21,6 @@ def cyborg(peer, cloud):
     return asked(peer, cloud.facts)
 
 
-@NEEDS_CANDIDATES
 def test_an_accelerator(cyborg, peer, cloud):
     def error_of(*asking):
         return peer.ask(*asking)["error"].rpartition(".")[2]

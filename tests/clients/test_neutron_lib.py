@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.clients.conftest import NEEDS_CANDIDATES, asked, client_python, running
+from tests.clients.conftest import asked, client_python, running
 from tests.placement_api.regions import uuid_of
 
 pytestmark = [pytest.mark.clients, pytest.mark.long]
@@ -43,7 +43,6 @@ class Neutron:
         return found["error"].rpartition(".")[2], found["message"]
 
 
-@NEEDS_CANDIDATES
 def test_every_method(neutron, cloud):
     # Traits and classes.
     neutron.call("update_trait", name="CUSTOM_PHYSNET_A")

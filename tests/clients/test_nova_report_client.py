@@ -3,7 +3,7 @@
 import pytest
 
 from tests.against_nova.conftest import peer_python
-from tests.clients.conftest import NEEDS_CANDIDATES, asked, running
+from tests.clients.conftest import asked, running
 from tests.placement_api.regions import uuid_of
 
 pytestmark = [pytest.mark.clients, pytest.mark.nova]
@@ -54,7 +54,6 @@ def allocations_of(cloud, consumer):
     return {uuid: dict(amounts) for uuid, amounts in cloud.state()["consumers"][consumer]["allocations"].items()}
 
 
-@NEEDS_CANDIDATES
 def test_a_tree_is_reported_changed_and_read(nova, cloud):
     found = report(nova)
     assert found == {
@@ -73,7 +72,6 @@ def test_a_tree_is_reported_changed_and_read(nova, cloud):
     assert set(cloud.state()["providers"]) == {HOST}
 
 
-@NEEDS_CANDIDATES
 def test_the_host_is_in_an_aggregate_of_nova_api(nova, cloud):
     report(nova)
     # nova-api knows the host by its name.
@@ -86,7 +84,6 @@ def test_the_host_is_in_an_aggregate_of_nova_api(nova, cloud):
     assert nova("call", "get_provider_traits", HOST)[0] == ["CUSTOM_FAST", "HW_CPU_X86_AVX2"]
 
 
-@NEEDS_CANDIDATES
 def test_an_instance_is_claimed_moved_and_deleted(nova, cloud):
     report(nova)
     assert claim(nova, VM, {**held(HOST, VCPU=2, MEMORY_MB=512), **held(NUMA, VGPU=1)}) is True
@@ -112,7 +109,6 @@ def test_an_instance_is_claimed_moved_and_deleted(nova, cloud):
     assert not cloud.state()["consumers"]
 
 
-@NEEDS_CANDIDATES
 def test_allocations_on_a_tree_are_removed_and_those_elsewhere_stay(nova, cloud):
     report(nova)
     cloud.client.do("POST", "/resource_providers", {"name": "other", "uuid": OTHER})
@@ -123,7 +119,6 @@ def test_allocations_on_a_tree_are_removed_and_those_elsewhere_stay(nova, cloud)
     assert allocations_of(cloud, VM) == {OTHER: {"DISK_GB": 10}}
 
 
-@NEEDS_CANDIDATES
 def test_an_allocation_of_another_generation_is_refused(nova, cloud):
     """The text of the conflict decides whether Nova repeats the write."""
     report(nova)
@@ -135,7 +130,6 @@ def test_an_allocation_of_another_generation_is_refused(nova, cloud):
     assert cloud.state() == before
 
 
-@NEEDS_CANDIDATES
 def test_a_reshape_moves_inventories_with_their_allocations(nova, cloud):
     """As libvirt did with VGPU: from the root to a child, while instances have some."""
     nova("update", HOST, "host", [["host", None, HOST, {**INVENTORY, **GPUS}, [], []]])
@@ -147,7 +141,6 @@ def test_a_reshape_moves_inventories_with_their_allocations(nova, cloud):
     assert allocations_of(cloud, VM) == {HOST: {"VCPU": 1}, NUMA: {"VGPU": 2}}
 
 
-@NEEDS_CANDIDATES
 def test_a_stale_report_is_a_conflict_and_the_next_one_counts(nova, cloud):
     """Another service writes the provider between nova-compute's read and its write."""
     report(nova)
@@ -162,7 +155,6 @@ def test_a_stale_report_is_a_conflict_and_the_next_one_counts(nova, cloud):
     assert found["host"][0] == less
 
 
-@NEEDS_CANDIDATES
 def test_candidates_are_asked_and_the_host_is_deleted(nova, cloud):
     report(nova)
     requests, summaries, version = nova("candidates", {"VCPU": 1, "MEMORY_MB": 64})

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.clients.conftest import HAS_CANDIDATES, asked, client_python, running
+from tests.clients.conftest import asked, client_python, running
 from tests.placement_api.regions import uuid_of
 
 pytestmark = [pytest.mark.clients, pytest.mark.long]
@@ -95,10 +95,9 @@ def test_every_command(osc, cloud):
     generation = str(osc.get("resource provider show", ROOT)["generation"])
     found = osc.get("resource provider aggregate set", ROOT, "--aggregate", POOL, "--generation", generation)
     assert found == osc.get("resource provider aggregate list", ROOT) == [{"uuid": POOL}]
-    if HAS_CANDIDATES:
-        found = osc.get("resource provider inventory set", POOL, "--aggregate", "--amend", "--resource", "VCPU=16")
-        totals = {(one["resource_provider"], one["total"]) for one in found if one["resource_class"] == "VCPU"}
-        assert totals == {(ROOT, 16)}
+    found = osc.get("resource provider inventory set", POOL, "--aggregate", "--amend", "--resource", "VCPU=16")
+    totals = {(one["resource_provider"], one["total"]) for one in found if one["resource_class"] == "VCPU"}
+    assert totals == {(ROOT, 16)}
     # Allocations.
     owner = ("--project-id", "p", "--user-id", "u", "--consumer-type", "INSTANCE")
     held = f"rp={ROOT},VCPU=2,MEMORY_MB=512"
@@ -115,12 +114,10 @@ def test_every_command(osc, cloud):
     assert found[0]["resources"] == {"VCPU": 2}
     refused = osc.run("resource provider allocation set", CONSUMER, "--allocation", f"rp={ROOT},VCPU=200", *owner)
     assert refused[0] == 1 and "exceed the capacity" in refused[2]
-    if HAS_CANDIDATES:
-        found = osc.get("allocation candidate list", "--resource", "VCPU=1")
-        assert [one["resource provider"] for one in found] == [ROOT]
-        osc.get("allocation candidate list", "--group", "1", "--resource", "VCPU=1", "--group-policy", "none")
-    else:
-        osc.used.add("allocation candidate list")
+    (found,) = osc.get("allocation candidate list", "--resource", "VCPU=1")
+    assert (found["resource provider"], found["allocation"]) == (ROOT, "VCPU=1")
+    grouped = ("--group", "1", "--resource", "VCPU=1", "--group-policy", "none")
+    assert osc.get("allocation candidate list", *grouped)[0]["resource provider"] == ROOT
     assert osc.run("resource provider delete", ROOT)[0] == 1
     assert osc.do("resource provider allocation delete", CONSUMER) == ""
     for provider in (CHILD, ROOT):

@@ -8,7 +8,6 @@ from waitress.adjustments import Adjustments
 from waitress.task import WSGITask
 
 from placement_api.connections import ErrorAnswer, Parser
-from placement_api.handlers import allocation_candidates
 from placement_api.region import Region
 from tests.against_nova.ledger_answers import state_of
 from tests.fuzz import mutation
@@ -80,13 +79,10 @@ def every_request() -> list:
         ("/resource_providers", f"name=host-1&uuid={host[1:]}&in_tree={host[1:]}"),
         ("/resource_providers", f"member_of=in:{uuid_of('pool')}&resources=VCPU:1,MEMORY_MB:2&required=in:A,!B"),
         ("/traits", "name=startswith:CUSTOM_&associated=true"),
+        ("/allocation_candidates", "resources=VCPU:1&required=!CUSTOM_FAST&limit=3"),
+        ("/allocation_candidates", "resources_a=VCPU:1&resources_b=DISK_GB:1&group_policy=none&same_subtree=_a,_b"),
         ("/usages", "project_id=project&user_id=user&consumer_type=all"),
     ]
-    if allocation_candidates.list_candidates.__doc__:
-        queries += [
-            ("/allocation_candidates", "resources=VCPU:1&required=!CUSTOM_FAST&limit=3"),
-            ("/allocation_candidates", "resources_a=VCPU:1&resources_b=DISK_GB:1&group_policy=none&same_subtree=_a,_b"),
-        ]
     bodies = [
         ("POST", "/resource_classes", {"name": "CUSTOM_X"}, "1.39"),
         ("PUT", "/resource_classes/CUSTOM_X", {"name": "CUSTOM_Y"}, "1.6"),
