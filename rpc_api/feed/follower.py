@@ -28,7 +28,7 @@ READ_SECONDS = 0.5
 #: it soon enough.)
 LONG_RUN = 10
 FIRST_PAUSE = 0.2
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 1.0
 
 
 class Batch(NamedTuple):
