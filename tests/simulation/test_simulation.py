@@ -23,6 +23,7 @@ from nova_sched.projection.projection import Projection
 from nova_sched.scheduler.claim_actions import ACTIONS
 from nova_sched.scheduler.claim_life import Action
 from nova_sched.scheduler.requests import Requests
+from rpc_api.errors import SnapshotMismatch
 
 SEEDS = 300
 STEPS = 30
@@ -294,6 +295,27 @@ def plant_a_checkpoint_without_producers(patch):
     _checkpoints_forget(patch, lambda projection: projection.producers.clear())
 
 
+def plant_anyone_may_keep_a_state(patch):
+    patch.setattr("nova_sched.process.checkpoints.may_keep", lambda *arguments, **more: True)
+
+
+def plant_unproven_checkpoints_count(patch):
+    """A reader starts at any complete checkpoint, also in a log that lost records and has grown again."""
+    from nova_sched.process import checkpoints
+
+    def content(log, bounds, cell, epoch, candidate, accounts_required):
+        try:
+            return checkpoints.content_of(log, bounds, cell, candidate, accounts_required)
+        except SnapshotMismatch:
+            return None
+
+    patch.setattr(checkpoints, "_fitting", content)
+
+
+def plant_records_removed_that_no_checkpoint_covers(patch):
+    patch.setattr(simulated.SimCloud, "_covered", lambda self, cell: None)
+
+
 PLANTED = {
     plant_allocations_without_room: "are used, its capacity is",
     plant_a_generation_that_stays: "generations rose by",
@@ -320,6 +342,9 @@ PLANTED = {
     plant_a_checkpoint_without_aggregates_of_providers: "has another state",
     plant_a_checkpoint_without_consumers_of_pools: "has another state",
     plant_a_checkpoint_without_producers: "has another state",
+    plant_anyone_may_keep_a_state: "has another state",
+    plant_unproven_checkpoints_count: "has another state",
+    plant_records_removed_that_no_checkpoint_covers: "has another state|schedules nothing|is at -?[0-9]+ of",
 }
 
 

@@ -75,7 +75,8 @@ class SimCloud:
         self.store = KeptSnapshots()
         self.checks = Checks((CELL0, *CELLS))
         self.logs = {
-            cell: SimLog(cell, self.checks.record, self.checks.begun, self.checks.lost) for cell in (CELL0, *CELLS)
+            cell: SimLog(cell, self.checks.record, self.checks.begun, self.checks.lost, bool(self.require_accounts))
+            for cell in (CELL0, *CELLS)
         }
         self.schedulers = [SchedulerNode(self, f"scheduler/s{number}") for number in range(SCHEDULERS)]
         self.conductors = [
@@ -211,7 +212,8 @@ class SimCloud:
         oracle = self.checks.oracles[cell]
         if oracle.epoch is None:
             return None
-        return newest_in(self.logs[cell].log, cell, oracle.epoch, False).checkpoint
+        log = self.logs[cell]
+        return newest_in(log.log, cell, oracle.epoch, False, accounts_required=log.accounts_required).checkpoint
 
     def _covered(self, cell):
         """The first position that must stay in a log, as ``nova-sched trim`` has it; None for any."""

@@ -1,7 +1,10 @@
 """Records of a forger: a process that may append to a log, and publishes events that it must not."""
 
 import random
+import uuid
 
+from nova_sched.projection import snapshot
+from nova_sched.projection.state import CELL0
 from rpc_api import codec, events
 from rpc_api.levels import LEVEL
 from rpc_api.packing import pack
@@ -17,9 +20,13 @@ def record(chance: random.Random, projection) -> bytes:
     else garbage."""
     if chance.random() < 0.3:
         return chance.randbytes(chance.randrange(1, 200))
-    data, producer = chance.choice(
-        _forged(chance, projection) if projection.accounts_required else _misplaced(chance, projection)
-    )
+    may_be_kept = projection.whole and projection.rules.one_ledger and projection.position >= 0
+    if may_be_kept and not projection.is_too_new and chance.random() < 0.6:
+        data, producer = _checkpoint(chance, projection)
+    else:
+        data, producer = chance.choice(
+            _forged(chance, projection) if projection.accounts_required else _misplaced(chance, projection)
+        )
     if data.schema.LEVEL > projection.level and not projection.accounts_required:
         return chance.randbytes(10)
     sequence = chance.randrange(1, 50)
@@ -43,6 +50,18 @@ def _misplaced(chance, projection):
         (events.StateKept(projection.epoch, 0, 0, 1, b"forged"), "compute_agent/forger"),
         (events.CheckpointNamed(projection.epoch, 0, 1, 1), "compute_agent/forger"),
     ]
+
+
+def _checkpoint(chance, projection):
+    """Return a checkpoint that is right in its form, and whose state is not that of the log, with a producer that may
+    not keep the state, or not with the forger's account."""
+    forged = snapshot.load(snapshot.dump(projection))
+    forged.producers["operator/forger"] = (EPOCH, 1)
+    checkpoint = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+    producer = "compute_agent/forger"
+    if projection.accounts_required:
+        producer = "scheduler/s0" if projection.cell == CELL0 else f"conductor/{projection.cell}-0"
+    return events.StateKept(checkpoint, projection.position, 0, 1, snapshot.dump(forged)), producer
 
 
 def _forged(chance, projection):

@@ -96,12 +96,14 @@ class KeptSnapshots(SnapshotStore):
 class SimLog:
     """One log: a MemoryLog that calls ``on_record(cell, position, DecodedRecord)`` for each appended record."""
 
-    def __init__(self, cell: str, on_record, on_begun, on_lost):
+    def __init__(self, cell: str, on_record, on_begun, on_lost, accounts_required: bool = False):
         self.cell = cell
         self._on_record = on_record
         self._on_begun = on_begun
         self._on_lost = on_lost
         self._decoded = {}
+        #: Whether its readers are configured to require accounts.
+        self.accounts_required = accounts_required
         self.readers = []
         self._name = f"simulated-{id(self):x}-{cell}"
         self._open()
@@ -297,6 +299,7 @@ class SimCellLog:
             self._store,
             self._world.uuid,
             self._read_before,
+            accounts_required=self._sim_log.accounts_required,
         )
         self._sim_log.look()
         self._read_before.begin(epoch, beginning.snapshot)
