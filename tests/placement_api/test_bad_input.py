@@ -9,6 +9,7 @@ import socket
 import threading
 
 import pytest
+import requests
 import webob
 
 from placement_api import connections
@@ -143,6 +144,14 @@ def test_a_deep_body_is_refused(api, method, path, before, after, depth):
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(api, length):
     answer = api.send(request("PUT", f"{PROVIDER}/inventories", JSON, f"Content-Length: {length}"))
     assert error_of(answer, 400 if len(str(length)) == 5000 else 413)
+
+
+def test_a_client_that_sends_a_large_body_all_the_same_reads_the_error(api):
+    url = "http://{}:{}/resource_providers".format(*api.addresses[0])
+    answer = requests.post(
+        url, b" " * (16 << 20), headers={**HEADERS, "Content-Type": "application/json"}, timeout=SECONDS
+    )
+    error_of((answer.status_code, answer.json()), 413)
 
 
 def test_a_body_of_the_greatest_size_is_read(api):
