@@ -185,19 +185,24 @@ def pools_of(table: HostTable) -> Pools:
 def _pools_of(table: HostTable) -> Pools:
     sharing = np.flatnonzero(table.has_trait(SHARES))
     sharing = sharing[~table.is_host[table.root[sharing]]]
-    of_host = {root: pools for root, pools in _served(table, sharing).items() if table.is_host.item(root)}
+    of_host = {}
+    for root, rows in _served(table, sharing).items():
+        # A claim is one event in the log of the host.
+        pools = tuple(row for row in rows if table.cell.item(table.root.item(row)) == table.cell.item(root))
+        if pools and table.is_host.item(root):
+            of_host[root] = pools
     pairs = np.array([(pool, root) for root, pools in of_host.items() for pool in pools], np.int64).reshape(-1, 2)
-    rows, places = np.unique(pairs[:, 0], return_inverse=True)
+    pool_rows, places = np.unique(pairs[:, 0], return_inverse=True)
     only: RowNumbers | None = None
     if len(pairs) == len(of_host):
-        only = np.full(table.count, len(rows), np.int64)
+        only = np.full(table.count, len(pool_rows), np.int64)
         only[pairs[:, 1]] = places
-    return Pools(of_host, (pairs[:, 0], pairs[:, 1]), tuple(rows.tolist()), places, only)
+    return Pools(of_host, (pairs[:, 0], pairs[:, 1]), tuple(pool_rows.tolist()), places, only)
 
 
 def _served(table: HostTable, sharing: RowNumbers) -> dict[int, tuple[int, ...]]:
     """Root row -> the rows of the sharing providers that serve its tree from another one, in the order of their uuids:
-    those of its cell that have an aggregate in common with one of its providers."""
+    those that have an aggregate in common with one of its providers."""
     by_aggregate = _provider_rows_by_aggregate(table)
     found: dict[int, dict[int, None]] = {}
     for row in sorted(sharing.tolist(), key=table.uuids.__getitem__):
@@ -205,7 +210,7 @@ def _served(table: HostTable, sharing: RowNumbers) -> dict[int, tuple[int, ...]]
         for uuid in table.row_aggregates[row]:
             for member in by_aggregate[uuid]:
                 root = table.root.item(member)
-                if root != own and table.cell.item(root) == table.cell.item(own):
+                if root != own:
                     found.setdefault(root, {})[row] = None
     return {root: tuple(found[root]) for root in sorted(found)}
 
@@ -218,7 +223,7 @@ def providers_of(table: HostTable, root: int) -> tuple[int, ...]:
 
 def shared_with(table: HostTable) -> dict[int, tuple[int, ...]]:
     """Root row, of a host or not -> the rows of the sharing providers of other trees that serve its tree, as Placement
-    sees it: such a provider may also be in the tree of a host."""
+    sees it: such a provider may also be in the tree of a host, or in another log."""
     return table.derived("shared with", lambda: _served(table, np.flatnonzero(table.has_trait(SHARES))))
 
 

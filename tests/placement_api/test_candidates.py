@@ -32,6 +32,7 @@ from tests.placement_api.in_process import OurPlacement
 from tests.placement_api.regions import prepare, workers
 
 SHARES = "MISC_SHARES_VIA_AGGREGATE"
+OWNER = {"project_id": "p", "user_id": "u", "consumer_generation": None, "consumer_type": "INSTANCE"}
 
 
 def made(name, parent=None, traits=(), aggregates=(), **inventories):
@@ -51,8 +52,8 @@ def made(name, parent=None, traits=(), aggregates=(), **inventories):
 
 def held(name, provider_name, **amounts):
     """The call that gives a new consumer something."""
-    body = {"allocations": {uuid_of(provider_name): {"resources": amounts}}, "project_id": "p", "user_id": "u"}
-    return "PUT", f"/allocations/{uuid_of(name)}", {**body, "consumer_generation": None, "consumer_type": "INSTANCE"}
+    allocations = {uuid_of(provider_name): {"resources": amounts}}
+    return "PUT", f"/allocations/{uuid_of(name)}", {"allocations": allocations, **OWNER}
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ def test_a_provider_that_an_agent_reports_begins_to_share(api):
             assert names_of(api, "resources=MEMORY_MB:1,DISK_GB:1") == wanted
 
 
-def test_a_sharing_provider_serves_the_trees_of_its_own_log(tmp_path):
+def test_a_sharing_provider_serves_trees_of_other_logs(tmp_path):
     urls = {cell: f"sqlite:///{tmp_path}/{cell}.db" for cell in ("cell1", "cell2")}
     for cell, url in urls.items():
         prepare(url, cell)
@@ -209,8 +210,11 @@ def test_a_sharing_provider_serves_the_trees_of_its_own_log(tmp_path):
         assert there.write(put_inventories("there", inventory_of("VCPU", 1))).reason is None
         assert there.write(put_aggregates("there", "rack")).reason is None
         assert names_of(api, "resources=VCPU:1") == ["here", "there"]
-        assert names_of(api, "resources=VCPU:1,DISK_GB:1") == ["disk+here"]
+        assert names_of(api, "resources=VCPU:1,DISK_GB:1") == ["disk+here", "disk+there"]
         assert names_of(api, "resources=VCPU:1&required=!CUSTOM_HERE") == ["here", "there"]
+        (_, over_both) = found(api, "resources=VCPU:1,DISK_GB:1", "allocation_requests")
+        api.make(("PUT", f"/allocations/{uuid_of('vm')}", {**over_both, **OWNER}))
+        assert names_of(api, "resources=VCPU:1,DISK_GB:1") == ["disk+here"]
 
 
 def found(api, query, *path, version="1.39"):

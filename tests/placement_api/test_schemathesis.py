@@ -101,27 +101,6 @@ class Known:
         known = self._state["providers"].get(uuid) or self._state["consumers"].get(uuid)
         return self._mostly((None if known is None else known["generation"],), drawn)
 
-    def _of_query(self, query, path):
-        """Mostly values of a form that a query may have, and mostly a group that asks for something."""
-        forms = {
-            "resources": [f"{name}:{amount}" for name in CLASSES for amount in (1, 2, 16)],
-            "required": [*TRAITS, *(f"!{name}" for name in TRAITS), f"in:{','.join(TRAITS)}"],
-            "member_of": [f"in:{','.join(self._aggregates)}", self._aggregates[0]],
-            "in_tree": self._providers,
-            "root_required": TRAITS,
-            "same_subtree": ("_A", "_A,_B"),
-            "limit": (1, 5),
-        }
-        if path == "/allocation_candidates" and self._chance.random() < 0.5:
-            wanted = "resources_A", "resources_B"
-            query = {**query, **dict.fromkeys(wanted, ""), "group_policy": self._chance.choice(("none", "isolate"))}
-        return {
-            name: next(
-                (self._mostly(values, drawn) for start, values in forms.items() if name.startswith(start)), drawn
-            )
-            for name, drawn in query.items()
-        }
-
     def _of_body(self, value, key, uuid):
         """A value under a key of a body; ``uuid`` is that of the provider or consumer that it is about."""
         if key in ("resource_provider_generation", "consumer_generation"):
@@ -185,7 +164,6 @@ class Known:
             name: self._of_path(name, drawn) for name, drawn in (case.path_parameters or {}).items()
         }
         of_path = case.path_parameters.get("uuid") or case.path_parameters.get("consumer_uuid")
-        case.query = self._of_query(case.query or {}, case.path)
         case.body = self._of_body(case.body, None, of_path)
         headers = {**(case.headers or {}), "X-Roles": HEADERS["X-Roles"]}
         if self._chance.random() < 0.95:
