@@ -259,6 +259,16 @@ def test_a_version_that_there_is_not_is_refused(api, version):
     assert status in (400, 406) and "errors" in body
 
 
+def test_what_does_not_fit_into_an_event_is_refused(api):
+    """The body is not too large, but what becomes of it: no later try would succeed."""
+    generation = api.state()["providers"][uuid_of("host-1")]["generation"]
+    body = {"resource_provider_generation": generation, "aggregates": [uuid_of(str(number)) for number in range(9000)]}
+    answer = api.client.ask("PUT", f"{PROVIDER}/aggregates", body)
+    assert "too large for one record" in error_of((answer.status, answer.body), 413)
+    answer = api.client.ask("POST", "/resource_providers", {"name": "x"}, **{"X-Auth-Token": "x" * 70_000})
+    assert "cannot be recorded" in error_of((answer.status, answer.body), 400)
+
+
 # --- other servers --------------------------------------------------------------------------------------------------
 
 
