@@ -146,8 +146,8 @@ class LedgerLog:
 
     def write(self, event) -> Written:
         """Append an event, and return its outcome when it was folded. Unavailable if the log takes no writes now, or if
-        the outcome is not known: then the event may count later, and a client that repeats meets its own write. TooLarge
-        and BadRequest for an event that no log takes."""
+        the outcome is not known: then the event may count later, and a client that repeats meets its own write.
+        TooLarge and BadRequest for an event that no log takes."""
         if self._refusal is not None:
             self._look_at_gate()
         if self._refusal is not None:
