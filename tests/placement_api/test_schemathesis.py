@@ -203,6 +203,8 @@ def draw(service, label, version, mode, examples, seed=None):
     operation = service.operation(label, version)
     world = World(f"{label} {version} {mode.name} ")
     world.write(service.client)
+    # No provider has it, so that it can be removed.
+    service.client.do("PUT", "/traits/CUSTOM_NEW")
     statuses = {}
     before = service.state()
 
