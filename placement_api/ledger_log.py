@@ -14,7 +14,7 @@ from nova_sched.process.write_gate import WriteGate
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.projection import MISSED_PIN, Projection
 from nova_sched.projection.write_outcomes import Written
-from placement_api.http_errors import Unavailable
+from placement_api.http_errors import BadRequest, TooLarge, Unavailable
 from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
 
@@ -146,7 +146,8 @@ class LedgerLog:
 
     def write(self, event) -> Written:
         """Append an event, and return its outcome when it was folded. Unavailable if the log takes no writes now, or if
-        the outcome is not known: then the event may count later, and a client that repeats meets its own write."""
+        the outcome is not known: then the event may count later, and a client that repeats meets its own write.
+        TooLarge and BadRequest for an event that no log takes."""
         if self._refusal is not None:
             self._look_at_gate()
         if self._refusal is not None:
@@ -157,6 +158,10 @@ class LedgerLog:
             producer.level = self.projection.level
             try:
                 producer.publish(event)
+            except errors.TooLarge as fault:
+                raise TooLarge(f"The request is too large for one record of the log: {fault}") from None
+            except errors.InvalidEvent as fault:
+                raise BadRequest(f"The request cannot be recorded: {fault}") from None
             except errors.NovaSchedError as fault:
                 raise Unavailable(f"The log of {self.cell} takes no write now: {fault}") from None
             mark = producer.epoch, producer.sequence

@@ -9,6 +9,7 @@ import socket
 import threading
 
 import pytest
+import requests
 import webob
 
 from placement_api import connections
@@ -145,6 +146,14 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(api, length):
     assert error_of(answer, 400 if len(str(length)) == 5000 else 413)
 
 
+def test_a_client_that_sends_a_large_body_all_the_same_reads_the_error(api):
+    url = "http://{}:{}/resource_providers".format(*api.addresses[0])
+    answer = requests.post(
+        url, b" " * (16 << 20), headers={**HEADERS, "Content-Type": "application/json"}, timeout=SECONDS
+    )
+    error_of((answer.status_code, answer.json()), 413)
+
+
 def test_a_body_of_the_greatest_size_is_read(api):
     body = json.dumps({"name": "x" * (BODY_BYTES - 12)}).encode()
     assert len(body) == BODY_BYTES
@@ -248,6 +257,16 @@ def test_a_version_that_there_is_not_is_refused(api, version):
     lines = f"GET / HTTP/1.1\r\nHost: x\r\nOpenStack-API-Version: placement {version}\r\n\r\n".encode("latin-1")
     status, body = api.send(lines)
     assert status in (400, 406) and "errors" in body
+
+
+def test_what_does_not_fit_into_an_event_is_refused(api):
+    """The body is not too large, but what becomes of it: no later try would succeed."""
+    generation = api.state()["providers"][uuid_of("host-1")]["generation"]
+    body = {"resource_provider_generation": generation, "aggregates": [uuid_of(str(number)) for number in range(9000)]}
+    answer = api.client.ask("PUT", f"{PROVIDER}/aggregates", body)
+    assert "too large for one record" in error_of((answer.status, answer.body), 413)
+    answer = api.client.ask("POST", "/resource_providers", {"name": "x"}, **{"X-Auth-Token": "x" * 70_000})
+    assert "cannot be recorded" in error_of((answer.status, answer.body), 400)
 
 
 # --- other servers --------------------------------------------------------------------------------------------------
