@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from concurrent.futures import Future
 
 from nova_sched.process.backlog import Backlog
 from nova_sched.process.cell_log import CellLog
@@ -15,6 +14,7 @@ from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.projection import MISSED_PIN, Projection
 from nova_sched.projection.write_outcomes import Written
 from placement_api.http_errors import BadRequest, TooLarge, Unavailable
+from placement_api.under_way import UnderWay
 from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
 
@@ -46,8 +46,7 @@ class LedgerLog:
         #: Why no write may be taken, as a sentence; looked at again in each tick.
         self._refusal: str | None = f"the log of {cell} is being read"
         self._backlog = Backlog(5.0)
-        #: (producer epoch, sequence) -> Future of the outcome of an event that is under way.
-        self._waiting: dict[tuple[int, int], Future] = {}
+        self._under_way = UnderWay(cell, self._log.producer_name)
         #: Called when more is folded; those who wait for a position hold its lock.
         self._folded = threading.Condition(region.lock)
         self._current = threading.Event()
@@ -74,7 +73,7 @@ class LedgerLog:
     def report(self) -> dict:
         """Facts for the report of the process."""
         with self._region.lock:
-            facts = {"writes in flight": len(self._waiting), **projection_facts(self.projection)}
+            facts = {"writes in flight": len(self._under_way), **projection_facts(self.projection)}
         return {
             "cell": self.cell,
             "takes writes": self._refusal or "yes",
@@ -131,16 +130,23 @@ class LedgerLog:
         """Wait until the record at a position is folded; Unavailable if that takes too long."""
         if self.projection.position >= position and self.is_readable:
             return
+
+        def is_there():
+            return self.projection.position >= position and self.is_readable
+
         with self._folded:
-            done = self._folded.wait_for(
-                lambda: (self.projection.position >= position and self.is_readable) or self._stopped.is_set(),
-                READ_BACK_SECONDS,
+            # (A request must not keep a thread while a broker is away: others could not be answered.)
+            self._folded.wait_for(
+                lambda: is_there() or self._stopped.is_set() or self.why_down is not None, READ_BACK_SECONDS
             )
-        if not done or self._stopped.is_set():
-            raise Unavailable(
-                f"The log of {self.cell} is not folded up to position {position} within {READ_BACK_SECONDS:.0f} s; "
-                "repeat the request"
-            )
+            if is_there():
+                return
+        if self.why_down is not None:
+            raise Unavailable(f"The log of {self.cell} cannot be read now: {self.why_down}")
+        raise Unavailable(
+            f"The log of {self.cell} is not folded up to position {position} within {READ_BACK_SECONDS:.0f} s; "
+            "repeat the request"
+        )
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -152,7 +158,6 @@ class LedgerLog:
             self._look_at_gate()
         if self._refusal is not None:
             raise Unavailable(f"{self._refusal[0].upper()}{self._refusal[1:]}")
-        outcome: Future = Future()
         with self._region.lock:
             producer = self._log.producer
             producer.level = self.projection.level
@@ -165,7 +170,7 @@ class LedgerLog:
             except errors.NovaSchedError as fault:
                 raise Unavailable(f"The log of {self.cell} takes no write now: {fault}") from None
             mark = producer.epoch, producer.sequence
-            self._waiting[mark] = outcome
+            outcome = self._under_way.expect(mark)
         try:
             written = outcome.result(READ_BACK_SECONDS)
         except TimeoutError:
@@ -175,7 +180,7 @@ class LedgerLog:
             ) from None
         finally:
             with self._region.lock:
-                self._waiting.pop(mark, None)
+                self._under_way.forget(mark)
         if self._shared is not None:
             self._shared.acknowledge(self.projection.epoch, written.position)
         return written
@@ -185,31 +190,9 @@ class LedgerLog:
         """The position up to which the log is folded."""
         return self.projection.position
 
-    def _settle(self) -> None:
-        """Give the outcomes of the writes that are folded to those who wait for them. Call it under the lock."""
-        for written in self.projection.writes or ():
-            if written.producer == self._log.producer_name:
-                waiting = self._waiting.pop((written.producer_epoch, written.sequence), None)
-                if waiting is not None:
-                    waiting.set_result(written)
-        self.projection.writes = []
-        known = self.projection.producers.get(self._log.producer_name)
-        if known is not None and self._waiting:
-            # Folded without an outcome: a checkpoint or snapshot was used in place of this part of the log.
-            for mark in [mark for mark in self._waiting if mark <= known]:
-                self._waiting.pop(mark).set_exception(self._unknown("its log was read again"))
-
-    def _unknown(self, why: str) -> Unavailable:
-        return Unavailable(
-            f"Whether the write to {self.cell} counts is not known, as {why}; read the state before you repeat it"
-        )
-
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why):
         with self._region.lock:
-            for waiting in self._waiting.values():
-                if not waiting.done():
-                    waiting.set_exception(self._unknown(why))
-            self._waiting.clear()
+            self._under_way.give_up(why)
             self._folded.notify_all()
 
     # --- what the log delivers -----------------------------------------------------------------------------------
@@ -251,9 +234,8 @@ class LedgerLog:
                 self.projection.writes = []
                 self._state.begin(beginning)
                 if beginning.begun_anew:
-                    for mark in list(self._waiting):
-                        self._waiting.pop(mark).set_exception(self._unknown("its log was recreated"))
-                self._settle()
+                    self._under_way.give_up("its log was recreated")
+                self._under_way.settle(self.projection)
                 self._state.folded(self.projection)
         except errors.NovaSchedError as fault:
             LOG.warning("the snapshot of %s is not used: %s", self.cell, fault)
@@ -266,7 +248,7 @@ class LedgerLog:
             with self._region.lock:
                 self.projection.fold(batch.records)
                 self._state.folded(self.projection)
-                self._settle()
+                self._under_way.settle(self.projection)
                 self._folded.notify_all()
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
@@ -291,6 +273,7 @@ class LedgerLog:
     def _on_fault(self, fault):
         with self._region.lock:
             self._state.fault(fault, READ, self._clock.monotonic())
+            self._folded.notify_all()
         if fault is not None:
             self._refusal = str(fault)
             if not self._started and not self._current.is_set() and not faults.may_pass(fault):

@@ -39,8 +39,8 @@ class HoldersByProject(dict[str, Holder]):
 
 
 def consumers_of(projection: Projection, project_id: str | None) -> Iterable[str]:
-    """The consumers of a project in one log. Call it under the lock: the first call after a log was read anew makes the
-    index."""
+    """The consumers of a project in one log. Call it under the lock: the first call after a log was read again
+    makes the index."""
     if type(projection.holders) is not HoldersByProject:
         projection.holders = HoldersByProject(projection.holders)
     return projection.holders.of(project_id)

@@ -260,7 +260,7 @@ def test_a_version_that_there_is_not_is_refused(api, version):
 
 
 def test_what_does_not_fit_into_an_event_is_refused(api):
-    """The body is not too large, but what becomes of it: no later try would succeed."""
+    """The body is not too large, but its event is: no later try would succeed."""
     generation = api.state()["providers"][uuid_of("host-1")]["generation"]
     body = {"resource_provider_generation": generation, "aggregates": [uuid_of(str(number)) for number in range(9000)]}
     answer = api.client.ask("PUT", f"{PROVIDER}/aggregates", body)

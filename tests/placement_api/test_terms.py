@@ -1,5 +1,5 @@
-"""The terms of an alternate: a conductor of Nova sends back what a scheduler gave to it, and the write is judged on them
-at its position."""
+"""The terms of an alternate: a conductor of Nova sends back what a scheduler gave to it, and the write is judged on
+them at its position."""
 
 import json
 

@@ -1,0 +1,56 @@
+"""The writes of a worker that are appended to a log and not folded yet, and the requests that wait for them."""
+
+from concurrent.futures import Future
+
+from nova_sched.projection.projection import Projection
+from placement_api.http_errors import Unavailable
+
+#: (Epoch of the producer, sequence) of an event.
+Mark = tuple[int, int]
+
+
+class UnderWay:
+    """The writes of one producer to the log of ``cell``. Call all of it under the lock of the fold."""
+
+    def __init__(self, cell: str, producer: str):
+        self._cell = cell
+        self._producer = producer
+        self._waiting: dict[Mark, Future] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def expect(self, mark: Mark) -> Future:
+        """A Future for the outcome (Written) of the event with a mark. It may get Unavailable."""
+        self._waiting[mark] = outcome = Future()
+        return outcome
+
+    def forget(self, mark: Mark) -> None:
+        """Nobody waits for an event any more."""
+        self._waiting.pop(mark, None)
+
+    def settle(self, projection: Projection) -> None:
+        """Give the outcomes of the writes that are folded to those who wait for them, and take them out."""
+        for written in projection.writes or ():
+            if written.producer == self._producer:
+                outcome = self._waiting.pop((written.producer_epoch, written.sequence), None)
+                if outcome is not None:
+                    outcome.set_result(written)
+        projection.writes = []
+        known = projection.producers.get(self._producer)
+        if known is not None:
+            # Folded without an outcome: a checkpoint or snapshot was used in place of this part of the log.
+            for mark in [mark for mark in self._waiting if mark <= known]:
+                self._waiting.pop(mark).set_exception(self._unknown("its log was read again"))
+
+    def give_up(self, why: str) -> None:
+        """Tell all who wait that the outcome of their write is not known."""
+        for outcome in self._waiting.values():
+            if not outcome.done():
+                outcome.set_exception(self._unknown(why))
+        self._waiting.clear()
+
+    def _unknown(self, why: str) -> Unavailable:
+        return Unavailable(
+            f"Whether the write to {self._cell} counts is not known, as {why}; read the state before you repeat it"
+        )
