@@ -216,8 +216,8 @@ def plant_half_of_a_write(patch):
     """Of several consumers only the first one is written."""
     from nova_sched.projection import writes
 
-    put_all = writes._put_all
-    patch.setattr(writes, "_put_all", lambda state, consumers, *rest: put_all(state, consumers[:1], *rest))
+    put_all = writes.put_all
+    patch.setattr(writes, "put_all", lambda state, consumers, *rest: put_all(state, consumers[:1], *rest))
 
 
 def plant_a_refused_write_that_counts(patch):
