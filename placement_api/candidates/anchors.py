@@ -21,6 +21,10 @@ class Anchors(NamedTuple):
     rows: RowNumbers
     are_alone: Flags
 
+    def where(self, wanted: Flags) -> "Anchors":
+        """Some of them (``wanted``: bool, shape [anchors])."""
+        return Anchors(self.rows[wanted], self.are_alone[wanted])
+
 
 class _Topology(NamedTuple):
     """The rows of all roots; which rows are trees of their own, to which and from which nothing is shared; and for each

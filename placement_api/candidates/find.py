@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
+
 from nova_sched.fit.providers import Assignment, assignments
 from nova_sched.fit.serving import ALL_TREES
 from nova_sched.projection.table import HostTable
@@ -27,13 +29,14 @@ class Rules(NamedTuple):
 
     ``most`` is the greatest number that is made, -1 for no limit. Without ``may_nest``, as before microversion 1.29,
     those that take several providers of a tree are made and left out. ``limit`` is the greatest number of those that
-    are left, None for no limit.
+    are left, None for no limit. ``closed`` are the numbers of cells (HostTable.cells) of which nothing is offered.
     """
 
     strategy: str
     most: int
     may_nest: bool
     limit: int | None
+    closed: tuple[int, ...] = ()
 
 
 def candidates_of(table: HostTable, query, rules: Rules) -> list[Candidate]:
@@ -43,6 +46,8 @@ def candidates_of(table: HostTable, query, rules: Rules) -> list[Candidate]:
         groups=tuple(group if group.resources else group._replace(in_tree=None) for group in query.groups)
     )
     anchors = anchors_of(table, query)
+    if rules.closed:
+        anchors = anchors.where(~np.isin(table.cell[anchors.rows], rules.closed))
     # As in Placement, the limit is looked at when a candidate is there already.
     most = max(rules.most, 1) if rules.most >= 0 else None
     if anchors.are_alone.all():
@@ -53,6 +58,8 @@ def candidates_of(table: HostTable, query, rules: Rules) -> list[Candidate]:
         for row, is_alone in zip(anchors.rows.tolist(), anchors.are_alone.tolist(), strict=True)
     )
     found = _in_turns(each) if rules.strategy == BREADTH_FIRST else (one for of_anchor in each for one in of_anchor)
+    if rules.closed:
+        found = (one for one in found if type(one) is int or not _is_in(table, one, rules.closed))
     if shared_with(table):
         found = _each_once(table, found)
     found = islice(found, most)
@@ -90,6 +97,12 @@ def _each_once(table: HostTable, found: Iterable[Candidate]) -> Iterator[Candida
                     continue
                 seen.add(key)
         yield one
+
+
+def _is_in(table: HostTable, one: Assignment, cells: tuple[int, ...]) -> bool:
+    """Whether a provider of a candidate is in some cells."""
+    serving = {table.row_of_uuid[uuid] for uuids in one.mappings.values() for uuid in uuids}
+    return any(table.cell.item(table.root.item(row)) in cells for row in serving)
 
 
 def _nests(table: HostTable, one: Assignment) -> bool:

@@ -35,6 +35,8 @@ def _found(request, query):
         options.max_allocation_candidates,
         request.version >= HAS_TREES,
         None if is_random else query.limit,
+        # A cell whose log cannot be read gets no new consumers.
+        tuple(request.region.logs[cell].projection.cell_index for cell in request.region.stale_cells()),
     )
     found = candidates_of(request.region.table, query, rules)
     if is_random:

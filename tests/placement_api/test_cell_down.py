@@ -61,6 +61,8 @@ def test_its_broker_is_killed(cell1, rabbit):
         wait_until(lambda: region.stale_cells(), 30, "the broker is missed")
         read = client.ask("GET", f"/resource_providers/{P2}/inventories")
         assert (read.status, read.headers[STALE]) == (200, "cell2")
+        offered = client.do("GET", "/allocation_candidates?resources=VCPU:1")
+        assert offered["provider_summaries"].keys() == {P1}, "a cell that is down gets no new consumers"
         refused = client.put(CONSUMER, None, {P2: {"VCPU": 1}})
         assert refused.status == 503 and "cell2" in refused.detail
         both = client.put(CONSUMER, None, {P1: {"VCPU": 1}, P2: {"VCPU": 1}})
