@@ -82,9 +82,11 @@ def put_inventory(request, uuid, resource_class):
     generation = data["resource_provider_generation"]
     _check_generation(request, uuid, generation)
     inventory = inventory_of(resource_class, data)
-    check_inventories(
-        request, uuid, [inventory], _UPDATE, "No inventory record with resource class for resource provider"
-    )
+    with request.region.lock:
+        is_known = is_class(request.region, resource_class)
+    if not is_known:
+        raise NotFound(f"No such resource class {resource_class}.")
+    check_inventories(request, uuid, [inventory], _UPDATE)
     refusals = {
         WriteRefused.NO_INVENTORY: (
             BadRequest,

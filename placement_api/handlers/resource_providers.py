@@ -155,7 +155,8 @@ def _check_unique(region, name, uuid):
 
 def _check_move(region, log, uuid, name, parent):
     """What the log of a provider cannot see: names and parents in the other logs."""
-    if any(projection.provider_names.get(name, uuid) != uuid for projection in region.projections()):
+    others = [projection for projection in region.projections() if projection is not log.projection]
+    if any(name in projection.provider_names for projection in others):
         raise Conflict(f"Conflicting resource provider {name} already exists.", http_errors.DUPLICATE_NAME)
     home = region.log_of(parent) if parent is not None else log
     if home not in (None, log):

@@ -57,6 +57,7 @@ class OurPlacement:
             "HTTP_ACCEPT": "application/json",
             "HTTP_OPENSTACK_API_VERSION": f"placement {version}",
             "HTTP_X_AUTH_TOKEN": "admin",
+            "HTTP_X_ROLES": "admin,service",
             "SERVER_NAME": "placement",
             "SERVER_PORT": "80",
             "SERVER_PROTOCOL": "HTTP/1.1",
