@@ -16,6 +16,7 @@ from oslo_versionedobjects import fields as ovo_fields
 import compute_agent.config
 import conductor.config
 import nova_sched.scheduler.config
+import placement_api.config
 import rpc_api.config
 from nova_sched import filters, weighers
 from nova_sched.projection.claim_refusals import ClaimRefused
@@ -28,7 +29,14 @@ from rpc_api import events
 from rpc_api.events.schema import PackedObjectField
 
 HERE = Path(__file__).resolve().parent
-MODULES = (rpc_api.config, nova_sched.scheduler.config, neutron, conductor.config, compute_agent.config)
+MODULES = (
+    rpc_api.config,
+    nova_sched.scheduler.config,
+    neutron,
+    conductor.config,
+    compute_agent.config,
+    placement_api.config,
+)
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
