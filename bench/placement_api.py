@@ -60,7 +60,7 @@ done = function(summary, latency, requests)
     summary.requests, failed, latency:percentile(50) / 1000, latency:percentile(99) / 1000, summary.duration / 1e6))
 end
 """
-OURS, WITH_TOKENS, PLACEMENT = "nova_sched", "nova_sched with Keystone", "Placement"
+OURS, FENCED, WITH_TOKENS, PLACEMENT = NAMES = ("nova_sched", "for several machines", "with Keystone", "Placement")
 KINDS = ("GET allocations", "GET usages", "GET inventories", "PUT allocations")
 
 
@@ -209,19 +209,23 @@ def theirs(stack, directory) -> Side:
 
 
 def ours(stack, directory) -> list[Side]:
-    """Our API on a RabbitMQ stream: one without tokens, and one for which Keystone checks them. Keystone, for which one
-    of the tests is used, is asked once: the token is then cached."""
+    """Our API on a RabbitMQ stream: for workers of one machine, for those of several machines, and with tokens that
+    Keystone checks. Keystone, for which one of the tests is used, is asked once: the token is then cached."""
     rabbit = stack.enter_context(RabbitServer())
     url = rabbit.url("nova_sched.cell1")
     prepare(url)
     keystone = Keystone({HEADERS["X-Auth-Token"]: token("admin", "admin", ("admin", "service"))})
     stack.callback(keystone.close)
     found = []
-    for name, strategy in ((OURS, "noauth2"), (WITH_TOKENS, "keystone")):
-        config = directory / f"nova_sched-{strategy}.conf"
+    for name, strategy, others in (
+        (OURS, "noauth2", "false"),
+        (FENCED, "noauth2", "true"),
+        (WITH_TOKENS, "keystone", "false"),
+    ):
+        config = directory / f"nova_sched-{strategy}-{others}.conf"
         config.write_text(
             f"[cells]\nenabled = cell1\n[cell:cell1]\nuuid = {uuid.uuid4()}\nlog = {url}\n"
-            f"[placement_api]\nauth_strategy = {strategy}\nother_machines = false\nstate_dir = {directory}/state\n"
+            f"[placement_api]\nauth_strategy = {strategy}\nother_machines = {others}\nstate_dir = {directory}/state\n"
             f"[keystone_authtoken]\nauth_type = password\nauth_url = {keystone.url}\nusername = placement\n"
             f"password = {PASSWORD}\nuser_domain_id = default\nproject_name = service\nproject_domain_id = default\n"
         )
@@ -239,11 +243,11 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     if not PEER.exists() or shutil.which("wrk") is None:
         sys.exit("it needs wrk, and the environment that make nova-setup makes")
-    figures = {kind: {OURS: [], WITH_TOKENS: [], PLACEMENT: []} for kind in KINDS}
+    figures = {kind: {name: [] for name in NAMES} for kind in KINDS}
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sides = [*ours(stack, directory), theirs(stack, directory)]
-        for side in (sides[0], sides[-1]):  # (two are over one log)
+        for side in (sides[0], sides[-1]):  # (ours are over one log)
             began = time.monotonic()
             side.fill()
             print(f"{side.name}: filled in {time.monotonic() - began:.1f} s", flush=True)
@@ -254,10 +258,10 @@ def main(argv=None):
     result = {kind: {name: _medians(runs) for name, runs in of.items()} for kind, of in figures.items()}
     for kind, of in result.items():
         of["ratio per core"] = round(of[OURS]["per_core"] / of[PLACEMENT]["per_core"], 1)
-        for name in (OURS, WITH_TOKENS, PLACEMENT):
+        for name in NAMES:
             one = of[name]
             print(
-                f"{kind:16} {name:24} {one['cpu_ms']:8.3f} ms CPU, {one['per_core']:8.0f} a core second, "
+                f"{kind:16} {name:21} {one['cpu_ms']:8.3f} ms CPU, {one['per_core']:8.0f} a core second, "
                 f"{one['per_second']:7.0f}/s, p50 {one['p50_ms']:7.2f} ms, p99 {one['p99_ms']:7.2f} ms"
             )
         print(f"{kind:16} ratio per core {of['ratio per core']}")
