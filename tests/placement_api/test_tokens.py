@@ -227,7 +227,7 @@ def test_keystone_without_a_catalog_is_said(tmp_path, region, keystone, caplog):
 
 
 def test_a_wrong_password_of_the_service_is_said(tmp_path, region, keystone, caplog):
-    api = Client(make_app(configured(tmp_path, keystone.url, "wrong"), region))
+    api = Client(make_app(configured(tmp_path, keystone.url, "pa55w0rd"), region))
     answer = ask(api, "admin")
     assert answer.status == 503 and "Keystone" in answer.body["errors"][0]["detail"]
-    assert PASSWORD not in caplog.text and "wrong" not in caplog.text
+    assert PASSWORD not in caplog.text and "pa55w0rd" not in caplog.text
