@@ -92,7 +92,7 @@ def status_refusal(table: HostTable, root: int, forced: bool) -> Reason | None:
 
 def _held_refusal(projection: State, host: Host, claim: events.ClaimProposed) -> Reason | None:
     """Why a consumer may not get more, as it holds something already or is about to; None if it may."""
-    if claim.consumer_uuid in projection.locked:
+    if claim.consumer_uuid in projection.locked or claim.consumer_uuid in projection.prepared:
         return Reason(ClaimRefused.LOCKED)
     if claim.consumer_uuid not in projection.consumers:
         return None if claim.consumer_generation is None else Reason(ClaimRefused.CONSUMER_CHANGED)

@@ -17,6 +17,7 @@ from nova_sched.projection.holding import add_entry, remove_entry, start
 from nova_sched.projection.host_reports import write_inventory
 from nova_sched.projection.ledger import AGENT, CLAIMED, HELD, RUNNING, Entry, Holder
 from nova_sched.projection.noted import Noted
+from nova_sched.projection.prepared import hold_again
 from nova_sched.projection.reason import Reason
 from nova_sched.projection.state import EventOf, State
 from nova_sched.projection.write_handlers import WRITE_HANDLERS
@@ -72,7 +73,7 @@ def claim_released(
     projection: State, position: int, event: EventOf[events.ClaimReleased | events.ClaimExpired], noted: list[Noted]
 ) -> None:
     """Release a claim, if it is still the claim of its consumer and was not started."""
-    _end_claim(projection, event.data.consumer_uuid, event.data.claim_uuid)
+    _end_claim(projection, event.data.consumer_uuid, event.data.claim_uuid, position)
 
 
 claim_expired = claim_released
@@ -92,10 +93,11 @@ def claims_watched(projection: State, position: int, event: EventOf[events.Claim
     projection.unwatched.clear()
 
 
-def _end_claim(projection: State, consumer_uuid: str, claim_uuid: str) -> None:
+def _end_claim(projection: State, consumer_uuid: str, claim_uuid: str, position: int) -> None:
     for entry in projection.consumers.get(consumer_uuid, ()):
         if entry.claim_uuid == claim_uuid and entry.state is not RUNNING:
             remove_entry(projection, projection.hosts[entry.host], entry)
+            hold_again(projection, consumer_uuid, position)
 
 
 def instance_started(
@@ -140,7 +142,7 @@ def allocation_moved(
     data = event.data
     host = projection.hosts.get(data.host)
     entry = host.entries.get(data.from_consumer_uuid) if host else None
-    locked = projection.locked.keys() & {data.from_consumer_uuid, data.to_consumer_uuid}
+    locked = (projection.locked.keys() | projection.prepared.keys()) & {data.from_consumer_uuid, data.to_consumer_uuid}
     if host is None or entry is None or locked or data.to_consumer_uuid in projection.consumers:
         noted.append(
             Noted(

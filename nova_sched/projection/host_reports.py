@@ -10,6 +10,7 @@ from nova_sched.projection.holding import count_devices, devices_counted_once, r
 from nova_sched.projection.host_trees import join_tree, leave_tree, pass_authority, root_found
 from nova_sched.projection.ledger import AGENT, AUTHORITIES, NOVA, Host, PlainTree
 from nova_sched.projection.noted import Noted
+from nova_sched.projection.prepared import is_busy
 from nova_sched.projection.provider_columns import touch_tree
 from nova_sched.projection.state import CELL0, EventOf, State
 from nova_sched.projection.use import note_strays
@@ -51,6 +52,10 @@ def host_reported(
         fault = _authority_fault(event, authority, tree)
         if fault:
             return SetAside("not-its-authority", fault, b"")
+        if authority == AGENT and tree is not None and projection.prepared:
+            busy = _busy_fault(projection, event.data.host, _root_of(tree))
+            if busy is not None:
+                return busy
     if host is None:
         host = Host(data.host, data.server, projection.cell)
         host.authority = authority
@@ -91,11 +96,25 @@ def _authority_fault(
     return None
 
 
+def _root_of(tree: provider_tree.ProviderTree) -> str:
+    return tree.inventory.root_uuid or tree.inventory.providers[0].uuid
+
+
+def _busy_fault(projection: State, host: str, root_uuid: str) -> SetAside | None:
+    """An agent would become the authority over a tree on which a write over several logs holds room: it must report
+    again."""
+    plain = projection.trees.get(root_uuid)
+    if type(plain) is not PlainTree or not is_busy(projection, plain):
+        return None
+    why = f"a write over several logs holds room on the providers of {host[:MAX_NAME]}; the agent reports again"
+    return SetAside("busy", why, b"")
+
+
 def _place(
     projection: State, host: Host, tree: provider_tree.ProviderTree, at_ns: int, position: int, noted: list[Noted]
 ) -> None:
     """Write a new inventory of a host: with its tree, or on the tree that the log has of its root provider."""
-    root_uuid = tree.inventory.root_uuid or tree.inventory.providers[0].uuid
+    root_uuid = _root_of(tree)
     if projection.waiting:
         for uuid in [uuid for uuid, waiting in projection.waiting.items() if waiting is host]:
             del projection.waiting[uuid]
@@ -136,6 +155,9 @@ def providers_reported(
         providers, unread = inventories.checked_providers(projection, data.host, data.providers)
     except errors.InvalidEvent as broken:
         return SetAside("invalid", str(broken), b"")
+    busy = _busy_fault(projection, data.host, providers[0].uuid) if projection.prepared else None
+    if busy is not None:
+        return busy
     plain = projection.trees.get(providers[0].uuid)
     tree = host or (plain if type(plain) is PlainTree else PlainTree())
     if host is not None and type(plain) is PlainTree:
@@ -167,7 +189,7 @@ def authority_passed(
             "host that reports here, and agent or nova",
             b"",
         )
-    if any(entry.consumer_uuid in projection.prepared for entry in host.entries.values()):
+    if is_busy(projection, host):
         noted.append(
             Noted(position, "authority-kept", host.name, "a write over several logs holds room on the host", True)
         )

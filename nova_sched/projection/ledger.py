@@ -137,9 +137,11 @@ class Prepared(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """A write over several logs that its home log has decided: names of its logs, and the time of the decision."""
+    """A write over several logs that its home log has decided: names of its logs, its consumers, and the time of the
+    decision."""
 
     logs: tuple[str, ...]
+    consumers: tuple[str, ...]
     at_ns: int
 
 

@@ -12,7 +12,7 @@ committed it. So a part in another log that the home log knows nothing of was gi
 from collections.abc import Sequence
 
 from nova_sched.projection.allocations import put, take_out
-from nova_sched.projection.ledger import Committed, Prepared
+from nova_sched.projection.ledger import Committed, Prepared, Tree
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.provider_writes import Answer
 from nova_sched.projection.state import EventOf, State
@@ -43,9 +43,8 @@ def allocations_prepared(
     reason = put_refusal(projection, data.consumers, {})
     if reason is not None:
         return reason
-    terms = next((one.terms for one in data.consumers if one.terms is not None), None)
-    put(projection, data.write_uuid, None, _increase(projection, data.consumers), (), terms, position)
     keep(projection, data.write_uuid, Prepared(data.home, data.logs, data.consumers, event.at_ns))
+    _hold(projection, data.write_uuid, position)
     return None
 
 
@@ -60,7 +59,9 @@ def write_committed(
     _release(projection, write_uuid, part)
     put_all(projection, part.consumers, position, event.at_ns)
     if part.home == projection.cell:
-        projection.committed[write_uuid] = Committed(part.logs, event.at_ns)
+        # Its consumers stay locked, as they may hold something else in the other logs until these have committed it.
+        consumers = tuple(one.consumer_uuid for one in part.consumers)
+        keep_committed(projection, write_uuid, Committed(part.logs, consumers, event.at_ns))
     return None
 
 
@@ -76,8 +77,11 @@ def write_aborted(projection: State, position: int, event: EventOf[events.WriteA
 
 def write_ended(projection: State, position: int, event: EventOf[events.WriteEnded], noted: list[Noted]) -> Answer:
     """All logs have committed a write: its home log may forget it."""
-    if projection.committed.pop(event.data.write_uuid, None) is None:
+    decided = projection.committed.pop(event.data.write_uuid, None)
+    if decided is None:
         return refused(WriteRefused.NOT_PREPARED, event.data.write_uuid)
+    for consumer_uuid in decided.consumers:
+        del projection.locked[consumer_uuid]
     return None
 
 
@@ -86,6 +90,39 @@ def keep(projection: State, write_uuid: str, part: Prepared) -> None:
     projection.prepared[write_uuid] = part
     for one in part.consumers:
         projection.locked[one.consumer_uuid] = write_uuid
+
+
+def keep_committed(projection: State, write_uuid: str, decided: Committed) -> None:
+    """Remember what this log decided, and lock its consumers."""
+    projection.committed[write_uuid] = decided
+    projection.locked.update(dict.fromkeys(decided.consumers, write_uuid))
+
+
+def hold_again(projection: State, consumer_uuid: str, position: int) -> None:
+    """A consumer that may be locked holds less than before: the write in which it takes part must hold more, so that
+    its room is still there when it is committed."""
+    write_uuid = projection.locked.get(consumer_uuid)
+    if write_uuid in projection.prepared:
+        if write_uuid in projection.consumers:
+            take_out(projection, write_uuid)
+        _hold(projection, write_uuid, position)
+
+
+def is_busy(projection: State, tree: Tree) -> bool:
+    """Whether a write over several logs that is under way needs a tree: nobody else may decide there meanwhile."""
+    return any(
+        any(projection.trees.get(held.provider_uuid) is tree for held in one.allocations)
+        or any(projection.hosts.get(entry.host) is tree for entry in projection.consumers.get(one.consumer_uuid, ()))
+        for part in projection.prepared.values()
+        for one in part.consumers
+    )
+
+
+def _hold(projection: State, write_uuid: str, position: int) -> None:
+    """Hold what a part needs beyond what its consumers hold."""
+    consumers = projection.prepared[write_uuid].consumers
+    terms = next((one.terms for one in consumers if one.terms is not None), None)
+    put(projection, write_uuid, None, _increase(projection, consumers), (), terms, position)
 
 
 def _release(projection: State, write_uuid: str, part: Prepared) -> None:

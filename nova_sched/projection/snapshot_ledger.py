@@ -22,7 +22,7 @@ from nova_sched.projection.ledger import (
     PlainTree,
     Prepared,
 )
-from nova_sched.projection.prepared import keep
+from nova_sched.projection.prepared import keep, keep_committed
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.use import note_user
 from rpc_api import events, levels
@@ -174,7 +174,8 @@ class ReadLedger:
         projection.holds_writes = self._holds_writes
         for write_uuid, part in self._prepared.items():
             keep(projection, write_uuid, part)
-        projection.committed = self._committed
+        for write_uuid, decided in self._committed.items():
+            keep_committed(projection, write_uuid, decided)
         table = projection.table
         for uuid, tree in projection.trees.items():
             projection.provider_names.setdefault(table.provider_names[tree.rows[uuid]], uuid)
@@ -206,15 +207,15 @@ def _part(home: Any, logs: Any, consumers: Any, at_ns: Any) -> Prepared:
     return Prepared(_text(home), tuple(map(_text, logs)), tuple(thawed("ConsumerPut", one) for one in consumers), at_ns)
 
 
-def _decided(logs: Any, at_ns: Any) -> Committed:
+def _decided(logs: Any, consumers: Any, at_ns: Any) -> Committed:
     if type(at_ns) is not int:
         raise ValueError("the time of a write over several logs is not a number")
-    return Committed(tuple(map(_text, logs)), at_ns)
+    return Committed(tuple(map(_text, logs)), tuple(map(_text, consumers)), at_ns)
 
 
 def _text(name: Any) -> str:
     if type(name) is not str:
-        raise ValueError("the name of a log is not text")
+        raise ValueError("the name of a log or consumer is not text")
     return name
 
 

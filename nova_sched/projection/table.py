@@ -30,6 +30,7 @@ import numpy.typing as npt
 from nova_sched.projection.devices import Capacity, HostDevices, capacity_key
 from nova_sched.projection.host_metrics import HostMetrics
 from nova_sched.projection.touched import TouchedRows
+from nova_sched.projection.uuid_index import RowsByUuid
 from rpc_api.events import AggregateUpdated, Guest, HostNUMACell, PCIPool
 
 FIRST_ROWS = 64
@@ -164,7 +165,7 @@ class HostTable(Columns):
         self.count = 0
         self.nested_rows = 0
         self.row_of_host: dict[str, int] = {}
-        self.row_of_uuid: dict[str, int] = {}
+        self.row_of_uuid = RowsByUuid()
         self.host_names: list[str] = []
         self.node_names: list[str] = []
         self.uuids: list[str] = []
@@ -246,9 +247,7 @@ class HostTable(Columns):
 
     def drop_row(self, row: int) -> None:
         """Free a provider's row and clear all its columns."""
-        # Another cell may have reported the same uuid later: then the uuid leads to that row.
-        if self.row_of_uuid.get(self.uuids[row]) == row:
-            del self.row_of_uuid[self.uuids[row]]
+        self.row_of_uuid.drop(self.uuids[row], row)
         self.nested_rows -= bool(self.root[row] != row)
         _trees_changed(self, [self.root.item(row)])
         self.amounts[:, :, row] = 0

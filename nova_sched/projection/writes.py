@@ -168,8 +168,9 @@ def put_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: In
 
 
 def lock_refusal(projection: State, consumer_uuid: str) -> Reason | None:
-    """A consumer takes part in a write over several logs that is under way; None if it does not."""
-    write_uuid = projection.locked.get(consumer_uuid)
+    """A consumer takes part in a write over several logs that is under way, or is what such a write holds; None if
+    neither."""
+    write_uuid = consumer_uuid if consumer_uuid in projection.prepared else projection.locked.get(consumer_uuid)
     return None if write_uuid is None else refused(WriteRefused.LOCKED, consumer_uuid, write_uuid)
 
 

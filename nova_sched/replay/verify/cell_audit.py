@@ -84,6 +84,10 @@ class CellAudit(HostsAudit):
         for name, consumer, held in self._holdings(data.consumer_uuid):
             if held.claim_uuid == data.claim_uuid and not held.running:
                 self._release(name, consumer)
+                # What it gives back, a write over several logs that names it holds from now on.
+                for write_uuid, part in self.prepared.items():
+                    if any(consumer == one.consumer_uuid for one in part.consumers):
+                        write_laws.hold(self, write_uuid, part.consumers)
 
     def deleted(self, name, instance_uuid):
         """Remove an instance that does not run on a host any more."""
@@ -107,7 +111,7 @@ class CellAudit(HostsAudit):
                 self._release(name, consumer)
         self.hosts = {NO_HOST: self.hosts[NO_HOST]}
         self.waiting, self.providers_of, self.generations, self._plain = {}, Providers(), {}, {}
-        self.prepared, self.committed = {}, set()
+        self.prepared, self.committed = {}, {}
 
     # --- writes of Placement's API -------------------------------------------------------------------------------
 

@@ -58,9 +58,9 @@ class Holdings:
         self._plain = {}
         self.is_ledger = False
         self.generations = {}
-        #: Uuid of a write over several logs -> its AllocationsPrepared, while it is under way; uuids of those that this
-        #: log decided.
-        self.prepared, self.committed = {}, set()
+        #: Uuid of a write over several logs -> its AllocationsPrepared, while it is under way; consumers of those that
+        #: this log decided.
+        self.prepared, self.committed = {}, {}
         self.over_commitments = []
         self.group_breaches = []
         self.write_breaches = []
@@ -95,11 +95,11 @@ class Holdings:
                 self.generations[one.consumer_uuid] = before.get(one.consumer_uuid, 0) + 1
         self._mark(named)
 
-    def prepare(self, data, allocations):
-        """A write over several logs holds some allocations, until it ends."""
-        self.prepared[data.write_uuid] = data
+    def hold(self, write_uuid, allocations):
+        """A write over several logs holds some allocations, and no others, until it ends."""
+        self.drop(write_uuid)
         for name, part in self._by_host(allocations).items():
-            self._hold(name, data.write_uuid, Held(data.write_uuid, part, None, None, None, holds=True))
+            self._hold(name, write_uuid, Held(write_uuid, part, None, None, None, holds=True))
 
     def drop(self, consumer):
         """A consumer holds nothing any more."""

@@ -46,7 +46,8 @@ class HostsAudit(Holdings):
                     ),
                 )
         audit.generations = {consumer: holder.generation for consumer, holder in projection.holders.items()}
-        audit.prepared, audit.committed = dict(projection.prepared), set(projection.committed)
+        audit.prepared, audit.committed = dict(projection.prepared), {}
+        audit.committed.update((uuid, set(decided.consumers)) for uuid, decided in projection.committed.items())
         return audit
 
     def _begin_providers(self, projection):

@@ -142,7 +142,11 @@ def put_fault(state, consumers, instead) -> str | None:
 
 
 def _is_locked(state, consumer):
-    return any(consumer == one.consumer_uuid for part in state.prepared.values() for one in part.consumers)
+    return (
+        consumer in state.prepared
+        or any(consumer == one.consumer_uuid for part in state.prepared.values() for one in part.consumers)
+        or any(consumer in consumers for consumers in state.committed.values())
+    )
 
 
 def _prepared(state, data):
@@ -365,13 +369,19 @@ def _reshape(state, data):
 
 def _prepare(state, data):
     """What the consumers get beyond what they hold together is held under the uuid of the write."""
+    state.prepared[data.write_uuid] = data
+    hold(state, data.write_uuid, data.consumers)
+
+
+def hold(state, write_uuid, consumers):
+    """Hold what a part needs beyond what its consumers hold now."""
     more = {}
-    for one in data.consumers:
+    for one in consumers:
         for uuid, name, amount in one.allocations:
             more[uuid, name] = more.get((uuid, name), 0) + amount
         for uuid, name, amount in state.allocations_of(one.consumer_uuid):
             more[uuid, name] = more.get((uuid, name), 0) - amount
-    state.prepare(data, tuple(events.Allocation(*key, amount) for key, amount in sorted(more.items()) if amount > 0))
+    state.hold(write_uuid, tuple(events.Allocation(*key, amount) for key, amount in sorted(more.items()) if amount > 0))
 
 
 def _commit(state, data):
@@ -380,7 +390,7 @@ def _commit(state, data):
         _abort(state, data)
         state.put(part.consumers)
         if part.home == state.cell:
-            state.committed.add(data.write_uuid)
+            state.committed[data.write_uuid] = {one.consumer_uuid for one in part.consumers}
 
 
 def _abort(state, data):
@@ -407,7 +417,7 @@ _EFFECTS = {
     "AllocationsPrepared": _prepare,
     "WriteCommitted": _commit,
     "WriteAborted": _abort,
-    "WriteEnded": lambda state, data: state.committed.discard(data.write_uuid),
+    "WriteEnded": lambda state, data: state.committed.pop(data.write_uuid, None),
     "ClassCreated": lambda state, data: state.providers_of.classes.add(data.name),
     "ClassRenamed": _rename_class,
     "ClassDeleted": lambda state, data: state.providers_of.classes.discard(data.name),

@@ -5,7 +5,21 @@ import pytest
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from rpc_api import events
-from tests.builders import REQUEST, Cell, consumer_put, created, inventory_of, of, put, put_inventories, uuid_of
+from tests.builders import (
+    REQUEST,
+    Cell,
+    claim,
+    consumer_put,
+    created,
+    facts_of,
+    inventory_of,
+    of,
+    providers_reported,
+    put,
+    put_inventories,
+    released,
+    uuid_of,
+)
 
 WRITE = uuid_of("write")
 
@@ -187,3 +201,61 @@ def test_a_class_that_it_names_keeps_its_name():
     assert reason_of(cell, renamed) == f"the write {WRITE} names CUSTOM_GOLD"
     reason_of(cell, aborted())
     assert reason_of(cell, renamed) is None
+
+
+# --- what others do meanwhile ----------------------------------------------------------------------------------------
+
+
+def with_a_host_of_nova():
+    cell = Cell(events.LevelPinned(3))
+    cell.say(created("host"))
+    cell.say(put_inventories("host", inventory_of("VCPU", 8)))
+    cell.say(facts_of("host", authority="nova"), by="conductor/tap")
+    return cell
+
+
+def test_a_claim_that_is_released_leaves_its_room_to_the_write():
+    cell = with_a_host_of_nova()
+    assert cell.say(claim("a", "host", of("host", 6))) == "accepted"
+    assert reason_of(cell, prepared(consumer_put("a", of("host", 6), generation=1))) is None
+    cell.say(released("a"))
+    assert cell.used("host") == 6
+    assert "6 used, 6 asked, 8 there" in reason_of(cell, put(consumer_put("b", of("host", 6))))
+    assert reason_of(cell, committed()) is None
+    assert cell.used("host") == 6
+
+
+@pytest.mark.parametrize("report", [facts_of("p1"), providers_reported("p1")])
+def test_an_agent_does_not_take_over_a_tree_meanwhile(report):
+    cell = ledger()
+    reason_of(cell, prepared(consumer_put("b", of("p1", 5))))
+    assert cell.say(report) == "busy"
+    reason_of(cell, committed())
+    assert cell.say(report) != "busy"
+
+
+def test_an_authority_does_not_pass_meanwhile():
+    cell = with_a_host_of_nova()
+    cell.say(put(consumer_put("a", of("host", 4))))
+    reason_of(cell, prepared(consumer_put("a", of("host", 2), generation=1)))
+    assert cell.say(events.AuthorityPassed("host", "agent")) == "authority-kept"
+    reason_of(cell, committed())
+    assert cell.say(events.AuthorityPassed("host", "agent")) == "authority-passed"
+
+
+def test_nobody_writes_under_the_uuid_of_the_write():
+    cell = ledger()
+    reason_of(cell, prepared(consumer_put("b", of("p1", 4))))
+    for data in (put(consumer_put("write", of("p1", 1))), events.AllocationsDropped(WRITE, *REQUEST)):
+        assert "takes part in the write" in reason_of(cell, data)
+    assert cell.used("p1") == 7
+
+
+def test_home_keeps_its_consumers_locked_until_all_logs_have_committed():
+    cell = ledger()
+    reason_of(cell, prepared(consumer_put("a", of("p1", 4), generation=1)))
+    reason_of(cell, committed())
+    for data in (put(consumer_put("a")), events.AllocationsDropped(uuid_of("a"), *REQUEST)):
+        assert "takes part in the write" in reason_of(cell, data)
+    reason_of(cell, ended())
+    assert reason_of(cell, put(consumer_put("a"))) is None

@@ -3,7 +3,7 @@
 import pytest
 
 from nova_sched.projection import prepared as fold_of_prepared
-from tests.builders import claim, consumer_put, created, of, put
+from tests.builders import claim, consumer_put, created, facts_of, inventory_of, of, put, put_inventories, released
 from tests.nova_sched.projection.test_prepared import aborted, committed, ended, ledger, prepared
 from tests.nova_sched.replay.test_audit_writes import Audited
 
@@ -16,6 +16,19 @@ STORIES = {
     "held": [PART, put(consumer_put("c", of("p1", 3))), put(consumer_put("c", of("p1", 2))), committed()],
     "refused": [prepared(consumer_put("b", of("p1", 6))), committed(), put(consumer_put("b", of("p1", 5)))],
     "another home": [prepared(consumer_put("a"), home="cell2"), committed(), ended()],
+    "home stays locked": [PART, committed(), put(consumer_put("a")), ended(), put(consumer_put("a"))],
+    "its own uuid": [PART, put(consumer_put("write", of("p1", 1))), committed()],
+    "a claim that is released": [
+        created("host"),
+        put_inventories("host", inventory_of("VCPU", 8)),
+        facts_of("host", authority="nova"),
+        claim("c", "host", of("host", 6)),
+        prepared(consumer_put("c", of("host", 6), generation=1)),
+        released("c"),
+        put(consumer_put("d", of("host", 6))),
+        committed(),
+        put(consumer_put("d", of("host", 2))),
+    ],
     "a claim meanwhile": [PART, claim("a", "nowhere"), committed(), created("p3")],
 }
 
@@ -24,7 +37,7 @@ STORIES = {
 def test_it_comes_to_the_same_answers(story):
     audited = Audited(cell=ledger())
     for data in STORIES[story]:
-        audited.say(data)
+        audited.say(data, by="conductor/tap" if type(data).__name__ == "HostReported" else None)
     assert audited.breaches() == []
 
 
