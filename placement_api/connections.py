@@ -4,6 +4,7 @@ The server reads a request as a whole before one of its threads answers it, so t
 occupies a connection and no thread.
 """
 
+import logging
 import resource
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,9 @@ from waitress.task import ErrorTask
 
 from placement_api.responses import error_body
 from rpc_api.clock import SYSTEM
+
+# It warns of each request that waits for a thread.
+logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 #: Seconds after which a connection is closed over which no byte came.
 IDLE_SECONDS = 60

@@ -1,5 +1,6 @@
 """One log as a worker of the API uses it: it folds the log, writes events, and waits for their outcomes."""
 
+import itertools
 import logging
 import threading
 
@@ -24,6 +25,10 @@ LOG = logging.getLogger(__name__)
 TICK = 1.0
 #: Seconds in which a write or a fence must have been read back.
 READ_BACK_SECONDS = 20.0
+#: Seconds after which a write or a fence that waits shows that a log does not answer.
+STUCK_SECONDS = 2.0
+#: So many writes may then wait for it.
+WAITING_MAX = 2
 
 
 class LedgerLog:
@@ -50,6 +55,13 @@ class LedgerLog:
         #: Called when more is folded; those who wait for a position hold its lock.
         self._folded = threading.Condition(region.lock)
         self._current = threading.Event()
+        #: Whether it was folded to its end once: before, nothing can be said of what it has not.
+        self.was_read = False
+        self._fence_numbers = itertools.count()
+        #: Number of a fence that is under way -> when it began.
+        self._fencing: dict[int, float] = {}
+        #: The epoch of the records that were folded last, also while the log is read again.
+        self._epoch: str | None = None
         self._started = False
         self._stopped = threading.Event()
         #: The fault because of which it cannot start, or cannot go on.
@@ -109,22 +121,34 @@ class LedgerLog:
         """Why the state may be old: the log cannot be read now. None if it can."""
         if self.why_down is not None:
             return self.why_down
+        if self.is_stuck:
+            return f"the log of {self.cell} does not answer"
         return None if self.is_readable else self._facts()[0]
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a write or a fence waits for so long that others should not wait for the log, too."""
+        began = min(filter(None, (self._under_way.oldest, *list(self._fencing.values()))), default=None)
+        return began is not None and self._clock.monotonic() - began > STUCK_SECONDS
 
     def fence(self) -> None:
         """Wait until everything is folded that was acknowledged before; Unavailable if that is not possible now."""
+        number = next(self._fence_numbers)
+        self._fencing[number] = self._clock.monotonic()
         try:
             position = self._log.fence()
         except errors.NovaSchedError as fault:
             raise Unavailable(f"The log of {self.cell} cannot be read now: {fault}") from None
+        finally:
+            del self._fencing[number]
         self.wait_for(position)
 
     def wait_for_shared(self) -> None:
         """Wait until everything is folded that a worker of this machine acknowledged. Nobody waits for a log that
         cannot be read: answers about it are marked as stale."""
-        epoch = self.projection.epoch
-        if self._shared is not None and epoch is not None and not self._state.is_down(READ):
-            self.wait_for(self._shared.last(epoch))
+        if self.why_down is None and self._epoch is not None:
+            # (A log that is read again has a state that may be old until it is folded to its end.)
+            self.wait_for(-1 if self._shared is None else self._shared.last(self._epoch))
 
     def wait_for(self, position: int) -> None:
         """Wait until the record at a position is folded; Unavailable if that takes too long."""
@@ -158,6 +182,9 @@ class LedgerLog:
             self._look_at_gate()
         if self._refusal is not None:
             raise Unavailable(f"{self._refusal[0].upper()}{self._refusal[1:]}")
+        if self.is_stuck and len(self._under_way) >= WAITING_MAX:
+            # The threads of the server are for the other logs and for reads, too.
+            raise Unavailable(f"{len(self._under_way)} writes wait for the log of {self.cell}, which does not answer")
         with self._region.lock:
             producer = self._log.producer
             producer.level = self.projection.level
@@ -169,8 +196,8 @@ class LedgerLog:
                 raise BadRequest(f"The request cannot be recorded: {fault}") from None
             except errors.NovaSchedError as fault:
                 raise Unavailable(f"The log of {self.cell} takes no write now: {fault}") from None
-            mark = producer.epoch, producer.sequence
-            outcome = self._under_way.expect(mark)
+            mark, epoch = (producer.epoch, producer.sequence), self._epoch
+            outcome = self._under_way.expect(mark, self._clock.monotonic())
         try:
             written = outcome.result(READ_BACK_SECONDS)
         except TimeoutError:
@@ -182,7 +209,7 @@ class LedgerLog:
             with self._region.lock:
                 self._under_way.forget(mark)
         if self._shared is not None:
-            self._shared.acknowledge(self.projection.epoch, written.position)
+            self._shared.acknowledge(epoch, written.position)
         return written
 
     @property
@@ -247,6 +274,7 @@ class LedgerLog:
         try:
             with self._region.lock:
                 self.projection.fold(batch.records)
+                self._epoch = self.projection.epoch
                 self._state.folded(self.projection)
                 self._under_way.settle(self.projection)
                 self._folded.notify_all()
@@ -266,6 +294,7 @@ class LedgerLog:
         if self.is_readable and not self._current.is_set():
             self._log.speak_after(self.projection.producers.get(self._log.producer_name))
             self._look_at_gate()
+            self._epoch, self.was_read = self.projection.epoch, True
             self._current.set()
             with self._folded:
                 self._folded.notify_all()

@@ -1,6 +1,5 @@
 """The logs that an endpoint serves, as one ledger."""
 
-import hashlib
 import logging
 import threading
 import uuid
@@ -8,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from nova_sched.process.cell_log import close_all
 from nova_sched.projection import snapshot
-from nova_sched.projection.ledger import Holder, Host, PlainTree
+from nova_sched.projection.ledger import Host, PlainTree
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from placement_api import several_logs
 from placement_api.candidates.summaries import Summaries
 from placement_api.freshness import SharedPositions
+from placement_api.http_errors import Unavailable
 from placement_api.ledger_log import LedgerLog
 from rpc_api import concurrency, errors, events
 from rpc_api.clock import SYSTEM
@@ -178,54 +178,34 @@ class Region:
         tree = self.tree_of(provider_uuid)
         return None if tree is None else tree.rows[provider_uuid]
 
-    def logs_of_consumer(self, consumer_uuid: str) -> list[LedgerLog]:
-        """The logs in which a consumer holds something. (A write that is under way is no consumer.)"""
-        return [
-            log
-            for log in self.logs.values()
-            if consumer_uuid in log.projection.consumers and consumer_uuid not in log.projection.prepared
-        ]
-
-    def generation_of(self, consumer_uuid: str) -> int | None:
-        """The generation of a consumer for a client; None if it holds nothing.
-
-        If it holds something in several logs, each of them has a generation of its own. Then the client gets
-        one number for all of them: it is another one after each write in any log, and does not count up.
-        """
-        logs = self.logs_of_consumer(consumer_uuid)
-        if len(logs) < 2:
-            return logs[0].projection.holders[consumer_uuid].generation if logs else None
-        state = [
-            (
-                log.cell,
-                log.projection.holders[consumer_uuid].generation,
-                max(entry.position for entry in log.projection.consumers[consumer_uuid]),
-            )
-            for log in logs
-        ]
-        digest = hashlib.blake2b(repr(sorted(state)).encode(), digest_size=6).digest()
-        # Above all generations of one log, and exact in the numbers of every JSON parser.
-        return 1 << 48 | int.from_bytes(digest)
-
-    def holder_of(self, consumer_uuid: str) -> Holder | None:
-        """What is known of a consumer; None if it holds nothing."""
-        logs = self.logs_of_consumer(consumer_uuid)
-        return logs[0].projection.holders[consumer_uuid] if logs else None
-
-    def wait_for_shared(self) -> None:
-        """Wait until everything is folded that a worker of this machine acknowledged."""
-        for log in self.logs.values():
-            log.wait_for_shared()
+    def wait_for_shared(self, provider_uuid: str | None = None) -> None:
+        """Wait until everything is folded that a worker of this machine acknowledged, in all logs or in that of a
+        provider."""
+        log = None if provider_uuid is None else self.log_of(provider_uuid)
+        for one in self.logs.values() if log is None else [log]:
+            one.wait_for_shared()
 
     def fence(self) -> None:
         """Wait until everything is folded that was acknowledged before; Unavailable if that is not possible now. A log
         that cannot be read is left out if another one can: its cell is down, and the others go on."""
-        logs = [log for log in self.logs.values() if log.why_stale is None] or list(self.logs.values())
-        if self._fences is None or len(logs) == 1:
-            for log in logs:
-                log.fence()
-        else:
-            list(self._fences.map(LedgerLog.fence, logs))
+        logs = list(self.logs.values())
+        if self._fences is None:
+            logs[0].fence()
+            return
+        live = [log for log in logs if log.why_down is None and not log.is_stuck] or logs
+        passing = [self._fences.submit(log.fence) for log in live]
+        faults = [fault for one in passing if (fault := one.exception()) is not None]
+        if len(faults) == len(live):
+            raise faults[0]
+
+    def check_all_were_read(self) -> None:
+        """Unavailable while the log of a cell was never read: what is not in the others may be there."""
+        unread = [log for log in self.logs.values() if not log.was_read]
+        if unread:
+            raise Unavailable(
+                f"The log of {unread[0].cell} was not read yet, so nobody knows what it has: "
+                f"{unread[0].why_down or 'it is being read'}"
+            )
 
     def stale_cells(self, provider_uuid: str | None = None) -> list[str]:
         """Names of the cells whose log cannot be read now, of all or of that of a provider."""

@@ -72,7 +72,7 @@ class Router:
         """Call the handler. What it says of the absence of something, and of a conflict, it says behind a fence: the
         state of this worker may be a little older than what another one acknowledged."""
         try:
-            self._region.wait_for_shared()
+            self._region.wait_for_shared(request.provider_uuid)
             response = self._handle(request, route, arguments)
             if not request.found_nothing or request.is_fenced:
                 return response
@@ -80,7 +80,12 @@ class Router:
             if request.is_fenced or request.has_written or not error.is_of_state:
                 raise
         request.fence()
-        return self._handle(request, route, arguments)
+        try:
+            return self._handle(request, route, arguments)
+        except http_errors.NotFound as error:
+            if error.is_of_state:
+                self._region.check_all_were_read()
+            raise
 
     def _handle(self, request, route, arguments):
         try:

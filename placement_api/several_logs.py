@@ -8,7 +8,7 @@ that serves the logs finishes what is left: see :func:`finish`.
 import logging
 import uuid
 
-from placement_api.http_errors import CONCURRENT_UPDATE, Conflict, HTTPError
+from placement_api.http_errors import CONCURRENT_UPDATE, Conflict, HTTPError, Unavailable
 from rpc_api import errors, events
 from rpc_api.config import CELL0
 
@@ -97,15 +97,14 @@ def finish(region, now_ns: int) -> int:
 def _finish_part(region, log, write_uuid, part) -> None:
     """Do with a part what its home decided; if home has not decided, it is given up there first."""
     home = region.logs[part.home]
-    home.fence()
     consumers = tuple(one.consumer_uuid for one in part.consumers)
     abort = events.WriteAborted(write_uuid, consumers, *NOBODY)
-    if write_uuid in home.projection.prepared:
+    if _is_in(region, home, "prepared", write_uuid):
         home.write(abort)
     if log is home:
         return
     # (If it was committed meanwhile, home refused to give it up.)
-    is_committed = write_uuid in home.projection.committed
+    is_committed = _is_in(region, home, "committed", write_uuid)
     LOG.info("the write %s, which its worker has left, is %s", write_uuid, "done" if is_committed else "given up")
     log.write(events.WriteCommitted(write_uuid, consumers, *NOBODY) if is_committed else abort)
 
@@ -113,7 +112,14 @@ def _finish_part(region, log, write_uuid, part) -> None:
 def _forget(region, home, write_uuid, cells) -> None:
     """Let the home log forget a write that all logs have committed."""
     logs = [region.logs[cell] for cell in cells if cell != home.cell]
-    for log in logs:
-        log.fence()
-    if not any(write_uuid in log.projection.prepared for log in logs):
+    if not any(_is_in(region, log, "prepared", write_uuid) for log in logs):
         home.write(events.WriteEnded(write_uuid, *NOBODY))
+
+
+def _is_in(region, log, where: str, write_uuid: str) -> bool:
+    """Whether a write is ``prepared`` or ``committed`` in a log now; Unavailable if that is not known."""
+    log.fence()
+    with region.lock:
+        if not log.is_readable:
+            raise Unavailable(f"The log of {log.cell} is being read again.")
+        return write_uuid in getattr(log.projection, where)

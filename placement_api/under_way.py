@@ -16,18 +16,27 @@ class UnderWay:
         self._cell = cell
         self._producer = producer
         self._waiting: dict[Mark, Future] = {}
+        #: Mark -> when it was appended, in the order of the marks.
+        self._since: dict[Mark, float] = {}
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest one was appended, None if there is none. May be called without the lock."""
+        return next(iter(list(self._since.values())), None)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def expect(self, mark: Mark) -> Future:
+    def expect(self, mark: Mark, now: float) -> Future:
         """A Future for the outcome (Written) of the event with a mark. It may get Unavailable."""
+        self._since[mark] = now
         self._waiting[mark] = outcome = Future()
         return outcome
 
     def forget(self, mark: Mark) -> None:
         """Nobody waits for an event any more."""
         self._waiting.pop(mark, None)
+        self._since.pop(mark, None)
 
     def settle(self, projection: Projection) -> None:
         """Give the outcomes of the writes that are folded to those who wait for them, and take them out."""

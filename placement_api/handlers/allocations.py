@@ -1,10 +1,9 @@
 """``/allocations``: what consumers hold of providers."""
 
-from nova_sched.projection.allocations import held_by
 from nova_sched.projection.ledger import Host
 from nova_sched.projection.write_refusals import WriteRefused
 from nova_sched.projection.writes import put_refusal
-from placement_api import http_errors, several_logs
+from placement_api import consumers, http_errors, several_logs
 from placement_api.handlers.common import ensure_names, is_class, provider_of
 from placement_api.http_errors import BadRequest, Conflict, NotFound
 from placement_api.refusals import CONSUMER_CONFLICT, Answers, error_of
@@ -43,20 +42,18 @@ def list_allocations(request, consumer_uuid):
         request.fence()
     with region.lock:
         by_provider, modified = _held(region, consumer_uuid)
-        holder = region.holder_of(consumer_uuid) if by_provider else None
-        generation = region.generation_of(consumer_uuid)
-        facts = None if holder is None else (holder.project_id, holder.user_id, generation, holder.consumer_type)
+        facts = consumers.facts_of(region, consumer_uuid)
+        generation = consumers.generation_of(region, consumer_uuid)
     body = {"allocations": by_provider}
     if facts is None:
         request.found_nothing = True
     elif request.version >= PROJECT:
-        project_id, user_id, generation, consumer_type = facts
-        body["project_id"] = project_id or request.conf.placement_api.incomplete_consumer_project_id
-        body["user_id"] = user_id or request.conf.placement_api.incomplete_consumer_user_id
+        body["project_id"] = facts.project_id or request.conf.placement_api.incomplete_consumer_project_id
+        body["user_id"] = facts.user_id or request.conf.placement_api.incomplete_consumer_user_id
         if request.version >= GENERATION:
             body["consumer_generation"] = generation
         if request.version >= TYPE:
-            body["consumer_type"] = consumer_type or UNKNOWN_TYPE
+            body["consumer_type"] = facts.consumer_type or UNKNOWN_TYPE
     return json_response(request, body, last_modified_ns=modified)
 
 
@@ -78,7 +75,7 @@ def list_allocations_of_provider(request, uuid):
                 for name, amount in resources.items():
                     found["resources"][name] = found["resources"].get(name, 0) + amount
                 if request.version >= GENERATION:
-                    found["consumer_generation"] = region.generation_of(entry.consumer_uuid)
+                    found["consumer_generation"] = consumers.generation_of(region, entry.consumer_uuid)
                 modified = max(modified or 0, holder.written_ns)
     body = {"allocations": by_consumer, "resource_provider_generation": generation}
     return json_response(request, body, last_modified_ns=modified)
@@ -110,7 +107,8 @@ def delete_allocations(request, consumer_uuid):
     request.authorize("placement:allocations:delete")
     consumer_uuid = uuid_of(consumer_uuid) or consumer_uuid
     with request.region.lock:
-        logs = request.region.logs_of_consumer(consumer_uuid)
+        logs = consumers.logs_of(request.region, consumer_uuid)
+        _check_lock(request.region, consumer_uuid)
     nothing = f"No allocations for consumer '{consumer_uuid}'"
     if not logs:
         raise NotFound(nothing)
@@ -162,11 +160,16 @@ def _terms_of(request, consumer_uuid, own, allocations):
     return None if host is None else claim_terms(own, host, consumer_uuid)
 
 
-def put(request, consumers) -> None:
-    """Write what some consumers hold: in one event of the log of their providers, or in two steps in several logs."""
-    parts = parts_of(request, consumers)
+def put(request, asked) -> None:
+    """Write what some consumers (ConsumerPut) hold: in one event of the log of their providers, or in two steps in
+    several logs."""
+    is_new = len(request.region.logs) > 1 and any(one.guarded and one.generation is None for one in asked)
+    if is_new:
+        # No log can say that another one does not have the consumer.
+        request.fence()
+    parts = parts_of(request, asked)
     with request.region.lock:
-        _check_classes(request, consumers)
+        _check_classes(request, asked)
         for log, part in parts.items():
             reason = put_refusal(log.projection, part, {})
             if reason is not None:
@@ -176,18 +179,36 @@ def put(request, consumers) -> None:
     if len(parts) == 1:
         ((log, part),) = parts.items()
         request.write(log, events.AllocationsPut(tuple(part), *request.who()), REFUSALS)
+        if is_new and len(part) == 1:
+            _check_alone(request, log, part[0])
     elif parts:
         several_logs.write(request, parts, REFUSALS)
 
 
-def parts_of(request, consumers) -> dict:
+def _check_alone(request, log, part):
+    """A consumer that was to be new may have been written into another log at the same time: then the write is taken
+    back. Of two such writes the one that is acknowledged later sees the other one, so that never both count."""
+    region, uuid = request.region, part.consumer_uuid
+    region.fence()
+    with region.lock:
+        is_alone = consumers.logs_of(region, uuid) in ([log], []) and consumers.locked_in(region, uuid) is None
+    if not is_alone:
+        gone = part._replace(generation=1, allocations=(), terms=None)
+        log.write(events.AllocationsPut((gone,), *request.who()))
+        raise Conflict(
+            f"{CONSUMER_CONFLICT} - consumer {uuid} was written in another cell at the same time; repeat the request",
+            http_errors.CONCURRENT_UPDATE,
+        )
+
+
+def parts_of(request, asked) -> dict:
     """The parts of a write in each log that has providers or consumers of it: {LedgerLog: [ConsumerPut, ...]}."""
     region, parts = request.region, {}
     with region.lock:
-        _check_generations(region, consumers)
-        for consumer in consumers:
-            by_log = {log: [] for log in region.logs_of_consumer(consumer.consumer_uuid)}
-            for allocation in consumer.allocations:
+        _check_generations(region, asked)
+        for one in asked:
+            by_log = {log: [] for log in consumers.logs_of(region, one.consumer_uuid)}
+            for allocation in one.allocations:
                 log = region.log_of(allocation.provider_uuid)
                 if log is None:
                     raise BadRequest(
@@ -196,7 +217,7 @@ def parts_of(request, consumers) -> dict:
                     )
                 by_log.setdefault(log, []).append(allocation)
             for log, allocations in by_log.items():
-                parts.setdefault(log, []).append(_part(log, consumer, allocations))
+                parts.setdefault(log, []).append(_part(log, one, allocations))
     return parts
 
 
@@ -210,9 +231,10 @@ def _part(log, consumer, allocations):
     return consumer._replace(generation=generation, allocations=tuple(allocations), terms=terms)
 
 
-def _check_generations(region, consumers):
-    for one in consumers:
-        found = region.generation_of(one.consumer_uuid)
+def _check_generations(region, asked):
+    for one in asked:
+        _check_lock(region, one.consumer_uuid)
+        found = consumers.generation_of(region, one.consumer_uuid)
         if one.guarded and found != one.generation:
             raise Conflict(
                 f"{CONSUMER_CONFLICT} - expected {'null' if found is None else found} but got "
@@ -221,8 +243,19 @@ def _check_generations(region, consumers):
             )
 
 
-def _check_classes(request, consumers):
-    for consumer in consumers:
+def _check_lock(region, consumer_uuid):
+    """Conflict while a write over several logs names a consumer: the logs that it does not name do not know of that."""
+    cell = consumers.locked_in(region, consumer_uuid)
+    if cell is not None:
+        raise Conflict(
+            f"{CONSUMER_CONFLICT}: a write over several cells that names consumer {consumer_uuid} is under way in "
+            f"{cell}; repeat the request",
+            http_errors.CONCURRENT_UPDATE,
+        )
+
+
+def _check_classes(request, asked):
+    for consumer in asked:
         for one in consumer.allocations:
             if not is_class(request.region, one.resource_class):
                 raise BadRequest(
@@ -236,10 +269,10 @@ def _held(region, consumer_uuid):
     """(Provider -> its generation and what a consumer holds of it, when that was written)."""
     by_provider: dict[str, dict] = {}
     modified = None
-    for log in region.logs_of_consumer(consumer_uuid):
-        projection = log.projection
-        modified = max(modified or 0, projection.holders[consumer_uuid].written_ns)
-        for (provider_uuid, resource_class), amount in held_by(projection, consumer_uuid).items():
+    for log in consumers.logs_of(region, consumer_uuid):
+        holder = log.projection.holders.get(consumer_uuid)
+        modified = max(modified or 0, 0 if holder is None else holder.written_ns)
+        for (provider_uuid, resource_class), amount in consumers.held_in(region, log, consumer_uuid).items():
             row = region.row_of(provider_uuid)
             if row is None:
                 continue

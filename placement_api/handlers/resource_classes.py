@@ -67,7 +67,7 @@ def _rename(request, name):
     region = request.region
     with region.lock:
         _check_there(request, name)
-        taken = new_name != name and is_class(region, new_name)
+        taken = new_name != name and _is_taken(region, name, new_name)
         logs = [log for log in region.logs.values() if name in log.projection.custom_classes]
     if not name.startswith(CUSTOM):
         raise BadRequest(f"Cannot update standard resource class {name}")
@@ -81,6 +81,14 @@ def _rename(request, name):
     for log in logs:
         request.write(log, events.ClassRenamed(name, new_name, *request.who()), refusals)
     return json_response(request, _shown(request, new_name))
+
+
+def _is_taken(region, name, new_name) -> bool:
+    """Whether another class has the new name of a class. If only logs have it that do not have the old one, the class
+    got it there already, by a request that did not come to its end."""
+    if not new_name.startswith(CUSTOM):
+        return is_class(region, new_name)
+    return any({name, new_name} <= projection.custom_classes.keys() for projection in region.projections())
 
 
 def delete_class(request, name):

@@ -39,6 +39,8 @@ def list_providers(request):
         modified = max((region.table.written_ns.item(row) for row in rows), default=None)
     if not found:
         request.found_nothing = True
+        if request.is_fenced:
+            region.check_all_were_read()
     return json_response(request, {"resource_providers": found}, last_modified_ns=modified)
 
 
@@ -59,6 +61,7 @@ def create_provider(request):
     uuid = uuid_of(data.get("uuid")) or str(uuids.uuid4())
     parent = uuid_of(data.get("parent_provider_uuid"))
     region = request.region
+    region.check_all_were_read()
     with region.lock:
         log = region.new_roots if parent is None else region.log_of(parent)
         if uuid == parent:

@@ -26,15 +26,19 @@ def cell1(tmp_path):
 
 
 def test_the_others_start_without_it(cell1):
+    with workers({"cell1": cell1}, count=1) as (one,):
+        client_of(one).provider("p1", P1, VCPU=4)
     with workers({"cell1": cell1, "cell2": nowhere()}, count=1) as (region,):
         client = client_of(region)
-        client.provider("p1", P1, VCPU=4)
         assert client.put(CONSUMER, None, {P1: {"VCPU": 1}}).status == 204
         assert client.held(CONSUMER) == {P1: {"VCPU": 1}}
         assert client.ask("GET", "/resource_providers").headers[STALE] == "cell2"
         assert STALE not in client.ask("GET", f"/resource_providers/{P1}").headers
         missing = client.ask("GET", f"/resource_providers/{P2}")
-        assert (missing.status, missing.headers[STALE]) == (404, "cell2")
+        assert (missing.status, missing.headers[STALE]) == (503, "cell2"), "nobody knows what it has"
+        assert client.ask("GET", f"/resource_providers?uuid={P2}").status == 503
+        assert client.ask("POST", "/resource_providers", {"name": "p2", "uuid": P2}).status == 503
+        assert client.ask("DELETE", f"/allocations/{uuid_of('unknown')}").status == 503
 
 
 def test_without_any_log_it_does_not_start():
@@ -71,4 +75,4 @@ def test_its_broker_is_killed(cell1, rabbit):
         assert STALE not in client.ask("GET", f"/resource_providers/{P1}").headers
         rabbit.start()
         wait_until(lambda: not region.stale_cells(), 60, "the log is read again")
-        assert client.put(CONSUMER, 1, {P1: {"VCPU": 1}, P2: {"VCPU": 1}}).status == 204
+        assert client.put(CONSUMER, client.generation(CONSUMER), {P1: {"VCPU": 1}, P2: {"VCPU": 1}}).status == 204

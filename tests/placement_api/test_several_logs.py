@@ -3,6 +3,7 @@ any step."""
 
 import contextlib
 import itertools
+import threading
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_it_leaves_a_cell_and_comes_to_another_one(tmp_path):
     with region(tmp_path) as (one,):
         client = client_of(one)
         client.put(CONSUMER, None, {P1: {"VCPU": 4}})
-        assert client.put(CONSUMER, 1, {P2: {"VCPU": 4}}).status == 204
+        assert client.put(CONSUMER, client.generation(CONSUMER), {P2: {"VCPU": 4}}).status == 204
         assert client.held(CONSUMER) == {P2: {"VCPU": 4}}
         assert (used(one, P1), used(one, P2)) == (0, 4)
         assert client.ask("DELETE", f"/allocations/{CONSUMER}").status == 204
@@ -206,3 +207,80 @@ def test_a_worker_that_was_taken_for_ended_goes_on(tmp_path):
         assert (answer.status, "given up" in answer.detail) == (409, True)
         assert client_of(other).held(CONSUMER) == {}
         assert nothing_is_under_way(one) and nothing_is_under_way(other)
+
+
+# --- what other clients do meanwhile, and what they see --------------------------------------------------------------
+
+
+def decided_but_not_done(one):
+    """A worker ends after home has committed a write: the other cell has not."""
+    with ends_at(one, 4, before=True), pytest.raises(Ended):
+        client_of(one).put(CONSUMER, None, BOTH)
+
+
+def finished(region):
+    later = SYSTEM.now_ns() + int(2e9 * several_logs.LEFT_AFTER)
+    while several_logs.finish(region, later):
+        pass
+
+
+def test_nobody_sees_half_of_a_write(tmp_path):
+    with region(tmp_path, count=2) as (one, other):
+        decided_but_not_done(one)
+        client = client_of(other)
+        other.fence()
+        assert client.held(CONSUMER) == BOTH
+        assert client.generation(CONSUMER) is not None
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda client, generation: client.ask("DELETE", f"/allocations/{CONSUMER}"),
+        lambda client, generation: client.put(CONSUMER, generation, {P1: {"VCPU": 1}}),
+        lambda client, generation: client.put(CONSUMER, generation, {}),
+    ],
+)
+def test_an_acknowledged_write_is_not_undone(tmp_path, write):
+    """While another cell has still to commit, the consumer is locked; afterwards the write counts for good."""
+    with region(tmp_path, count=2) as (one, other):
+        decided_but_not_done(one)
+        client = client_of(other)
+        other.fence()
+        assert write(client, client.generation(CONSUMER)).status == 409
+        finished(other)
+        assert client.held(CONSUMER) == BOTH
+        assert write(client, client.generation(CONSUMER)).status == 204
+        after = client.held(CONSUMER)
+        finished(other)
+        assert client.held(CONSUMER) == after
+
+
+def test_a_new_consumer_is_new_in_all_cells(tmp_path):
+    """Two workers write it into two cells at the same time: at most one of them gets it."""
+    with region(tmp_path, count=2) as (one, other):
+        clients = client_of(one), client_of(other)
+        for number in range(20):
+            consumer, answers = uuid_of(f"racer {number}"), []
+
+            def run(client, provider, consumer=consumer, answers=answers):
+                answers.append(client.put(consumer, None, {provider: {"VCPU": 1}}).status)
+
+            threads = [threading.Thread(target=run, args=pair) for pair in zip(clients, (P1, P2), strict=True)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert sorted(answers) in ([204, 409], [409, 409])
+            one.fence()
+            assert len(clients[0].held(consumer)) == answers.count(204)
+            clients[0].ask("DELETE", f"/allocations/{consumer}")
+
+
+def test_the_generation_of_one_cell_is_not_that_of_another(tmp_path):
+    with region(tmp_path, count=2) as (one, other):
+        client = client_of(one)
+        client.put(CONSUMER, None, {P1: {"VCPU": 1}})
+        old = client.generation(CONSUMER)
+        assert client_of(other).put(CONSUMER, old, {P2: {"VCPU": 1}}).status == 204
+        assert client.put(CONSUMER, old, {P1: {"VCPU": 2}}).status == 409

@@ -1,0 +1,84 @@
+"""What consumers hold in all logs of an endpoint. Call all of it under the lock of the region.
+
+A part of a write over several logs counts as soon as its home log has decided it, although its own log has not
+committed it yet: no client may see half of a write.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+from nova_sched.projection.allocations import Amounts, held_by
+from rpc_api.events import ConsumerPut
+
+
+class Facts(NamedTuple):
+    """What is known of a consumer beside what it holds."""
+
+    project_id: str | None
+    user_id: str | None
+    consumer_type: str | None
+
+
+def held_in(region, log, consumer_uuid: str) -> Amounts:
+    """What a consumer holds in one log."""
+    part = _decided_part(region, log, consumer_uuid)
+    if part is None:
+        return held_by(log.projection, consumer_uuid)
+    return {allocation[:2]: allocation.amount for allocation in part.allocations}
+
+
+def logs_of(region, consumer_uuid: str) -> list:
+    """The logs in which a consumer holds something. (What a write over several logs holds has no consumer.)"""
+    return [
+        log
+        for log in region.logs.values()
+        if (
+            consumer_uuid in log.projection.consumers
+            if not log.projection.locked and not log.projection.prepared
+            else consumer_uuid not in log.projection.prepared and held_in(region, log, consumer_uuid)
+        )
+    ]
+
+
+def facts_of(region, consumer_uuid: str) -> Facts | None:
+    """What is known of a consumer; None if it holds nothing."""
+    for log in logs_of(region, consumer_uuid):
+        found = _decided_part(region, log, consumer_uuid) or log.projection.holders[consumer_uuid]
+        return Facts(found.project_id, found.user_id, found.consumer_type)
+    return None
+
+
+def locked_in(region, consumer_uuid: str) -> str | None:
+    """The cell in whose log a write over several logs that is under way names a consumer; None if none does."""
+    return next((log.cell for log in region.logs.values() if consumer_uuid in log.projection.locked), None)
+
+
+def generation_of(region, consumer_uuid: str) -> int | None:
+    """The generation of a consumer for a client; None if it holds nothing.
+
+    In an endpoint of several logs it does not count up: each log counts for itself, and a consumer may be in several of
+    them, or leave one for another. There it is a number that is another one after each write in any log.
+    """
+    logs = logs_of(region, consumer_uuid)
+    if not logs or len(region.logs) == 1:
+        return logs[0].projection.holders[consumer_uuid].generation if logs else None
+    state = [(log.cell, log.projection.locked.get(consumer_uuid), *_last_write(log, consumer_uuid)) for log in logs]
+    digest = hashlib.blake2b(repr(sorted(map(repr, state))).encode(), digest_size=6).digest()
+    # Exact in the numbers of every JSON parser.
+    return int.from_bytes(digest)
+
+
+def _last_write(log, consumer_uuid: str) -> tuple[int, int]:
+    holder = log.projection.holders.get(consumer_uuid)
+    entries = log.projection.consumers.get(consumer_uuid, ())
+    return 0 if holder is None else holder.generation, max((entry.position for entry in entries), default=-1)
+
+
+def _decided_part(region, log, consumer_uuid: str) -> ConsumerPut | None:
+    """The part of a consumer in a log whose home log has committed it, and its own log not yet."""
+    write_uuid = log.projection.locked.get(consumer_uuid)
+    part = log.projection.prepared.get(write_uuid)
+    home = None if part is None else region.logs.get(part.home)
+    if part is None or home is None or write_uuid not in home.projection.committed:
+        return None
+    return next(one for one in part.consumers if one.consumer_uuid == consumer_uuid)
