@@ -11,6 +11,7 @@ from oslo_middleware import request_id
 from placement_api.config import NOAUTH
 from placement_api.error_answers import answer
 from placement_api.http_errors import HTTPError, Unauthorized, Unavailable
+from rpc_api import errors
 
 LOG = logging.getLogger(__name__)
 
@@ -67,7 +68,17 @@ def _with_keystone(application: Application, conf: cfg.ConfigOpts) -> Applicatio
         environ[_PASSED] = True
         return application(environ, start_response)
 
-    protocol: Application = auth_token.AuthProtocol(passed, {"oslo_config_config": conf})
+    try:
+        protocol: Application = auth_token.AuthProtocol(passed, {"oslo_config_config": conf})
+        known = conf.keystone_authtoken
+        if not (known.auth_type or known.auth_section):
+            raise ValueError("auth_type is missing")
+    except Exception as fault:
+        # keystoneauth1 raises what its plugins, and its own code, meet.
+        raise errors.UsageError(
+            f"Keystone cannot be asked with [keystone_authtoken]: {fault}; fix these options, or set [placement_api] "
+            "auth_strategy"
+        ) from None
 
     def checked(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO", "") in OPEN_PATHS:

@@ -40,8 +40,9 @@ OPTS = [
     ),
     cfg.StrOpt(
         "state_dir",
-        help="Directory that all workers of this machine share, a few kilobytes. The default is a directory of their "
-        "user in the directory for temporary files.",
+        help="Absolute path of a directory that all workers of this machine share, a few kilobytes. The default is "
+        "nova_sched in the runtime directory of the service or of its user (RUNTIME_DIRECTORY, XDG_RUNTIME_DIR), or a "
+        "directory of the user in the directory for temporary files.",
     ),
     cfg.BoolOpt(
         "other_machines",
@@ -139,6 +140,12 @@ def served_cells(conf: cfg.ConfigOpts) -> list[config.Cell]:
     if len(set(names)) < len(names):
         raise errors.UsageError(
             f"[placement_api] cells names a cell twice ({', '.join(names)}); fix it in the configuration"
+        )
+    unknown = [name for name in names if name not in conf.cells.enabled]
+    if unknown:
+        raise errors.UsageError(
+            f"[placement_api] cells names {unknown[0]!r}, wanted some of [cells] enabled "
+            f"({', '.join(conf.cells.enabled)}); fix it in the configuration"
         )
     return [config.cell_of(conf, name, uuid_wanted=False) for name in names]
 

@@ -51,7 +51,10 @@ class ErrorAnswer(ErrorTask):
     def execute(self) -> None:
         """Send the answer, and close the connection: nobody knows where the next request begins."""
         error = self.request.error
-        body = error_body(error.code, str(error.body)[:SHOWN], None, None)
+        text = str(error.body)[:SHOWN]
+        if error.code == 413:
+            text = f"The body of the request has more than {self.channel.adj.max_request_body_size - 1} bytes."
+        body = error_body(error.code, text, None, None)
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", "application/json"))
         self.set_close_on_finish()

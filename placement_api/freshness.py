@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from placement_api.slots import SLOTS, open_file, take
+from placement_api.slots import SLOTS, keep, open_file, take
 
 _BYTES = SLOTS * 16
 _TAG, _POSITION = 0, 1
@@ -45,6 +45,10 @@ class SharedPositions:
         """The last position that a worker acknowledged of a log, -1 if none did."""
         words = self._words
         return int(np.where(words[:, _TAG] == _tag_of(epoch), words[:, _POSITION], -1).max())
+
+    def keep(self) -> None:
+        """Keep the file from being removed as an old one; NovaSchedError if it was removed."""
+        keep(self._file, self._path)
 
     def close(self) -> None:
         """Give the slot back."""

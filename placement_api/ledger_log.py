@@ -15,7 +15,7 @@ from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.projection import MISSED_PIN, Projection
 from nova_sched.projection.write_outcomes import Written
 from placement_api.http_errors import BadRequest, TooLarge, Unavailable
-from placement_api.under_way import UnderWay
+from placement_api.under_way import Refusals, UnderWay
 from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
 
@@ -29,6 +29,20 @@ READ_BACK_SECONDS = 20.0
 STUCK_SECONDS = 2.0
 #: So many writes may then wait for it.
 WAITING_MAX = 2
+
+
+def facts_of(cell, projection, state):
+    """(Why no use is made of a log, its level, the position up to which it is folded), as a WriteGate wants them.
+    Without the lock: it reads single attributes."""
+    why = None
+    if projection.is_too_new:
+        why = str(projection.unknown_level())
+    elif state.is_behind:
+        lost = state.is_headless and projection.rules.one_ledger
+        why = str(beginning_is_lost(cell, state.first)) if lost else "its records are being read"
+    elif state.is_down():
+        why = state.why
+    return why, projection.level, projection.position
 
 
 class LedgerLog:
@@ -48,8 +62,9 @@ class LedgerLog:
         self._state = LogState()
         self._state.expect()
         self._gate = WriteGate(self._log, self._facts, clock, Limits())
-        #: Why no write may be taken, as a sentence; looked at again in each tick.
+        #: Why no write may be taken; looked at again in each tick.
         self._refusal: str | None = f"the log of {cell} is being read"
+        self._refusals = Refusals(cell)
         self._backlog = Backlog(5.0)
         self._under_way = UnderWay(cell, self._log.producer_name)
         #: Called when more is folded; those who wait for a position hold its lock.
@@ -62,7 +77,6 @@ class LedgerLog:
         self._fencing: dict[int, float] = {}
         #: The epoch of the records that were folded last, also while the log is read again.
         self._epoch: str | None = None
-        self._started = False
         self._stopped = threading.Event()
         #: The fault because of which it cannot start, or cannot go on.
         self.fault: errors.NovaSchedError | None = None
@@ -138,7 +152,8 @@ class LedgerLog:
         try:
             position = self._log.fence()
         except errors.NovaSchedError as fault:
-            raise Unavailable(f"The log of {self.cell} cannot be read now: {fault}") from None
+            LOG.debug("a fence in the log of %s has failed: %s", self.cell, fault)
+            raise Unavailable(f"The log of {self.cell} cannot be read now; try again later.") from None
         finally:
             del self._fencing[number]
         self.wait_for(position)
@@ -166,7 +181,7 @@ class LedgerLog:
             if is_there():
                 return
         if self.why_down is not None:
-            raise Unavailable(f"The log of {self.cell} cannot be read now: {self.why_down}")
+            raise Unavailable(f"The log of {self.cell} cannot be read now; try again later.")
         raise Unavailable(
             f"The log of {self.cell} is not folded up to position {position} within {READ_BACK_SECONDS:.0f} s; "
             "repeat the request"
@@ -181,7 +196,10 @@ class LedgerLog:
         if self._refusal is not None:
             self._look_at_gate()
         if self._refusal is not None:
-            raise Unavailable(f"{self._refusal[0].upper()}{self._refusal[1:]}")
+            # (The reason for which a log cannot be reached has the address of its broker: that is for the operator.)
+            unreachable = f"the log of {self.cell} cannot be reached; try again later"
+            why = self._refusal if self.why_down is None else unreachable
+            raise Unavailable(f"{why[0].upper()}{why[1:]}.")
         if self.is_stuck and len(self._under_way) >= WAITING_MAX:
             # The threads of the server are for the other logs and for reads, too.
             raise Unavailable(f"{len(self._under_way)} writes wait for the log of {self.cell}, which does not answer")
@@ -195,7 +213,8 @@ class LedgerLog:
             except errors.InvalidEvent as fault:
                 raise BadRequest(f"The request cannot be recorded: {fault}") from None
             except errors.NovaSchedError as fault:
-                raise Unavailable(f"The log of {self.cell} takes no write now: {fault}") from None
+                LOG.warning("the log of %s takes no write: %s", self.cell, fault)
+                raise Unavailable(f"The log of {self.cell} takes no write now; try again later.") from None
             mark, epoch = (producer.epoch, producer.sequence), self._epoch
             outcome = self._under_way.expect(mark, self._clock.monotonic())
         try:
@@ -214,7 +233,7 @@ class LedgerLog:
 
     @property
     def position(self) -> int:
-        """The position up to which the log is folded."""
+        """Up to which the log is folded."""
         return self.projection.position
 
     def _give_up(self, why):
@@ -305,29 +324,25 @@ class LedgerLog:
             self._folded.notify_all()
         if fault is not None:
             self._refusal = str(fault)
-            if not self._started and not self._current.is_set() and not faults.may_pass(fault):
+            if not self.was_read and not faults.may_pass(fault):
                 self._fail(fault)
 
     # --- what changes by itself ----------------------------------------------------------------------------------
 
     def _facts(self):
-        """As a WriteGate wants it. Without the lock: it reads single attributes."""
-        projection, why = self.projection, None
-        if projection.is_too_new:
-            why = str(projection.unknown_level())
-        elif self._state.is_behind:
-            lost = self._state.is_headless and projection.rules.one_ledger
-            why = str(beginning_is_lost(self.cell, self._state.first)) if lost else "its records are being read"
-        elif self._state.is_down():
-            why = self._state.why
-        return why, projection.level, projection.position
+        return facts_of(self.cell, self.projection, self._state)
 
     def _look_at_gate(self):
         fault = self.fault or self._log.fault
         self._refusal = str(fault) if fault is not None else self._gate.refusal()
+        self._refusals.look(self._refusal, self._clock.monotonic())
 
     def _tick_all(self):
         while not self._stopped.wait(TICK):
+            try:
+                self._region.keep_files(self._shared)
+            except errors.NovaSchedError as fault:
+                self._fail(fault)
             self._look_at_gate()
             if self._state.is_headless:
                 self._log.look_for_snapshot()

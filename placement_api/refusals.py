@@ -47,8 +47,16 @@ ANSWERS: Answers = {
         http_errors.PROVIDER_IN_USE,
         "Unable to delete resource provider {0}: Resource provider has allocations.",
     ),
-    WriteRefused.AGENT_REPORTS: (Conflict, None, "Unable to write:"),
-    WriteRefused.AGENT_DECIDES: (Conflict, None, "Unable to write:"),
+    WriteRefused.AGENT_REPORTS: (
+        Conflict,
+        None,
+        "Unable to write: provider {1} is reported by the agent of host {0}, and not by Nova.",
+    ),
+    WriteRefused.AGENT_DECIDES: (
+        Conflict,
+        None,
+        "Unable to allocate: host {0} belongs to its agent, and not to Nova; 'nova-sched authority' passes it on.",
+    ),
     WriteRefused.GENERATION: (Conflict, http_errors.CONCURRENT_UPDATE, f"{PROVIDER_CONFLICT}:"),
     WriteRefused.UNKNOWN_CLASS: (BadRequest, None, "No such resource class {0}:"),
     WriteRefused.UNKNOWN_TRAIT: (BadRequest, None, "No such trait {0}:"),
@@ -97,7 +105,9 @@ def error_of(reason, refusals: Answers) -> HTTPError:
         return Conflict(f"Unable to allocate inventory: {reason}")
     error, code, before = refusals.get(reason.code) or ANSWERS[reason.code]
     facts = [", ".join(sorted(fact, key=_place)) if isinstance(fact, tuple) else fact for fact in reason.facts]
-    return error(f"{before.format(*facts)} {reason}.", code, of_state=True)
+    text = before.format(*facts)
+    # Some say all of it already.
+    return error(text if text.endswith(".") else f"{text} {reason}.", code, of_state=True)
 
 
 def _place(resource_class: str) -> tuple[int, str]:

@@ -68,6 +68,8 @@ class Region:
         self.new_roots = self.logs[new_roots]
         self.name = name
         self._kept_open = None
+        #: The WorkerName, whose lock lasts as long as the region; None for one without a shared directory.
+        self.worker = None
         self._clock = clock
         self._stopped = threading.Event()
         #: Waits for the fences of several logs at once.
@@ -203,9 +205,20 @@ class Region:
         unread = [log for log in self.logs.values() if not log.was_read]
         if unread:
             raise Unavailable(
-                f"The log of {unread[0].cell} was not read yet, so nobody knows what it has: "
-                f"{unread[0].why_down or 'it is being read'}"
+                f"The log of {unread[0].cell} was not read yet, so nobody knows what it has; try again later."
             )
+
+    @property
+    def was_read(self) -> bool:
+        """Whether any of the logs was read."""
+        return any(log.was_read for log in self.logs.values())
+
+    def keep_files(self, shared: SharedPositions | None) -> None:
+        """Keep the files of the shared directory from being removed as old ones; NovaSchedError if they were."""
+        if shared is not None:
+            shared.keep()
+        if self.worker is not None:
+            self.worker.keep()
 
     def stale_cells(self, provider_uuid: str | None = None) -> list[str]:
         """Names of the cells whose log cannot be read now, of all or of that of a provider."""

@@ -8,7 +8,7 @@ from nova_sched.process.process import Remaining, Service
 from placement_api import config
 from placement_api.app import make_app
 from placement_api.connections import WebServer
-from placement_api.starting import region_of
+from placement_api.starting import ServedPort, region_of, state_dir_of
 from rpc_api import concurrency, errors
 
 LOG = logging.getLogger(__name__)
@@ -25,10 +25,11 @@ class PlacementService(Service):
     def __init__(self, conf):
         self._conf = conf
         self.region = region_of(conf)
-        self._server = None
+        self._server = self._port = None
 
     def start(self):
         options = self._conf.placement_api
+        self._port = ServedPort(state_dir_of(self._conf), options.bind_port, self.region.logs)
         self.region.start().wait_ready(self._conf.cells.catch_up_timeout)
         self._server = RunningServer(make_app(self._conf, self.region), options, options.bind_host, options.bind_port)
 
@@ -53,10 +54,10 @@ class PlacementService(Service):
 
 
 class RunningServer:
-    """A WebServer in a thread of its own. ``options`` are those of [placement_api]."""
+    """A WebServer in a thread of its own. ``options`` are those of [placement_api]; see :func:`serve` for the rest."""
 
-    def __init__(self, app, options, host: str, port: int):
-        self._server = serve(app, host, port, options.threads, options.connections, options.max_body_bytes)
+    def __init__(self, app, options, host: str, port: int, is_alone: bool = False):
+        self._server = serve(app, host, port, options.threads, options.connections, options.max_body_bytes, is_alone)
         self._thread = concurrency.vital_thread(self._server.run, "web server")
         self._thread.start()
 
@@ -70,24 +71,27 @@ class RunningServer:
         return stop(self._server, self._thread, timeout)
 
 
-def serve(app, host: str, port: int, threads: int, connections: int, max_body_bytes: int) -> WebServer:
-    """A web server for an application; UsageError if it cannot listen. Several processes may listen on one port: the
-    system gives each connection to one of them."""
+def serve(
+    app, host: str, port: int, threads: int, connections: int, max_body_bytes: int, is_alone: bool = False
+) -> WebServer:
+    """A web server for an application; UsageError if it cannot listen. Several processes may listen on one port, unless
+    one ``is_alone``: the system gives each connection to one of them."""
     try:
-        listening = [_listen(*found) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        listening = [_listen(is_alone, *found) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except OSError as fault:
         raise errors.UsageError(
-            f"the API cannot listen on {host}:{port} ({fault.strerror or fault}); fix [placement_api] bind_host and "
-            "bind_port"
+            f"the Placement API cannot listen on {host}:{port} ({fault.strerror or fault}); choose another port or "
+            f"address{'' if is_alone else ' ([placement_api] bind_host and bind_port)'}"
         ) from None
     return WebServer(app, listening, threads, connections, max_body_bytes)
 
 
-def _listen(family, kind, protocol, _, address):
+def _listen(is_alone, family, kind, protocol, _, address):
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if not is_alone:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind(address)
     except OSError:
         listening.close()

@@ -28,6 +28,21 @@ def open_file(path: Path) -> IO[bytes]:
         ) from None
 
 
+def keep(file: IO[bytes], path: Path) -> None:
+    """Touch a file that is used, as old files are removed from directories for temporary files. NovaSchedError if it
+    was removed: workers that start now have another one."""
+    try:
+        os.utime(path)
+        is_there = os.stat(path).st_ino == os.fstat(file.fileno()).st_ino
+    except OSError:
+        is_there = False
+    if not is_there:
+        raise errors.NovaSchedError(
+            f"{path} was removed while this worker used it, so others cannot know of it; start it again, and see to "
+            "[placement_api] state_dir"
+        )
+
+
 def take(file: IO[bytes]) -> int:
     """Take the lowest number that no open file has; it is free again when the file is closed, or its process ends."""
     for slot in range(SLOTS):

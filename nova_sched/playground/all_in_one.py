@@ -90,6 +90,8 @@ class AllInOne(Command):
                 raise _Stopped  # its start may wait for a log that is locked
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        # The services of their own have a report, and read their configuration again: nothing of that is here.
+        before |= {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGUSR2)}
         try:
             hosts = None if parsed.driver == "local" else parsed.hosts or 10
             with Embedded(parsed.state_dir, parsed.cells, hosts, parsed.placement_port) as cloud:

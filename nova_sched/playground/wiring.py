@@ -68,7 +68,7 @@ class Wiring(contextlib.ExitStack):
         region = Region(logs, new_roots, f"placement/{name}")
         self.callback(region.close)
         region.start().wait_ready(READY_SECONDS)
-        server = RunningServer(make_app(conf, region), conf.placement_api, host, port)
+        server = RunningServer(make_app(conf, region), conf.placement_api, host, port, is_alone=True)
         self.callback(server.stop, STOP_SECONDS)
         return server
 

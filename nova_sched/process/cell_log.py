@@ -61,6 +61,10 @@ class ReadBefore:
         return proving.Loss(kept, loss.kept + loss.positions - kept, certain)
 
 
+#: Role -> what to do if two processes have one name.
+_REMEDIES = {"placement": "give all workers of a machine one [placement_api] state_dir, and each machine its own name"}
+
+
 class CellLog:
     """Calls ``deliver(kind, content)`` from its own thread, with ``"begin"`` and a Beginning, ``"records"``
     and a Batch (then call :meth:`taken`), or ``"fault"`` and a NovaSchedError or None: see
@@ -123,10 +127,10 @@ class CellLog:
         """NameTaken if the fold knows our producer in a later epoch than ours, ``known`` as for :meth:`speak_after`:
         another process took our name, only its events count from then on, and ours do not."""
         if known is not None and self.producer.epoch < known[0]:
+            role = self._producer_name.partition("/")[0]
             raise errors.NameTaken(
-                f"another process publishes as {self._producer_name} in the log of {self.cell} by now, and only its "
-                f"events count; give each its own [{self._producer_name.partition('/')[0]}] name, "
-                "and start this one again"
+                f"another process publishes as {self._producer_name} in the log of {self.cell}, and only its events "
+                f"count now; {_REMEDIES.get(role, f'give each its own [{role}] name')}, and start this one again"
             )
 
     def refuse_snapshot(self) -> None:

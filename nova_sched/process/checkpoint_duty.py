@@ -6,6 +6,7 @@ Pure: the caller gives the time (monotonic, in seconds) and what it knows of the
 import zlib
 from typing import NamedTuple
 
+from nova_sched.projection.state import CELL0
 from rpc_api.clock import spelled
 from rpc_api.events.cloud import StateKept
 
@@ -65,8 +66,8 @@ def refusal_of_writes(cell: str, facts: LogFacts, seen, limits: Limits = Limits(
         )
     if seen.newest is None:
         return (
-            f"the log of {cell} has no complete checkpoint yet, so an API write could be lost; see that a service that "
-            "writes checkpoints runs"
+            f"the log of {cell} has no complete checkpoint yet, so an API write could be lost; see that "
+            f"{'a scheduler' if cell == CELL0 else f'a conductor of {cell}'} runs, which writes one"
         )
     if facts.is_cut_by_policy:
         share = margin(facts, seen.newest)

@@ -175,7 +175,7 @@ _SECTIONS = {
         ("database", "api_database", "placement_database", "main_database"),
         "there is no database: the state is in the logs ([cells] cell0_log and [cell:NAME] log)",
     ),
-    "placement": "Placement is not asked: agents report inventories, and the logs hold allocations; leave that out",
+    "placement": "nova_sched asks no Placement; the options of its own Placement API are in [placement_api]",
     "upgrade_levels": "the versions of the RPC are agreed on by the services; leave that out",
     "notifications": "the logs are the record of what happens; leave that out",
     **dict.fromkeys(

@@ -236,7 +236,7 @@ class Stats:
 
 
 def _sizes(payload, count):
-    if len(payload) < 1 or count == 1:
+    if len(payload) < 1 or count < 2:
         return [len(payload)] * count
     try:
         return list(codec.event_sizes(payload))
