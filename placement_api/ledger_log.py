@@ -100,12 +100,8 @@ class LedgerLog:
         """Facts for the report of the process."""
         with self._region.lock:
             facts = {"writes in flight": len(self._under_way), **projection_facts(self.projection)}
-        return {
-            "cell": self.cell,
-            "takes writes": self._refusal or "yes",
-            **facts,
-            **log_facts(self._log, facts["position"]),
-        }
+        start = {"cell": self.cell, "takes writes": self._refusal or "yes"}
+        return {**start, **facts, **log_facts(self._log, facts["position"])}
 
     def close(self, timeout: float = 5.0) -> bool:
         """Append what is waiting, and end the threads; True when nothing was left."""
@@ -174,7 +170,7 @@ class LedgerLog:
             return self.projection.position >= position and self.is_readable
 
         with self._folded:
-            # (A request must not keep a thread while a broker is away: others could not be answered.)
+            # (A request must not keep a thread while a broker is away.)
             self._folded.wait_for(
                 lambda: is_there() or self._stopped.is_set() or self.why_down is not None, READ_BACK_SECONDS
             )
