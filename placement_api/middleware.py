@@ -12,13 +12,14 @@ from oslo_config import cfg
 from oslo_context import context as oslo_context
 from oslo_middleware import cors, healthcheck, http_proxy_to_wsgi, request_id
 
+from placement_api import access_log as access_log_handler
 from placement_api import auth
 from placement_api.error_answers import answer
 from placement_api.http_errors import BadRequest, HTTPError, TooLarge
 from rpc_api.clock import SYSTEM, Clock
 
 LOG = logging.getLogger(__name__)
-ACCESS_LOG = logging.getLogger("placement_api.access")
+ACCESS_LOG = access_log_handler.set_up()
 
 HEALTHCHECK_PATH = "/healthcheck"
 VERSION_HEADER = "openstack-api-version"
