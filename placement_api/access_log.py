@@ -8,6 +8,9 @@ import logging
 
 from oslo_log import formatters
 
+#: Lines of these forms are for programs.
+_STRUCTURED = formatters.JSONFormatter, formatters.FluentFormatter
+
 
 class AccessHandler(logging.Handler):
     """Writes lines to the streams and files to which all others go, without a context. A handler of another kind, such
@@ -22,9 +25,7 @@ class AccessHandler(logging.Handler):
         """Write one line."""
         text = None
         for target in logging.root.handlers:
-            if type(target.formatter) is not formatters.ContextFormatter or not isinstance(
-                target, logging.StreamHandler
-            ):
+            if isinstance(target.formatter, _STRUCTURED) or not isinstance(target, logging.StreamHandler):
                 target.handle(record)
                 continue
             text = text or f"{self.format(record)}\n"

@@ -115,7 +115,8 @@ def faults(application: auth.Application) -> auth.Application:
 
 
 def access_log(application: auth.Application, clock: Clock) -> auth.Application:
-    """Log one line for each answer: method, path, status, length, microversion, seconds, request id, user."""
+    """Log one line for each answer: address of the client, method, path, status, length, microversion, seconds, request
+    id, user."""
 
     def logged(environ: auth.Environ, start_response: auth.StartResponse) -> Iterable[bytes]:
         began, method, uri = clock.monotonic(), environ.get("REQUEST_METHOD", "-"), _uri(environ)
@@ -124,7 +125,8 @@ def access_log(application: auth.Application, clock: Clock) -> auth.Application:
             found = {name.lower(): value for name, value in headers}
             context = environ.get(auth.CONTEXT)
             ACCESS_LOG.info(
-                "%s %s %s %s %s %.3f %s %s",
+                "%s %s %s %s %s %s %.3f %s %s",
+                environ.get("REMOTE_ADDR") or "-",
                 method,
                 uri,
                 status.partition(" ")[0],

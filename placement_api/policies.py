@@ -178,6 +178,9 @@ class Enforcer:
         except Exception as fault:
             # oslo.policy raises what its reader of YAML, and its own code, meet.
             raise errors.UsageError(f"the policy file cannot be used ({_line(fault)}); fix {self._file}") from None
+        named = conf.get_location("policy_file", "oslo_policy")
+        if named is not None and named.location.is_user_controlled and not self._rules.policy_path:
+            LOG.warning("the policy file %s is not there, so the default rules count", conf.oslo_policy.policy_file)
 
     @property
     def _file(self) -> str:
