@@ -1,0 +1,360 @@
+"""The hosts of a cell as the tap knows them, and the events that are due for the log.
+
+The model has no thread, no clock and no queue. Its owner gives it changes and the state of the log, one by one. What it
+knows is lost with the process: then the log's own state counts until nova-compute publishes the host again.
+"""
+
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+from conductor.monitor import Monitor
+from conductor.tap.decode import Change
+from conductor.tap.facts import all_devices, inventory_of, is_complete, report_of, status_of
+from conductor.tap.objects import BINARY
+from nova_sched.projection.ledger import AGENT, NOVA, Host
+from nova_sched.projection.projection import Projection
+from nova_sched.projection.provider_tree import read
+from nova_sched.request.instances import image_properties_of
+from rpc_api import events
+
+#: Seconds from one report of a host to the next one, as with agents.
+REPORT_PAUSE = 1.0
+#: Seconds after which a report is published again if the log does not have it.
+REPORT_AGAIN = 60.0
+#: Seconds after which another compute node takes the place of one with the same host that published nothing.
+REPLACED_AFTER = 600.0
+#: Instances whose last publication is remembered until the log has it.
+INSTANCES_KEPT = 20_000
+#: Instances that one event names.
+MAX_TRACKED = 500
+#: Level of the log from which on a conductor may report hosts.
+LEVEL = events.HostReported.schema.LATER_ROLES["conductor"]
+#: States of an instance that has no host any more.
+GONE = frozenset({"deleted"})
+NODE, SERVICE = "ComputeNode", "Service"
+
+
+class Said(NamedTuple):
+    """What was published last of a host, and when (seconds, monotonic)."""
+
+    inventory: bytes
+    status: events.HostStatus
+    at: float
+
+
+class TapModel:
+    """``service_down_time`` in seconds. All times are monotonic seconds."""
+
+    def __init__(self, service_down_time: float, now: float) -> None:
+        #: Beats of hosts whose authority is Nova.
+        self.monitor = Monitor(service_down_time)
+        self._began_at = now
+        #: Compute node uuid -> its known fields, and when it was published last.
+        self._nodes: dict[str, dict[str, Any]] = {}
+        self._published_at: dict[str, float] = {}
+        #: Host -> uuid of its compute node; host -> the known fields of its service.
+        self._node_of: dict[str, str] = {}
+        self._services: dict[str, dict[str, Any]] = {}
+        #: Hosts that changed since their last report, and what was published last of each.
+        self._changed: dict[str, bool] = {}
+        self._said: dict[str, Said] = {}
+        #: Host -> (inventory, status) as it should be in the log.
+        self._wanted: dict[str, tuple[bytes, events.HostStatus]] = {}
+        #: Instance uuid -> (host or None, image properties), as published last.
+        self._instances: OrderedDict[str, tuple[str | None, dict[str, str]]] = OrderedDict()
+        #: Instance uuid -> host or None, and image properties, that the next event has.
+        self._moved: dict[str, tuple[str | None, dict[str, str]]] = {}
+        self._removed: dict[str, str] = {}
+        self._looked_at = now
+        self._misses_instances = False
+        #: Host -> names of the objects that must come before its facts are certain again.
+        self.unsure: dict[str, set[str]] = {}
+        #: Host -> uuid of a second compute node that publishes under its name.
+        self.doubled: dict[str, str] = {}
+
+    # --- what came -------------------------------------------------------------------------------------------------
+
+    def take(self, change: Change, projection: Projection, now: float) -> str | None:
+        """Note a change. Returns why it cannot be used (a sentence), else None."""
+        if change.name == NODE:
+            return self._take_node(change, projection, now)
+        if change.name == SERVICE:
+            return self._take_service(change, now)
+        return self._take_instance(change)
+
+    def messages_were_lost(self, projection: Projection) -> None:
+        """Messages were lost, or nothing was read for a while: what the log has of the hosts may be older than the
+        hosts."""
+        self.unsure = {name: {NODE, SERVICE} for name in [*_hosts_of_nova(projection), *self._node_of]}
+        self._misses_instances = True
+
+    def log_began(self) -> None:
+        """The log is another one, or may have lost records: all known hosts are reported again."""
+        self._said.clear()
+        self._instances.clear()
+        self._changed.update(dict.fromkeys(self._node_of, True))
+
+    def report_again(self, hosts: list[str]) -> None:
+        """The log needs full reports of these hosts."""
+        for host in hosts:
+            self._said.pop(host, None)
+            self._changed[host] = True
+
+    def _take_node(self, change, projection, now):
+        fields = change.fields
+        uuid = fields.get("uuid")
+        if uuid is None:
+            return f"a ComputeNode {change.method} without a uuid; upgrade that nova-compute"
+        known = self._nodes.get(uuid, {})
+        before = known.get("host") or _host_of_root(projection, uuid)
+        if change.method == "destroy":
+            self._forget_node(uuid)
+            if before is not None and self._root_of(projection, before) in (uuid, None):
+                self._remove(before, "nova-compute removed its compute node")
+            return None
+        node = {**known, **fields}
+        host = node.get("host")
+        self._nodes[uuid], self._published_at[uuid] = node, now
+        if not is_complete(node):
+            return None
+        if before is not None and before != host:
+            self._remove(before, f"its compute node {uuid} is that of the host {host} now")
+        root = self._root_of(projection, host)
+        if root not in (None, uuid) and not self._replaces(change, root, node, projection, now):
+            self.doubled[host] = uuid
+            return (
+                f"the host {host} has two compute nodes, {root} and {uuid}, and the second one is not used; give each "
+                "nova-compute a [DEFAULT] host of its own"
+            )
+        if root not in (None, uuid):
+            self._forget_node(root)
+        if self.doubled.get(host) == uuid:
+            del self.doubled[host]
+        self._node_of[host] = uuid
+        self._removed.pop(host, None)
+        self._changed[host] = True
+        self._is_sure(host, NODE)
+        return None
+
+    def _replaces(self, change, root, node, projection, now):
+        """Whether a compute node takes the place of the one that its host had: it was created again under the same
+        name, or the other one has published nothing for long."""
+        name = self._nodes.get(root, {}).get("hypervisor_hostname")
+        if name is None:
+            tree = projection.trees.get(root)
+            name = projection.table.node_names[tree.root] if isinstance(tree, Host) else None
+        if change.method == "create" and name in (None, node.get("hypervisor_hostname")):
+            return True
+        return now - self._published_at.get(root, self._began_at) >= REPLACED_AFTER
+
+    def _root_of(self, projection, host):
+        """Uuid of the compute node of a host: of the one that published, else of the one in the log."""
+        if host in self._node_of:
+            return self._node_of[host]
+        known = _host_in(projection, host)
+        if known is None or known.authority != NOVA or host in self._removed:
+            return None
+        return read(known.inventory).inventory.root_uuid
+
+    def _take_service(self, change, now):
+        fields = change.fields
+        host = fields.get("host")
+        if fields.get("binary") != BINARY or not host:
+            return None
+        if change.method == "destroy":
+            self._services.pop(host, None)
+            return None
+        self.monitor.heard([host], now)
+        before = self._services.get(host)
+        self._services[host] = service = {**(before or {}), **fields}
+        if service != before:
+            self._changed[host] = True
+        self._is_sure(host, SERVICE)
+        return None
+
+    def _take_instance(self, change):
+        fields = change.fields
+        uuid = fields.get("uuid")
+        if uuid is None:
+            return f"an Instance {change.method} without a uuid; upgrade that nova-compute"
+        gone = change.method == "destroy" or fields.get("vm_state") in GONE
+        if not gone and "host" not in fields:
+            return None
+        host = None if gone else fields["host"] or None
+        properties = image_properties_of(fields.get("system_metadata", {})) if host else {}
+        if self._instances.get(uuid) != (host, properties):
+            self._moved[uuid] = host, properties
+        return None
+
+    def _is_sure(self, host, name):
+        missing = self.unsure.get(host)
+        if missing is not None:
+            missing.discard(name)
+            if not missing:
+                del self.unsure[host]
+
+    def _forget_node(self, uuid):
+        self._published_at.pop(uuid, None)
+        host = self._nodes.pop(uuid, {}).get("host")
+        if host is not None and self._node_of.get(host) == uuid:
+            del self._node_of[host]
+
+    def _remove(self, host, reason):
+        self._node_of.pop(host, None)
+        self._said.pop(host, None)
+        self._wanted.pop(host, None)
+        self._changed.pop(host, None)
+        self.unsure.pop(host, None)
+        self.doubled.pop(host, None)
+        self._removed[host] = reason
+
+    # --- what is due -----------------------------------------------------------------------------------------------
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether events wait that nova-compute does not cause again: they must be in the log before their messages are
+        acknowledged."""
+        return bool(self._removed or self._moved)
+
+    def due(self, projection: Projection, now: float) -> list[Any]:
+        """The events that are due, in their order. The log must be at its end, and at LEVEL or above."""
+        removed, self._removed = self._removed, {}
+        found: list[Any] = [
+            events.HostRemoved(host, reason)
+            for host, reason in removed.items()
+            if (known := _host_in(projection, host)) is not None and known.authority == NOVA
+        ]
+        if now - self._looked_at >= REPORT_AGAIN:
+            self._looked_at = now
+            self._changed.update((host, True) for host in self._wanted if self._differs(host, projection))
+        for host in list(self._changed):
+            said = self._said.get(host)
+            if said is not None and now - said.at < REPORT_PAUSE:
+                continue
+            del self._changed[host]
+            report = self._report(host, projection, now)
+            if report is not None:
+                self._said[host] = Said(report.inventory, report.status, now)
+                found.append(report)
+        found += self._tracked(projection)
+        if self._misses_instances:
+            self._misses_instances = False
+            found += _without_allocations(projection)
+        return found
+
+    def liveness(self, projection: Projection, now: float) -> list[Any]:
+        """HostLost and HostSeen of the hosts whose authority is Nova."""
+        return list(self.monitor.changes(_hosts_of_nova(projection), now))
+
+    def _differs(self, host, projection):
+        """Whether the log has a host otherwise than it should."""
+        known = _host_in(projection, host)
+        return known is None or (known.inventory, known.status) != self._wanted[host]
+
+    def _report(self, host, projection, now):
+        """The HostReported of a host; None if the log has it, or too little is known yet."""
+        known = _host_in(projection, host)
+        if known is not None and known.authority == AGENT:
+            return None
+        node = self._nodes.get(self._node_of.get(host, ""), {})
+        service = self._services.get(host, {})
+        status = status_of(node, service, None if known is None else known.status)
+        if is_complete(node):
+            before = () if known is None else read(known.inventory).inventory.pci_pools
+            pools = all_devices(node.get("pci_device_pools", before), before, node.get("running_vms") == 0)
+            inventory = inventory_of(node, service, pools)
+        else:
+            inventory = None if known is None else known.inventory
+        if inventory is None or status is None:
+            return None
+        self._wanted[host] = inventory, status
+        if not self._differs(host, projection):
+            return None
+        said = self._said.get(host)
+        if said is not None and said[:2] == (inventory, status) and now - said.at < REPORT_AGAIN:
+            return None
+        return report_of(host, inventory, status)
+
+    def _tracked(self, projection):
+        """InstancesTracked for what the log does not have yet."""
+        moved, self._moved = self._moved, {}
+        added: dict[str, list[events.TrackedInstance]] = {}
+        gone: dict[str, list[str]] = {}
+        for uuid, (host, properties) in moved.items():
+            known = projection.tracked.get(uuid)
+            if host is not None and host not in projection.hosts:
+                # The next save of the instance comes back to it.
+                continue
+            self._instances[uuid] = host, properties
+            self._instances.move_to_end(uuid)
+            if host is None:
+                if known is not None:
+                    gone.setdefault(known.host, []).append(uuid)
+            elif known is None or known.host != host or (properties and known.image_properties != properties):
+                added.setdefault(host, []).append(events.TrackedInstance(uuid, properties))
+        while len(self._instances) > INSTANCES_KEPT:
+            self._instances.popitem(last=False)
+        found = []
+        for host in {**added, **gone}:
+            new, old = added.get(host, []), gone.get(host, [])
+            for start in range(0, max(len(new), len(old)), MAX_TRACKED):
+                part = slice(start, start + MAX_TRACKED)
+                found.append(events.InstancesTracked(host, tuple(new[part]), tuple(old[part])))
+        return found
+
+    # --- what is shown ---------------------------------------------------------------------------------------------
+
+    def facts(self, projection: Projection) -> dict[str, Any]:
+        """Facts for the report of the process."""
+        return {
+            "compute nodes": len(self._node_of),
+            "unsure hosts": _named(self.unsure),
+            "hosts with two compute nodes": _named(self.doubled),
+            "waiting for a service": _named(
+                [host for host in self._node_of if host not in self._services and _host_in(projection, host) is None]
+            ),
+            "waiting for a provider": _named([host.name for host in projection.waiting.values()]),
+        }
+
+
+def _hosts_of_nova(projection):
+    return {name: host for name, host in projection.hosts.items() if host.authority == NOVA}
+
+
+def _without_allocations(projection):
+    """InstancesTracked for the instances on hosts of Nova that hold nothing in the log: nova-compute has deleted them,
+    and the message was missed."""
+    found = []
+    for name, host in _hosts_of_nova(projection).items():
+        holding = {entry.instance_uuid for entry in host.entries.values()}
+        gone = sorted(
+            uuid for uuid in projection.tracked.of(name) if uuid not in holding and uuid not in projection.consumers
+        )
+        found += [
+            events.InstancesTracked(name, (), tuple(gone[start : start + MAX_TRACKED]))
+            for start in range(0, len(gone), MAX_TRACKED)
+        ]
+    return found
+
+
+def _host_in(projection, host):
+    """A host of the log, also one that waits for its root provider; None for another name."""
+    known = projection.hosts.get(host)
+    if known is None and projection.waiting:
+        known = next((waiting for waiting in projection.waiting.values() if waiting.name == host), None)
+    return known
+
+
+def _host_of_root(projection, uuid):
+    """Name of the host of a root provider in the log; None if it has none."""
+    tree = projection.trees.get(uuid)
+    if isinstance(tree, Host):
+        return tree.name
+    waiting = projection.waiting.get(uuid)
+    return None if waiting is None else waiting.name
+
+
+def _named(hosts):
+    """The number of hosts and the names of the first ones."""
+    names = sorted(hosts)
+    return f"{len(names)} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else "none"
