@@ -44,11 +44,12 @@ def all_devices(
     return tuple(pools[key] for key in sorted(pools))
 
 
-def inventory_of(node: Fields, service: Fields, pools: Iterable[events.PCIPool]) -> bytes:
-    """The packed HostInventory of a complete compute node, with the version of its service if that is known."""
+def inventory_of(node: Fields, version: str | None, pools: Iterable[events.PCIPool]) -> bytes:
+    """The packed HostInventory of a complete compute node; ``version`` is that of its service, None if that is not
+    known."""
     stats = {name: text for name, text in node.get("stats", {}).items() if not COUNTERS.fullmatch(name)}
-    if "version" in service:
-        stats[SERVICE_VERSION] = str(service["version"])
+    if version is not None:
+        stats[SERVICE_VERSION] = version
     return pack_oldest(
         events.HostInventory(
             node.get("hypervisor_hostname") or node["host"],

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from conductor.monitor import Monitor
 from conductor.tap.decode import Change
-from conductor.tap.facts import all_devices, inventory_of, is_complete, report_of, status_of
+from conductor.tap.facts import SERVICE_VERSION, all_devices, inventory_of, is_complete, report_of, status_of
 from conductor.tap.objects import BINARY
 from nova_sched.projection.ledger import AGENT, NOVA, Host
 from nova_sched.projection.projection import Projection
@@ -87,6 +87,16 @@ class TapModel:
         hosts."""
         self.unsure = {name: {NODE, SERVICE} for name in [*_hosts_of_nova(projection), *self._node_of]}
         self._misses_instances = True
+
+    def read_again(self, away: float, now: float) -> None:
+        """Nothing was read for some seconds up to ``now``, and another process may have read instead: what is known of
+        the hosts is dropped, as the log may know better."""
+        self.monitor.heard_nothing_for(away, now)
+        self._began_at = now
+        for known in (self._nodes, self._published_at, self._node_of, self._services, self._changed):
+            known.clear()
+        for published in (self._said, self._wanted, self._instances, self._moved, self._removed, self.doubled):
+            published.clear()
 
     def log_began(self) -> None:
         """The log is another one, or may have lost records: all known hosts are reported again."""
@@ -210,12 +220,6 @@ class TapModel:
 
     # --- what is due -----------------------------------------------------------------------------------------------
 
-    @property
-    def is_urgent(self) -> bool:
-        """Whether events wait that nova-compute does not cause again: they must be in the log before their messages are
-        acknowledged."""
-        return bool(self._removed or self._moved)
-
     def due(self, projection: Projection, now: float) -> list[Any]:
         """The events that are due, in their order. The log must be at its end, and at LEVEL or above."""
         removed, self._removed = self._removed, {}
@@ -260,9 +264,14 @@ class TapModel:
         service = self._services.get(host, {})
         status = status_of(node, service, None if known is None else known.status)
         if is_complete(node):
-            before = () if known is None else read(known.inventory).inventory.pci_pools
-            pools = all_devices(node.get("pci_device_pools", before), before, node.get("running_vms") == 0)
-            inventory = inventory_of(node, service, pools)
+            before = None if known is None else read(known.inventory).inventory
+            devices = () if before is None else before.pci_pools
+            version = None if before is None else before.stats.get(SERVICE_VERSION)
+            inventory = inventory_of(
+                node,
+                str(service["version"]) if "version" in service else version,
+                all_devices(node.get("pci_device_pools", devices), devices, node.get("running_vms") == 0),
+            )
         else:
             inventory = None if known is None else known.inventory
         if inventory is None or status is None:
