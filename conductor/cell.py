@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import Future
 
 from conductor.agent_casts import AgentCasts
-from conductor.build import Call, ReadBack
+from conductor.build import Call, ReadBack, call_agent
 from conductor.engine import CellEngine
 from conductor.keeping import Keeping
 from conductor.losses import HostLosses
@@ -282,11 +282,12 @@ class CellConductor:
                 waiting = _waiting_for(self.engine, step)
             answer = fault = None
             try:
-                answer = (
-                    waiting.result(READ_BACK_TIMEOUT) if waiting else _call(self._agents, context, step, self._timeouts)
-                )
+                answer = waiting.result(READ_BACK_TIMEOUT) if waiting else self._call(context, step)
             except (errors.NovaSchedError, TimeoutError) as met:
                 fault = met
+
+    def _call(self, context, step):
+        return call_agent(self._agents, context, step, self._timeouts[step.method])
 
     def delete_instance(self, context, host, instance_uuid):
         """Have an instance deleted by the agent of its host."""
@@ -340,14 +341,6 @@ class CellConductor:
         self.keeping.look_at_beginning()
         self._counts.look(counts)
         self._casts.send_level(servers, epoch, level)
-
-
-def _call(agents, context, step, timeouts):
-    """Make the call (a Call) that a build waits for; ``timeouts`` are seconds by method."""
-    claim, timeout = step.claim, timeouts[step.method]
-    if step.method == "build_instance":
-        return agents.build_instance(context, step.server, claim, timeout)
-    return agents.cancel_build(context, step.server, claim.host, claim.claim_uuid, claim.instance_uuid, timeout)
 
 
 def _waiting_for(engine, step):

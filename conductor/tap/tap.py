@@ -45,8 +45,11 @@ class Tap:
         self._epoch = None
         #: Events that could not be queued yet.
         self._pending = []
-        #: What was read, by kind and code.
-        self.counts = Counter()
+        #: Numbers of messages that are used, that concern nobody here, and that cannot be used (by code).
+        self.used = self.ignored = 0
+        self.unread = Counter()
+        #: How often messages were dropped.
+        self.drops = 0
         #: Code -> count when it was logged last.
         self._logged = {}
         self._is_low_logged = False
@@ -67,11 +70,10 @@ class Tap:
 
     def facts(self) -> dict:
         """Facts for the report of the process. Call it under the lock."""
-        unread = {name: count for name, count in sorted(self.counts.items()) if name not in (Change, Ignored)}
         return {
-            "tap": f"{self.state} {self._source.url}",
-            "tap messages": f"{self.counts[Change]} used, {self.counts[Ignored]} of no concern",
-            "tap messages that cannot be read": unread or "none",
+            "tap": f"{self.state}, {self._source.url}",
+            "tap messages": f"{self.used} used, {self.ignored} ignored; the queue was full {self.drops} times",
+            "tap messages that cannot be used": dict(sorted(self.unread.items())) or "none",
             **{f"tap {name}": fact for name, fact in self.model.facts(self._engine.projection).items()},
         }
 
@@ -113,7 +115,7 @@ class Tap:
             self._open()
         bodies = self._source.read(READ_SECONDS)
         if self._source.has_dropped():
-            self.counts["dropped"] += 1
+            self.drops += 1
             self._lost("its queue was full, and the broker dropped messages")
         if bodies and self._take(bodies):
             self._source.acknowledge()
@@ -176,14 +178,16 @@ class Tap:
         return True
 
     def _count(self, item):
-        if not isinstance(item, Unread):
-            self.counts[type(item)] += 1
-            return
-        self.counts[item.code] += 1
-        count = self.counts[item.code]
-        if count >= 2 * self._logged.get(item.code, 0):
-            self._logged[item.code] = count
-            LOG.warning("the tap of %s: %d times %s, the last one: %s", self._cell, count, item.code, item.reason)
+        if isinstance(item, Change):
+            self.used += 1
+        elif isinstance(item, Ignored):
+            self.ignored += 1
+        else:
+            self.unread[item.code] += 1
+            count = self.unread[item.code]
+            if count >= 2 * self._logged.get(item.code, 0):
+                self._logged[item.code] = count
+                LOG.warning("the tap of %s: %d times %s, the last one: %s", self._cell, count, item.code, item.reason)
 
     # --- under the lock ----------------------------------------------------------------------------------------------
 
