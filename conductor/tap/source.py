@@ -43,7 +43,7 @@ def address_of(conf: cfg.ConfigOpts, cell: Cell) -> RabbitAddress:
             "set [tap] url"
         )
     tls = {name: value for name, value in parse_qsl(query) if name in _TLS}
-    if not tls and conf.oslo_messaging_rabbit.ssl:
+    if not tls and "oslo_messaging_rabbit" in conf and conf.oslo_messaging_rabbit.ssl:
         named = {name: getattr(conf.oslo_messaging_rabbit, name) for name in _TLS}
         tls = {"ssl": "1"} | {name: value for name, value in named.items() if name != "ssl" and value}
     stream = conf.tap.queue or PREFIX + cell.name
