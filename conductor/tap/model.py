@@ -230,7 +230,7 @@ class TapModel:
         ]
         if now - self._looked_at >= REPORT_AGAIN:
             self._looked_at = now
-            self._changed.update((host, True) for host in self._wanted if self._differs(host, projection))
+            self._look_again(projection)
         for host in list(self._changed):
             said = self._said.get(host)
             if said is not None and now - said.at < REPORT_PAUSE:
@@ -249,6 +249,17 @@ class TapModel:
     def liveness(self, projection: Projection, now: float) -> list[Any]:
         """HostLost and HostSeen of the hosts whose authority is Nova."""
         return list(self.monitor.changes(_hosts_of_nova(projection), now))
+
+    def _look_again(self, projection):
+        """Find the hosts that the log has otherwise than it should, also because another one had the authority before.
+        Forget unsure hosts that are gone."""
+        self._changed.update(
+            (host, True)
+            for host in {**self._node_of, **self._wanted}
+            if host not in self._wanted or self._differs(host, projection)
+        )
+        for host in [host for host in self.unsure if host not in projection.hosts and host not in self._node_of]:
+            del self.unsure[host]
 
     def _differs(self, host, projection):
         """Whether the log has a host otherwise than it should."""

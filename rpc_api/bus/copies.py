@@ -24,6 +24,8 @@ from rpc_api.log.rabbit_session import BROKEN, CONNECT_SECONDS, HEARTBEAT_SECOND
 #: Suffix of the names of the exchange and of the queue for messages that were dropped.
 DROPPED = ".dropped"
 PREFETCH_MESSAGES = 500
+#: Bytes after which no more messages are read at once.
+READ_BYTES = 16 * 1024 * 1024
 #: The longest wait for a frame, so that heartbeats are sent.
 LOOK_SECONDS = 1.0
 _IN_USE = "in exclusive use"
@@ -60,6 +62,7 @@ class CopyQueue:
         self._arguments_dropped = {"x-max-length": 1, **limits}
         self._session: Session | None = None
         self._arrived: list[bytes | None] = []
+        self._arrived_bytes = 0
         #: Delivery tags of the last message that arrived, was read and was acknowledged.
         self._arrived_tag = self._read_tag = self._acked_tag = 0
         self._dropped = False
@@ -95,7 +98,7 @@ class CopyQueue:
     def close(self) -> None:
         """End the connection. Messages that are not acknowledged come again to the next reader."""
         session, self._session = self._session, None
-        self._arrived, self._dropped = [], False
+        self._arrived, self._arrived_bytes = [], 0
         self._arrived_tag = self._read_tag = self._acked_tag = 0
         if session is not None:
             session.close()
@@ -107,7 +110,7 @@ class CopyQueue:
         deadline = time.monotonic() + timeout
         try:
             while True:
-                session.receive_pending(lambda: len(self._arrived) >= most)
+                session.receive_pending(lambda: len(self._arrived) >= most or self._arrived_bytes >= READ_BYTES)
                 session.beat()
                 remaining = deadline - time.monotonic()
                 if self._arrived or remaining <= 0:
@@ -115,7 +118,7 @@ class CopyQueue:
                 session.receive(min(remaining, LOOK_SECONDS))
         except BROKEN as fault:
             raise self._lost(fault) from None
-        taken, self._arrived = self._arrived, []
+        taken, self._arrived, self._arrived_bytes = self._arrived, [], 0
         self._read_tag = self._arrived_tag
         return taken
 
@@ -199,6 +202,7 @@ class CopyQueue:
     def _on_message(self, message: Message) -> None:
         """Called while frames are received, so it must not wait and must not raise."""
         self._arrived_tag = message.delivery_tag
+        self._arrived_bytes += len(message.body or b"")
         self._arrived.append(_unpacked(message))
 
     def _on_dropped(self, message: Message) -> None:
