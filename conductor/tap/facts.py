@@ -10,7 +10,7 @@ from typing import Any
 from conductor.tap.objects import COUNTERS
 from nova_sched.projection.ledger import NOVA
 from rpc_api import events
-from rpc_api.digest import consumers_digest, pool_key
+from rpc_api.digest import consumers_digest
 from rpc_api.levels import pack_oldest
 from rpc_api.packing import pack
 
@@ -27,21 +27,6 @@ Fields = Mapping[str, Any]
 def is_complete(node: Fields) -> bool:
     """Whether the known fields of a compute node make a report."""
     return all(node.get(name) is not None for name in NEEDED)
-
-
-def all_devices(
-    free: Iterable[events.PCIPool], known: Iterable[events.PCIPool], is_empty: bool
-) -> tuple[events.PCIPool, ...]:
-    """The pools of a host with all of their devices. nova-compute only publishes those that are free.
-
-    ``known`` are the pools as they were reported before. While the host has instances, a device that is missing may be
-    in use, so a pool keeps the largest number that was known. A host that is empty has what is free.
-    """
-    pools = {pool_key(pool): pool for pool in free}
-    for pool in () if is_empty else known:
-        key = pool_key(pool)
-        pools[key] = pool._replace(count=max(pool.count, pools[key].count if key in pools else 0))
-    return tuple(pools[key] for key in sorted(pools))
 
 
 def inventory_of(node: Fields, version: str | None, pools: Iterable[events.PCIPool]) -> bytes:

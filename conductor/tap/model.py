@@ -4,17 +4,17 @@ The model has no thread, no clock and no queue. Its owner gives it changes and t
 knows is lost with the process: then the log's own state counts until nova-compute publishes the host again.
 """
 
-from collections import OrderedDict
 from typing import Any, NamedTuple
 
 from conductor.monitor import Monitor
 from conductor.tap.decode import Change
-from conductor.tap.facts import SERVICE_VERSION, all_devices, inventory_of, is_complete, report_of, status_of
+from conductor.tap.devices import Devices
+from conductor.tap.facts import SERVICE_VERSION, inventory_of, is_complete, report_of, status_of
+from conductor.tap.instances import Instances
 from conductor.tap.objects import BINARY
 from nova_sched.projection.ledger import AGENT, NOVA, Host
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.provider_tree import read
-from nova_sched.request.instances import image_properties_of
 from rpc_api import events
 
 #: Seconds from one report of a host to the next one, as with agents.
@@ -23,15 +23,9 @@ REPORT_PAUSE = 1.0
 REPORT_AGAIN = 60.0
 #: Seconds after which another compute node takes the place of one with the same host that published nothing.
 REPLACED_AFTER = 600.0
-#: Instances whose last publication is remembered until the log has it.
-INSTANCES_KEPT = 20_000
-#: Instances that one event names.
-MAX_TRACKED = 500
 #: Level of the log from which on a conductor may report hosts.
 LEVEL = events.HostReported.schema.LATER_ROLES["conductor"]
-#: States of an instance that has no host any more.
-GONE = frozenset({"deleted"})
-NODE, SERVICE = "ComputeNode", "Service"
+NODE, SERVICE, DEVICE = "ComputeNode", "Service", "PciDevice"
 
 
 class Said(NamedTuple):
@@ -52,6 +46,9 @@ class TapModel:
         #: Compute node uuid -> its known fields, and when it was published last.
         self._nodes: dict[str, dict[str, Any]] = {}
         self._published_at: dict[str, float] = {}
+        self._devices = Devices()
+        #: Id of a compute node in Nova's database -> its host.
+        self._host_of_id: dict[int | None, str] = {}
         #: Host -> uuid of its compute node; host -> the known fields of its service.
         self._node_of: dict[str, str] = {}
         self._services: dict[str, dict[str, Any]] = {}
@@ -60,13 +57,9 @@ class TapModel:
         self._said: dict[str, Said] = {}
         #: Host -> (inventory, status) as it should be in the log.
         self._wanted: dict[str, tuple[bytes, events.HostStatus]] = {}
-        #: Instance uuid -> (host or None, image properties), as published last.
-        self._instances: OrderedDict[str, tuple[str | None, dict[str, str]]] = OrderedDict()
-        #: Instance uuid -> host or None, and image properties, that the next event has.
-        self._moved: dict[str, tuple[str | None, dict[str, str]]] = {}
+        self._instances = Instances()
         self._removed: dict[str, str] = {}
         self._looked_at = now
-        self._misses_instances = False
         #: Host -> names of the objects that must come before its facts are certain again.
         self.unsure: dict[str, set[str]] = {}
         #: Host -> uuid of a second compute node that publishes under its name.
@@ -80,28 +73,32 @@ class TapModel:
             return self._take_node(change, projection, now)
         if change.name == SERVICE:
             return self._take_service(change, now)
-        return self._take_instance(change)
+        if change.name == DEVICE:
+            return self._take_device(change)
+        return self._instances.take(change)
 
     def messages_were_lost(self, projection: Projection) -> None:
         """Messages were lost, or nothing was read for a while: what the log has of the hosts may be older than the
         hosts."""
         self.unsure = {name: {NODE, SERVICE} for name in [*_hosts_of_nova(projection), *self._node_of]}
-        self._misses_instances = True
+        self._instances.messages_were_lost()
 
     def read_again(self, away: float, now: float) -> None:
         """Nothing was read for some seconds up to ``now``, and another process may have read instead: what is known of
         the hosts is dropped, as the log may know better."""
         self.monitor.heard_nothing_for(away, now)
         self._began_at = now
-        for known in (self._nodes, self._published_at, self._node_of, self._services, self._changed):
+        for known in (self._nodes, self._published_at, self._node_of, self._host_of_id, self._services, self._changed):
             known.clear()
-        for published in (self._said, self._wanted, self._instances, self._moved, self._removed, self.doubled):
+        self._devices.forget_all()
+        self._instances.forget_all()
+        for published in (self._said, self._wanted, self._removed, self.doubled):
             published.clear()
 
     def log_began(self) -> None:
         """The log is another one, or may have lost records: all known hosts are reported again."""
         self._said.clear()
-        self._instances.clear()
+        self._instances.publish_again()
         self._changed.update(dict.fromkeys(self._node_of, True))
 
     def report_again(self, hosts: list[str]) -> None:
@@ -141,6 +138,8 @@ class TapModel:
         if self.doubled.get(host) == uuid:
             del self.doubled[host]
         self._node_of[host] = uuid
+        if "id" in node:
+            self._host_of_id[node["id"]] = host
         self._removed.pop(host, None)
         self._changed[host] = True
         self._is_sure(host, NODE)
@@ -182,18 +181,10 @@ class TapModel:
         self._is_sure(host, SERVICE)
         return None
 
-    def _take_instance(self, change):
-        fields = change.fields
-        uuid = fields.get("uuid")
-        if uuid is None:
-            return f"an Instance {change.method} without a uuid; upgrade that nova-compute"
-        gone = change.method == "destroy" or fields.get("vm_state") in GONE
-        if not gone and "host" not in fields:
-            return None
-        host = None if gone else fields["host"] or None
-        properties = image_properties_of(fields.get("system_metadata", {})) if host else {}
-        if self._instances.get(uuid) != (host, properties):
-            self._moved[uuid] = host, properties
+    def _take_device(self, change):
+        host = self._host_of_id.get(self._devices.take(change.fields))
+        if host in self._node_of:
+            self._changed[host] = True
         return None
 
     def _is_sure(self, host, name):
@@ -240,11 +231,7 @@ class TapModel:
             if report is not None:
                 self._said[host] = Said(report.inventory, report.status, now)
                 found.append(report)
-        found += self._tracked(projection)
-        if self._misses_instances:
-            self._misses_instances = False
-            found += _without_allocations(projection)
-        return found
+        return found + self._instances.due(projection)
 
     def liveness(self, projection: Projection, now: float) -> list[Any]:
         """HostLost and HostSeen of the hosts whose authority is Nova."""
@@ -276,13 +263,11 @@ class TapModel:
         status = status_of(node, service, None if known is None else known.status)
         if is_complete(node):
             before = None if known is None else read(known.inventory).inventory
-            devices = () if before is None else before.pci_pools
+            pools, is_between = self._devices.pools_of(host, node, before and before.pci_pools, now)
+            if is_between:
+                self._changed[host] = True
             version = None if before is None else before.stats.get(SERVICE_VERSION)
-            inventory = inventory_of(
-                node,
-                str(service["version"]) if "version" in service else version,
-                all_devices(node.get("pci_device_pools", devices), devices, node.get("running_vms") == 0),
-            )
+            inventory = inventory_of(node, str(service["version"]) if "version" in service else version, pools)
         else:
             inventory = None if known is None else known.inventory
         if inventory is None or status is None:
@@ -294,33 +279,6 @@ class TapModel:
         if said is not None and said[:2] == (inventory, status) and now - said.at < REPORT_AGAIN:
             return None
         return report_of(host, inventory, status)
-
-    def _tracked(self, projection):
-        """InstancesTracked for what the log does not have yet."""
-        moved, self._moved = self._moved, {}
-        added: dict[str, list[events.TrackedInstance]] = {}
-        gone: dict[str, list[str]] = {}
-        for uuid, (host, properties) in moved.items():
-            known = projection.tracked.get(uuid)
-            if host is not None and host not in projection.hosts:
-                # The next save of the instance comes back to it.
-                continue
-            self._instances[uuid] = host, properties
-            self._instances.move_to_end(uuid)
-            if host is None:
-                if known is not None:
-                    gone.setdefault(known.host, []).append(uuid)
-            elif known is None or known.host != host or (properties and known.image_properties != properties):
-                added.setdefault(host, []).append(events.TrackedInstance(uuid, properties))
-        while len(self._instances) > INSTANCES_KEPT:
-            self._instances.popitem(last=False)
-        found = []
-        for host in {**added, **gone}:
-            new, old = added.get(host, []), gone.get(host, [])
-            for start in range(0, max(len(new), len(old)), MAX_TRACKED):
-                part = slice(start, start + MAX_TRACKED)
-                found.append(events.InstancesTracked(host, tuple(new[part]), tuple(old[part])))
-        return found
 
     # --- what is shown ---------------------------------------------------------------------------------------------
 
@@ -339,22 +297,6 @@ class TapModel:
 
 def _hosts_of_nova(projection):
     return {name: host for name, host in projection.hosts.items() if host.authority == NOVA}
-
-
-def _without_allocations(projection):
-    """InstancesTracked for the instances on hosts of Nova that hold nothing in the log: nova-compute has deleted them,
-    and the message was missed."""
-    found = []
-    for name, host in _hosts_of_nova(projection).items():
-        holding = {entry.instance_uuid for entry in host.entries.values()}
-        gone = sorted(
-            uuid for uuid in projection.tracked.of(name) if uuid not in holding and uuid not in projection.consumers
-        )
-        found += [
-            events.InstancesTracked(name, (), tuple(gone[start : start + MAX_TRACKED]))
-            for start in range(0, len(gone), MAX_TRACKED)
-        ]
-    return found
 
 
 def _host_in(projection, host):

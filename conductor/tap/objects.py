@@ -160,15 +160,13 @@ def _free_pools(value: Any) -> tuple[events.PCIPool, ...]:
     """A PciDevicePoolList: pools of devices that are free now. Pools that differ in their count only are one."""
     pools: dict[str, events.PCIPool] = {}
     for data in map(_data_of({"vendor_id", "product_id", "count"}), _items(value) if value is not None else ()):
-        node = data.get("numa_node")
         tags = data.get("tags") or {}
         if type(tags) is not dict or not all(type(text) is str or text is None for text in tags.values()):
             raise Wrong("pools whose tags are texts")
         pool = events.PCIPool(
             _text(data["vendor_id"]),
             _text(data["product_id"]),
-            # The kernel has -1 for a device without a node.
-            None if node is None or node == -1 else _number(node),
+            _node_number(data.get("numa_node")),
             dict(sorted(tags.items())),
             _number(data["count"]),
         )
@@ -198,7 +196,13 @@ def _metrics(text: Any) -> tuple[dict[str, float], tuple[events.NUMAMetric, ...]
     return dict(sorted(values.items())), tuple(sorted(by_node))
 
 
+def _node_number(value: Any) -> int | None:
+    """A NUMA node; None for a device without one, for which the kernel has -1."""
+    return None if value is None or value == -1 else _number(value)
+
+
 COMPUTE_NODE: dict[str, Check] = {
+    "id": _number,
     "uuid": _uuid,
     "host": _optional(_text),
     "hypervisor_hostname": _optional(_text),
@@ -240,5 +244,16 @@ INSTANCE: dict[str, Check] = {
     "system_metadata": _image_of,
 }
 
+PCI_DEVICE: dict[str, Check] = {
+    "compute_node_id": _optional(_number),
+    "address": _text,
+    "vendor_id": _text,
+    "product_id": _text,
+    "dev_type": _text,
+    "status": _text,
+    "numa_node": _node_number,
+    "parent_addr": _optional(_text),
+}
+
 #: Name of an object on the wire -> its table.
-OBJECTS = {"ComputeNode": COMPUTE_NODE, "Service": SERVICE, "Instance": INSTANCE}
+OBJECTS = {"ComputeNode": COMPUTE_NODE, "Service": SERVICE, "Instance": INSTANCE, "PciDevice": PCI_DEVICE}

@@ -122,7 +122,11 @@ def _instance(fields):
     return instance
 
 
-MAKERS = {"ComputeNode": _node, "Service": _service, "Instance": _instance}
+def _device(fields):
+    return objects.PciDevice(**fields)
+
+
+MAKERS = {"ComputeNode": _node, "Service": _service, "Instance": _instance, "PciDevice": _device}
 
 
 ASKS = (bodies, other_calls)

@@ -23,8 +23,8 @@ def bodies():
 
 
 def test_the_recorded_messages_are_those_of_nova(bodies):
-    """To record them again, remove the file and run this test twice."""
-    if not RECORDED.exists():
+    """To record them again, write {} into the file, and run this test twice."""
+    if not recorded():
         RECORDED.write_text(json.dumps(bodies, indent=1) + "\n")
         pytest.fail(f"{RECORDED.name} was written; look at it, and run this test again")
     assert {name: decode(body.encode()) for name, body in bodies.items()} == {

@@ -55,6 +55,15 @@ VM = {"id": 3, "uuid": INSTANCE, "host": "host1", "node": "host1.example.org", "
     "task_state": "spawning",
     "system_metadata": {"image_hw_disk_bus": "virtio", "image_min_ram": "0", "boot_roles": "member"},
 }
+DEVICE = {"id": 4, "uuid": uuid_of("device"), "compute_node_id": 1, "address": "0000:81:00.1"} | {
+    "vendor_id": "8086",
+    "product_id": "10ed",
+    "dev_type": "type-VF",
+    "numa_node": 0,
+    "parent_addr": "0000:81:00.0",
+    "status": "available",
+    "extra_info": {},
+}
 
 #: Name -> [object, its fields, method, fields that are set before the call].
 STEPS = {
@@ -70,6 +79,8 @@ STEPS = {
     "instance moved": ["Instance", VM, "save", {"host": "host2", "node": "host2"}],
     "instance shelved": ["Instance", VM, "save", {"host": None, "node": None, "vm_state": "shelved_offloaded"}],
     "instance deleted": ["Instance", VM, "destroy", {}],
+    "device taken": ["PciDevice", DEVICE, "save", {"status": "allocated", "instance_uuid": INSTANCE}],
+    "device free": ["PciDevice", DEVICE | {"status": "allocated"}, "save", {"status": "available"}],
 }
 
 

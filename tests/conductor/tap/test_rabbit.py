@@ -2,6 +2,7 @@
 and a conductor of the test reads its own queue."""
 
 import contextlib
+import sqlite3
 import zlib
 
 import amqp
@@ -302,6 +303,23 @@ def test_a_burst_is_read(nova, cell, rabbit_server, vhost):
             with_fields(BODIES["node saved"], host=host, uuid=uuid_of(host)),
         )
     cell.wait(lambda projection: len(projection.waiting) == len(hosts), "not all hosts are in the log")
+
+
+def test_a_message_is_acknowledged_when_its_events_are_in_the_log(nova, queue, tmp_path):
+    """While nothing can be appended the message stays with the broker, and the next reader gets it."""
+    path = tmp_path / "cell1.db"
+    with TappedCell(queue, url=f"sqlite:///{path}") as cell:
+        cell.wait_reading()
+        cell.add_provider("host1")
+        nova.publish("heartbeat", "node saved")
+        cell.wait(lambda projection: "host1" in projection.hosts, "the host is not in the log")
+        used = cell.tap.used
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as blocking:
+            blocking.execute("BEGIN IMMEDIATE")
+            nova.publish("node destroyed")
+            wait_until(lambda: cell.tap.used > used, SECONDS_MAX, "the message was not read")
+            cell.tap.stop()
+    assert queue.open() and read_all(queue, 1) == [BODIES["node destroyed"]]
 
 
 def test_a_second_conductor_waits_and_takes_over(nova, cell, rabbit_server, vhost, monkeypatch):
