@@ -48,9 +48,14 @@ def fields_of(primitive: Mapping[str, Any], table: Mapping[str, Check]) -> dict[
 
 
 def _text(value: Any) -> str:
-    if type(value) is not str:
+    if type(value) is not str or not is_text(value):
         raise Wrong("a text")
     return value
+
+
+def is_text(value: str) -> bool:
+    """Whether the log can have a text: JSON may have halves of characters, UTF-8 may not."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _optional(check: Check) -> Check:
@@ -86,9 +91,9 @@ def _items(value: Any) -> list[Any]:
 
 
 def _texts(value: Any) -> dict[str, str]:
-    if type(value) is not dict or not all(type(text) is str or text is None for text in value.values()):
+    if type(value) is not dict:
         raise Wrong("a map of texts")
-    return {name: text for name, text in value.items() if text is not None}
+    return {_text(name): _text(text) for name, text in value.items() if text is not None}
 
 
 def _numbers(value: Any) -> tuple[int, ...]:
@@ -161,8 +166,9 @@ def _free_pools(value: Any) -> tuple[events.PCIPool, ...]:
     pools: dict[str, events.PCIPool] = {}
     for data in map(_data_of({"vendor_id", "product_id", "count"}), _items(value) if value is not None else ()):
         tags = data.get("tags") or {}
-        if type(tags) is not dict or not all(type(text) is str or text is None for text in tags.values()):
+        if type(tags) is not dict:
             raise Wrong("pools whose tags are texts")
+        tags = {_text(name): _optional(_text)(text) for name, text in tags.items()}
         pool = events.PCIPool(
             _text(data["vendor_id"]),
             _text(data["product_id"]),
@@ -182,8 +188,7 @@ def _metrics(text: Any) -> tuple[dict[str, float], tuple[events.NUMAMetric, ...]
     by_node = []
     for metric in _items(_json(text)) if text else ():
         name = metric.get("name") if type(metric) is dict else None
-        if type(name) is not str:
-            raise Wrong("metrics with a name")
+        name = _text(name)
         value, nodes = metric.get("value"), metric.get("numa_membw_values")
         if type(value) in (int, float) and math.isfinite(value) and abs(value) <= MAX_NUMBER:
             values[name] = float(value)

@@ -167,7 +167,7 @@ class Tap:
             now, projection = self._clock.monotonic(), self._engine.projection
             for item in found:
                 self._count(item)
-                fault = self.model.take(item, projection, now) if isinstance(item, Change) else None
+                fault = self._guarded(self.model.take, item, projection, now) if isinstance(item, Change) else None
                 if fault is not None:
                     self._count(Unread("not-used", fault))
             ticket = self._publish_due((), now) if self._is_ready() else None
@@ -207,6 +207,17 @@ class Tap:
         self._is_low_logged = is_low
         return not is_low
 
+    def _guarded(self, function, *arguments):
+        """What a function of the model returns; None if it fails. A message that meets a fault of ours must not come
+        again without end."""
+        try:
+            return function(*arguments)
+        except Exception as fault:
+            concurrency.report_if_out_of_threads(fault)
+            LOG.debug("the fault of the tap", exc_info=True)
+            self._count(Unread("internal-fault", f"{fault!r:.200}"))
+            return None
+
     def _publish_due(self, more, now):
         """Queue what is due for the log, and ``more``; returns the ticket of the last event, None without any."""
         projection = self._engine.projection
@@ -214,7 +225,7 @@ class Tap:
             if self._epoch is not None:
                 self.model.log_began()
             self._epoch = projection.epoch
-        self._pending += [*self.model.due(projection, now), *more]
+        self._pending += [*(self._guarded(self.model.due, projection, now) or ()), *more]
         ticket = None
         while self._pending:
             try:

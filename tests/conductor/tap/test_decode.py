@@ -100,6 +100,8 @@ def test_what_concerns_nobody_is_ignored():
     assert decode(b'{"method": "build_instances", "args": {}}') == Ignored("build_instances")
 
 
+#: Half a character: JSON may have it, UTF-8 may not.
+HALF = "\ud800"
 BROKEN_FIELDS = {
     "uuid": 7,
     "host": ["host1"],
@@ -112,12 +114,29 @@ BROKEN_FIELDS = {
     "pci_device_pools": {"nova_object.data": {"objects": [{"nova_object.data": {"count": 1}}]}},
     "running_vms": True,
     "cpu_info": 2**70,
+    "hypervisor_hostname": HALF,
+    "host_ip": f"a{HALF}",
 }
+NESTED = [
+    ("stats", {HALF: "a"}),
+    ("stats", {"a": HALF}),
+    ("metrics", json.dumps([{"name": HALF, "value": 1}])),
+    (
+        "pci_device_pools",
+        {
+            "nova_object.data": {
+                "objects": [
+                    {"nova_object.data": {"vendor_id": "1", "product_id": "2", "tags": {"a": HALF}, "count": 1}}
+                ]
+            }
+        },
+    ),
+]
 
 
-@pytest.mark.parametrize("name", BROKEN_FIELDS)
-def test_a_field_that_cannot_be_used_is_named(name):
-    unread = decode(with_fields(SAVED, **{name: BROKEN_FIELDS[name]}))
+@pytest.mark.parametrize("name, value", [*BROKEN_FIELDS.items(), *NESTED])
+def test_a_field_that_cannot_be_used_is_named(name, value):
+    unread = decode(with_fields(SAVED, **{name: value}))
     assert unread.code == "invalid-object" and f"the field {name} is wrong, wanted " in unread.reason
 
 

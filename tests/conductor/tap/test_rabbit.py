@@ -9,7 +9,7 @@ import amqp
 import pytest
 
 from conductor.cell import CellConductor
-from conductor.tap import tap
+from conductor.tap import model, tap
 from conductor.tap.tap import READING, STANDBY, Tap
 from rpc_api import errors, events
 from rpc_api.bus import LocalBus
@@ -292,6 +292,17 @@ def test_garbage_is_counted_and_does_not_stop_the_tap(nova, cell):
     cell.wait(lambda projection: "host1" in projection.hosts, "the host is not in the log")
     assert cell.conductor.report()["tap messages that cannot be used"] == {"invalid-object": 1, "not-a-call": 4}
     assert len(nova.read()) == 7
+
+
+def test_a_message_that_meets_a_fault_of_ours_does_not_come_again(nova, cell, monkeypatch):
+    cell.add_provider("host1")
+    with monkeypatch.context() as planted:
+        planted.setattr(model, "inventory_of", lambda *arguments: 1 // 0)
+        nova.publish("heartbeat", "node saved")
+        wait_until(lambda: cell.tap.unread["internal-fault"], SECONDS_MAX, "the fault is not counted")
+    nova.publish("node saved")
+    cell.wait(lambda projection: "host1" in projection.hosts, "the host is not in the log")
+    assert cell.tap.state == READING and cell.tap.used == 3
 
 
 def test_a_burst_is_read(nova, cell, rabbit_server, vhost):
