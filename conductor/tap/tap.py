@@ -97,6 +97,8 @@ class Tap:
                 self.round()
                 pause = 0.0
             except QueueInUse:
+                if self.state != STANDBY:
+                    LOG.info("the tap of %s waits: another conductor reads %s", self._cell, self._source.url)
                 self._close(STANDBY)
                 pause = STANDBY_PAUSE
             except Exception as fault:
@@ -114,10 +116,12 @@ class Tap:
         if self.state != READING:
             self._open()
         bodies = self._source.read(READ_SECONDS)
+        is_done = bool(bodies) and self._take(bodies)
+        # Not before: some of these messages may be older than those that were dropped.
         if self._source.has_dropped():
             self.drops += 1
             self._lost("its queue was full, and the broker dropped messages")
-        if bodies and self._take(bodies):
+        if is_done:
             self._source.acknowledge()
 
     def _open(self):

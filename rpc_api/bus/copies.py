@@ -10,6 +10,7 @@ a reader learns for certain that messages were lost, also while it was away.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -101,7 +102,8 @@ class CopyQueue:
         self._arrived, self._arrived_bytes = [], 0
         self._arrived_tag = self._read_tag = self._acked_tag = 0
         if session is not None:
-            session.close()
+            with contextlib.suppress(*BROKEN):
+                session.close()
 
     def read(self, timeout: float, most: int = PREFETCH_MESSAGES) -> list[bytes | None]:
         """The bodies of the messages that have arrived, about ``most`` (None for one that cannot be unpacked); waits up
