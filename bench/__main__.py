@@ -21,6 +21,7 @@ NAMES = (
     "candidates",
     "write",
     "placement_api",
+    "tap",
 )
 
 

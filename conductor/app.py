@@ -3,6 +3,7 @@
 from conductor import config
 from conductor.api import ApiConductor
 from conductor.cell import CellConductor
+from conductor.tap.source import source_of
 from nova_sched.process.checkpoint_options import maker_of
 from nova_sched.process.process import Remaining, Service
 from nova_sched.process.snapshot_store import store_of
@@ -104,6 +105,7 @@ class CellService(Service):
             snapshot_interval=self._conf.snapshots.interval,
             require_accounts=self._conf.cells.require_accounts,
             checkpoints=maker_of(self._conf, cell.name, cell.log, self._store),
+            tap_source=source_of(self._conf, cell),
         )
         self._conductor.start(self._conf.cells.catch_up_timeout)
         self._server = self._buses.serve(bus, self._topic, options.name, self._conductor, VERSION)

@@ -43,6 +43,14 @@ class Call(NamedTuple):
     claim: object
 
 
+def call_agent(agents, context, step: Call, timeout: float):
+    """Make the call that a build waits for; ``agents`` is an AgentAPI."""
+    claim = step.claim
+    if step.method == "build_instance":
+        return agents.build_instance(context, step.server, claim, timeout)
+    return agents.cancel_build(context, step.server, claim.host, claim.claim_uuid, claim.instance_uuid, timeout)
+
+
 class Attempt(NamedTuple):
     """The result of a build on one host: ``certain`` is False if the instance may run all the same."""
 

@@ -11,10 +11,11 @@ import threading
 from concurrent.futures import Future
 
 from conductor.agent_casts import AgentCasts
-from conductor.build import Call, ReadBack
+from conductor.build import Call, ReadBack, call_agent
 from conductor.engine import CellEngine
 from conductor.keeping import Keeping
 from conductor.losses import HostLosses
+from conductor.tap.tap import tap_of
 from nova_sched.process.backlog import Backlog
 from nova_sched.process.cell_log import CellLog
 from nova_sched.process.log_counts import LogCounts
@@ -42,8 +43,8 @@ SHARE_FAR_BEHIND = 0.5
 
 
 class CellConductor:
-    """``bus`` is the cell's RPC bus, ``log_url`` the cell's log, ``checkpoints`` a Maker, or None if it writes none;
-    times are in seconds."""
+    """``bus`` is the cell's RPC bus, ``log_url`` the cell's log, ``checkpoints`` a Maker, or None if it writes none,
+    ``tap_source`` a CopyQueue of nova-compute's messages, or None without a tap; times are in seconds."""
 
     RPC_METHODS = ("build_instance", "delete_instance", "beat")
     RPC_AT_ONCE = ("beat",)
@@ -64,6 +65,7 @@ class CellConductor:
         snapshot_interval=600.0,
         require_accounts=None,
         checkpoints=None,
+        tap_source=None,
     ):
         self.name = f"conductor/{name}"
         self.cell = cell
@@ -77,12 +79,14 @@ class CellConductor:
         self._snapshot_interval = snapshot_interval
         #: Held while the engine is called, or its projection is read.
         self._lock = threading.Lock()
-        self.engine = CellEngine(cell, self.name, self._publish, service_down_time, claim_ttl, require_accounts)
+        self.engine = CellEngine(cell, self.name, self.publish, service_down_time, claim_ttl, require_accounts)
         #: Whether the state is up to date with the log: not at the start, and not while the log is read again.
         self._current = threading.Event()
         self._started = False
         #: The level of the log for which a snapshot was kept.
         self._level = 1
+        #: Publishes what nova-computes publish.
+        self.tap = tap_of(cell, tap_source, self, self._lock, clock, service_down_time)
         self._losses = HostLosses(cell)
         self._backlog = Backlog(FAR_BEHIND_AFTER)
         self._casts = AgentCasts(self._agents, self.name, clock)
@@ -102,7 +106,7 @@ class CellConductor:
         """Its producer in the cell's log."""
         return self._log.producer
 
-    def _publish(self, *data):
+    def publish(self, *data):
         """Append events in the forms of the log's level. Call it under the lock."""
         if self.projection.is_too_new:
             raise self.projection.unknown_level()
@@ -131,12 +135,14 @@ class CellConductor:
         if self.fault is not None:
             raise self.fault
         self._started = True
+        self.tap.start()
         return self
 
     def stop(self, timeout=5.0) -> bool:
         """Append what is waiting and end the threads; True if nothing is left."""
         deadline = self._clock.monotonic() + timeout
         self._stopped.set()
+        self.tap.stop()
         self.keeping.close()
         if self._ticker.is_alive():
             self._ticker.join(min(timeout, TICK_SECONDS))
@@ -157,7 +163,11 @@ class CellConductor:
     def report(self) -> dict:
         """Facts for the report of the process."""
         with self._lock:
-            facts = {"builds in flight": len(self.engine.building), **projection_facts(self.projection)}
+            facts = {
+                "builds in flight": len(self.engine.building),
+                **projection_facts(self.projection),
+                **self.tap.facts(),
+            }
         return {
             "name": self.name,
             "cell": self.cell,
@@ -204,6 +214,7 @@ class CellConductor:
         try:
             with self._lock:
                 asked = self.engine.on_records(batch.records, began)
+                self.tap.report_again(asked)
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self._log.begin_anew()
@@ -276,12 +287,7 @@ class CellConductor:
                 fault = met
 
     def _call(self, context, step):
-        claim, timeout = step.claim, self._timeouts[step.method]
-        if step.method == "build_instance":
-            return self._agents.build_instance(context, step.server, claim, timeout)
-        return self._agents.cancel_build(
-            context, step.server, claim.host, claim.claim_uuid, claim.instance_uuid, timeout
-        )
+        return call_agent(self._agents, context, step, self._timeouts[step.method])
 
     def delete_instance(self, context, host, instance_uuid):
         """Have an instance deleted by the agent of its host."""
@@ -324,6 +330,7 @@ class CellConductor:
         """Publish the events and log the lines that are due after the time that has passed."""
         with self._lock:
             self.engine.on_tick(self._clock.monotonic(), self._readable, self._log.fault is None)
+            self.tap.on_tick(self._clock.monotonic(), self._readable and self._log.fault is None)
             counts = dict(self.projection.counts)
             servers = self.engine.agents_to_tell(self._clock.monotonic())
             epoch, level = self.projection.epoch, self.projection.level

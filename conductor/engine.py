@@ -15,7 +15,7 @@ from nova_sched.process.missing_reports import MissingReports
 from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.claim_checks import refusal_ahead
-from nova_sched.projection.ledger import CLAIMED
+from nova_sched.projection.ledger import CLAIMED, NOVA
 from nova_sched.projection.projection import AGENT, Projection
 from rpc_api import errors, events
 from rpc_api.codec import Event
@@ -146,7 +146,7 @@ class CellEngine:
         have another level."""
         level, hosts = self.projection.level, self.projection.hosts
         if level != before:
-            self._other_level.update(host.server for host in hosts.values())
+            self._other_level.update(host.server for host in hosts.values() if host.server)
             return
         for _, record in records:
             if record.level != level:
@@ -266,13 +266,17 @@ class CellEngine:
         rule = self.account_rule.due(self.projection)
         due = [
             *rule,
-            *(self.monitor.changes(self.projection.hosts, now) if readable else ()),
+            *(self.monitor.changes(self._hosts_of_agents(), now) if readable else ()),
             *self._claims_due(now, watches),
         ]
         if due:
             self.publish(*due)
         if rule:
             self.account_rule.said()
+
+    def _hosts_of_agents(self):
+        """Hosts whose agents beat. Those of Nova have no agent; a tap publishes whether they are lost."""
+        return {name: host for name, host in self.projection.hosts.items() if host.authority != NOVA}
 
     def _claims_due(self, now, watches):
         if not self.projection.rules.claims_have_an_age:

@@ -7,16 +7,20 @@ SAY_AGAIN = 30.0
 
 
 class Monitor:
-    """Beats of hosts, by this process's clock. For a host without a beat, the time of the first look counts."""
+    """Beats of hosts, by this process's clock. For a host without a beat, the time of the first look counts; a host
+    that the log has as lost stays lost until it beats."""
 
     def __init__(self, service_down_time: float):
         self.service_down_time = service_down_time
         self._heard_at = {}
+        #: Hosts that beat since they were silent for too long, or since the first look.
+        self._beat = set()
         #: Host -> (lost or not, when that was published).
         self._said = {}
 
     def heard(self, hosts, now: float) -> None:
         """Hosts beat at ``now`` (seconds, monotonic)."""
+        self._beat.update(hosts)
         for host in hosts:
             self._heard_at[host] = now
 
@@ -32,7 +36,9 @@ class Monitor:
         for name, host in hosts.items():
             silent = now - self._heard_at.setdefault(name, now)
             lost = silent >= self.service_down_time
-            if lost == host.lost:
+            if lost:
+                self._beat.discard(name)
+            if lost == host.lost or (host.lost and name not in self._beat):
                 self._said.pop(name, None)
                 continue
             before, at = self._said.get(name, (None, 0.0))
@@ -43,5 +49,6 @@ class Monitor:
                 )
         for name in [name for name in self._heard_at if name not in hosts]:
             del self._heard_at[name]
+            self._beat.discard(name)
             self._said.pop(name, None)
         return said

@@ -6,7 +6,8 @@ import logging
 import uuid
 
 from nova_sched.hosts.aggregates import metadata_faults
-from nova_sched.request.from_spec import image_properties, request_from
+from nova_sched.request.from_spec import request_from
+from nova_sched.request.instances import image_properties_of
 from nova_sched.request.networks import NotConfigured, with_networks
 from nova_sched.scheduler.unavailable import told_of
 from rpc_api import errors, events
@@ -16,7 +17,6 @@ from rpc_api.contracts.scheduler import wants_terms
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.aggregate import Aggregate, AggregateList
 from rpc_api.objects.base import parse_version
-from rpc_api.objects.image_meta import ImageMetaProps, with_current_names
 from rpc_api.objects.network import NetworkMetadata
 from rpc_api.objects.numa import NUMATopologyLimits
 from rpc_api.objects.request_spec import RequestSpec
@@ -294,7 +294,7 @@ def _instances(instance_info):
             for name, value in (data.get("system_metadata") or {}).items()
             if name.startswith("image_")
         }
-        found[data["uuid"]] = image_properties(_properties(said))
+        found[data["uuid"]] = image_properties_of(said)
     return found
 
 
@@ -307,18 +307,6 @@ def _data(primitive, name, newest):
             f"{name} {newest[0]}.0 to {newest[0]}.{newest[1]}; upgrade this scheduler"
         )
     return primitive["nova_object.data"]
-
-
-def _properties(said):
-    """Return the ImageMetaProps of the texts that an instance keeps of its image; unknown ones are skipped."""
-    properties = ImageMetaProps()
-    for name, value in with_current_names(said).items():
-        if name in properties.fields:
-            try:
-                setattr(properties, name, value)
-            except (ValueError, TypeError):
-                LOG.debug("an instance has %s=%r of its image, which is ignored", name, value)
-    return properties
 
 
 def _line(text, most=4096) -> str:

@@ -395,8 +395,8 @@ class TrackedInstance(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class InstancesTracked(NamedTuple):
-    """The instances of a host, which nova-compute casts to all schedulers; a scheduler to which they are new appends
-    them.
+    """The instances of a host, which nova-compute casts to all schedulers and publishes to its conductor; a scheduler
+    or a conductor to which they are new appends them.
 
     It shows where instances are, not what they use: the host's agent reports that. ``gone`` are instances that the host
     does not have any more.

@@ -253,8 +253,8 @@ class TrackedInstance(SchemaObject):
 
 @register
 class InstancesTracked(SchemaObject):
-    """The instances of a host, which nova-compute casts to all schedulers; a scheduler to which they are new appends
-    them.
+    """The instances of a host, which nova-compute casts to all schedulers and publishes to its conductor; a scheduler
+    or a conductor to which they are new appends them.
 
     It shows where instances are, not what they use: the host's agent reports that. ``gone`` are instances that the host
     does not have any more.
@@ -262,6 +262,8 @@ class InstancesTracked(SchemaObject):
 
     VERSION = "1.0"
     ROLES = frozenset({"scheduler"})
+    #: A conductor that taps the messages of nova-compute.
+    LATER_ROLES = {"conductor": 3}
     fields = {
         "host": fields.StringField(),
         "instances": fields.ListOfObjectsField("TrackedInstance"),

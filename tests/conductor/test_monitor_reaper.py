@@ -55,6 +55,16 @@ def test_time_in_which_no_beat_could_come_does_not_count(beat, lost, deaf, said)
     assert monitor.changes({"h": Host(lost)}, 200.0) == said
 
 
+def test_a_lost_host_stays_lost_until_it_beats():
+    """After a restart, and after time in which no beat could come."""
+    monitor = Monitor(DOWN_TIME)
+    assert monitor.changes({"h": Host(True)}, 0.0) == [] == monitor.changes({"h": Host(True)}, 100.0)
+    monitor.heard_nothing_for(90.0, 110.0)
+    assert monitor.changes({"h": Host(True)}, 110.0) == []
+    monitor.heard(["h"], 120.0)
+    assert monitor.changes({"h": Host(True)}, 121.0) == [events.HostSeen("h")]
+
+
 def test_monitor_forgets_hosts_that_are_gone():
     monitor = Monitor(DOWN_TIME)
     monitor.changes({"h": Host(False)}, 0.0)

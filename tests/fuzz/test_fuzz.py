@@ -20,6 +20,7 @@ from tests.fuzz import harness
 from tests.fuzz.engines import Engines, Tools
 from tests.fuzz.harness import Found, run
 from tests.fuzz.requests import Requests
+from tests.fuzz.tap import Tapped
 from tests.fuzz.targets import Fold, Opening, Rpc, Snapshots, Thaw
 
 #: Target -> inputs in ``make test`` and in ``make test-long``.
@@ -31,6 +32,7 @@ INPUTS = {
     Snapshots: (2000, 60_000),
     Engines: (2000, 60_000),
     Tools: (1000, 30_000),
+    Tapped: (3000, 100_000),
     # What anybody can send who reaches the Placement API: a million of these alone.
     Requests: (4000, 1_000_000),
 }

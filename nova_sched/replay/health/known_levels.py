@@ -60,7 +60,7 @@ def services_of(projections) -> list[Service]:
                 found.add(Service(SCHEDULER, name, CELL0))
             elif role == CONDUCTOR and cell != CELL0:
                 found.add(Service(CONDUCTOR, name, cell))
-        found.update(Service(AGENT, host.server, cell) for host in projection.hosts.values())
+        found.update(Service(AGENT, host.server, cell) for host in projection.hosts.values() if host.server)
     return sorted(found, key=lambda service: (service.cell != CELL0, service.cell, service.kind, service.name or ""))
 
 

@@ -175,7 +175,7 @@ def test_roles():
 
 def test_roles_that_came_later():
     later = {name: cls.LATER_ROLES for name, cls in EVENTS.items() if cls.LATER_ROLES}
-    assert later == {"HostReported": {CONDUCTOR: 3}, "LogRebased": {OPERATOR: 3}}
+    assert later == {"HostReported": {CONDUCTOR: 3}, "InstancesTracked": {CONDUCTOR: 3}, "LogRebased": {OPERATOR: 3}}
 
 
 def test_what_is_no_event_has_no_role():

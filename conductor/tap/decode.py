@@ -1,0 +1,96 @@
+"""From the bytes of an RPC message of Nova to what it changes.
+
+A nova-compute has no database. It calls ``object_action`` of its conductor for each create, save and destroy of an
+object; the message has all fields of the object that are set, and names those that changed. The message travels in an
+envelope of oslo.messaging (version 2.0). It also has the token of a user: nothing of it may reach a log line.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from conductor.tap.objects import OBJECTS, Wrong, fields_of
+
+ENVELOPE_VERSION, ENVELOPE_MESSAGE = "oslo.version", "oslo.message"
+NAME, NAMESPACE, CHANGES = "nova_object.name", "nova_object.namespace", "nova_object.changes"
+METHODS = ("create", "save", "destroy")
+#: A compute node of 1,000 devices is 300 KB. A larger message is not parsed.
+MAX_BYTES = 8 * 1024 * 1024
+
+
+class Change(NamedTuple):
+    """``method`` (create, save, destroy) of a nova object ``name``. ``fields`` are those that the sender set, of
+    :data:`conductor.tap.objects.OBJECTS`; ``changed`` names all fields that it changed."""
+
+    name: str
+    method: str
+    fields: Mapping[str, Any]
+    changed: frozenset[str]
+
+
+class Ignored(NamedTuple):
+    """A message that concerns nobody here: the RPC method, and the object and its method if there are any."""
+
+    what: str
+
+
+class Unread(NamedTuple):
+    """A message that cannot be used: a stable ``code``, and a sentence that quotes nothing secret."""
+
+    code: str
+    reason: str
+
+
+def decode(body: bytes) -> Change | Ignored | Unread:
+    """Read the body of a message. Never raises."""
+    if len(body) > MAX_BYTES:
+        return Unread("too-large", f"a message of {len(body)} bytes, wanted at most {MAX_BYTES}")
+    try:
+        message = _message(body)
+        return _change(message)
+    except Wrong as wrong:
+        return Unread("not-a-call", f"a message that is not a call of Nova: {wrong}")
+
+
+def _message(body: bytes) -> dict[str, Any]:
+    """The RPC message in an envelope."""
+    envelope = _parsed(body, "the body")
+    if ENVELOPE_MESSAGE not in envelope:
+        # Before version 2.0 of the envelope there was none.
+        return envelope
+    version = envelope.get(ENVELOPE_VERSION)
+    if type(version) is not str or version.partition(".")[0] != "2":
+        raise Wrong(f"its envelope has the version {version!r:.20}, wanted 2.0")
+    return _parsed(envelope[ENVELOPE_MESSAGE], ENVELOPE_MESSAGE)
+
+
+def _parsed(content: Any, what: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(content)
+    except (ValueError, TypeError, RecursionError):
+        raise Wrong(f"{what} is not JSON") from None
+    if type(parsed) is not dict:
+        raise Wrong(f"{what} is not a map")
+    return parsed
+
+
+def _change(message: dict[str, Any]) -> Change | Ignored | Unread:
+    method, args = message.get("method"), message.get("args")
+    if type(method) is not str or type(args) is not dict:
+        raise Wrong("it has no method or no args")
+    if method != "object_action":
+        shown = (method, args.get("objname"), args.get("objmethod"))
+        return Ignored(" ".join(part[:40] for part in shown if type(part) is str))
+    primitive, called = args.get("objinst"), args.get("objmethod")
+    name = primitive.get(NAME) if type(primitive) is dict else None
+    if type(name) is not str or type(called) is not str:
+        raise Wrong("its objinst is not an object, or it has no objmethod")
+    if name not in OBJECTS or called not in METHODS or primitive.get(NAMESPACE) != "nova":
+        return Ignored(f"{method} {name[:40]} {called[:40]}")
+    try:
+        fields = fields_of(primitive, OBJECTS[name])
+    except Wrong as wrong:
+        return Unread("invalid-object", f"a {name} {called} that cannot be read: {wrong}")
+    changes = primitive.get(CHANGES)
+    changed = frozenset(filter(lambda text: type(text) is str, changes)) if type(changes) is list else frozenset()
+    return Change(name, called, fields, changed)

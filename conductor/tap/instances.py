@@ -1,0 +1,110 @@
+"""Where instances are, and the properties of their images, as nova-compute publishes them: InstancesTracked events."""
+
+from collections import OrderedDict
+
+from conductor.tap.decode import Change
+from nova_sched.projection.ledger import NOVA, Host
+from nova_sched.projection.projection import Projection
+from nova_sched.request.instances import image_properties_of
+from rpc_api import events
+
+#: Instances whose last publication is remembered until the log has it.
+INSTANCES_KEPT = 20_000
+#: Instances that one event names.
+MAX_TRACKED = 500
+#: States of an instance that has no host any more.
+GONE = frozenset({"deleted"})
+
+#: Host of an instance (None: it has none any more), and the properties of its image.
+Place = tuple[str | None, dict[str, str]]
+
+
+class Instances:
+    """The instances of a cell, as far as the log does not have them yet."""
+
+    def __init__(self) -> None:
+        #: Instance uuid -> its Place as published last, and as the next event has it.
+        self._published: OrderedDict[str, Place] = OrderedDict()
+        self._moved: dict[str, Place] = {}
+        self._misses_some = False
+
+    def take(self, change: Change) -> str | None:
+        """Note a change of an Instance. Returns why it cannot be used (a sentence), else None."""
+        fields = change.fields
+        uuid = fields.get("uuid")
+        if uuid is None:
+            return f"an Instance {change.method} without a uuid; upgrade that nova-compute"
+        gone = change.method == "destroy" or fields.get("vm_state") in GONE
+        if not gone and "host" not in fields:
+            return None
+        host = None if gone else fields["host"] or None
+        properties = image_properties_of(fields.get("system_metadata", {})) if host else {}
+        if self._published.get(uuid) != (host, properties):
+            self._moved[uuid] = host, properties
+        return None
+
+    def messages_were_lost(self) -> None:
+        """The end of some instances may have been missed."""
+        self._misses_some = True
+
+    def publish_again(self) -> None:
+        """What was published may not be in the log."""
+        self._published.clear()
+
+    def forget_all(self) -> None:
+        """Nothing is known any more."""
+        self._published.clear()
+        self._moved.clear()
+
+    def due(self, projection: Projection) -> list[events.InstancesTracked]:
+        """The events for what the log does not have yet."""
+        moved, self._moved = self._moved, {}
+        added: dict[str, list[events.TrackedInstance]] = {}
+        gone: dict[str, list[str]] = {}
+        for uuid, (host, properties) in moved.items():
+            known = projection.tracked.get(uuid)
+            if host is not None and not _is_of_nova(projection.hosts.get(host)):
+                # The next save of the instance comes back to it.
+                continue
+            self._published[uuid] = host, properties
+            self._published.move_to_end(uuid)
+            if host is None:
+                if known is not None:
+                    gone.setdefault(known.host, []).append(uuid)
+            elif known is None or known.host != host or (properties and known.image_properties != properties):
+                added.setdefault(host, []).append(events.TrackedInstance(uuid, properties))
+        while len(self._published) > INSTANCES_KEPT:
+            self._published.popitem(last=False)
+        found = _events(added, gone)
+        if self._misses_some:
+            self._misses_some = False
+            found += _events({}, _without_allocations(projection))
+        return found
+
+
+def _events(added, gone):
+    """InstancesTracked of some instances by host, in parts."""
+    found = []
+    for host in {**added, **gone}:
+        new, old = added.get(host, []), gone.get(host, [])
+        for start in range(0, max(len(new), len(old)), MAX_TRACKED):
+            part = slice(start, start + MAX_TRACKED)
+            found.append(events.InstancesTracked(host, tuple(new[part]), tuple(old[part])))
+    return found
+
+
+def _without_allocations(projection):
+    """Host -> the instances on hosts of Nova that hold nothing in the log: nova-compute has deleted them, and the
+    message was missed."""
+    found = {}
+    for name, host in projection.hosts.items():
+        if _is_of_nova(host):
+            holding = {entry.instance_uuid for entry in host.entries.values()}
+            found[name] = sorted(
+                uuid for uuid in projection.tracked.of(name) if uuid not in holding and uuid not in projection.consumers
+            )
+    return found
+
+
+def _is_of_nova(host: Host | None) -> bool:
+    return host is not None and host.authority == NOVA

@@ -1,0 +1,322 @@
+"""The hosts of a cell as the tap knows them, and the events that are due for the log.
+
+The model has no thread, no clock and no queue. Its owner gives it changes and the state of the log, one by one. What it
+knows is lost with the process: then the log's own state counts until nova-compute publishes the host again.
+"""
+
+from typing import Any, NamedTuple
+
+from conductor.monitor import Monitor
+from conductor.tap.decode import Change
+from conductor.tap.devices import Devices
+from conductor.tap.facts import SERVICE_VERSION, inventory_of, is_complete, report_of, status_of
+from conductor.tap.instances import Instances
+from conductor.tap.objects import BINARY
+from nova_sched.projection.ledger import AGENT, NOVA, Host
+from nova_sched.projection.projection import Projection
+from nova_sched.projection.provider_tree import read
+from rpc_api import events
+
+#: Seconds from one report of a host to the next one, as with agents.
+REPORT_PAUSE = 1.0
+#: Seconds after which a report is published again if the log does not have it.
+REPORT_AGAIN = 60.0
+#: Seconds after which another compute node takes the place of one with the same host that published nothing.
+REPLACED_AFTER = 600.0
+#: Level of the log from which on a conductor may report hosts.
+LEVEL = events.HostReported.schema.LATER_ROLES["conductor"]
+NODE, SERVICE, DEVICE = "ComputeNode", "Service", "PciDevice"
+
+
+class Said(NamedTuple):
+    """What was published last of a host, and when (seconds, monotonic)."""
+
+    inventory: bytes
+    status: events.HostStatus
+    at: float
+
+
+class TapModel:
+    """``service_down_time`` in seconds. All times are monotonic seconds."""
+
+    def __init__(self, service_down_time: float, now: float) -> None:
+        #: Beats of hosts whose authority is Nova.
+        self.monitor = Monitor(service_down_time)
+        self._began_at = now
+        #: Compute node uuid -> its known fields, and when it was published last.
+        self._nodes: dict[str, dict[str, Any]] = {}
+        self._published_at: dict[str, float] = {}
+        self._devices = Devices()
+        #: Id of a compute node in Nova's database -> its host.
+        self._host_of_id: dict[int | None, str] = {}
+        #: Host -> uuid of its compute node; host -> the known fields of its service.
+        self._node_of: dict[str, str] = {}
+        self._services: dict[str, dict[str, Any]] = {}
+        #: Hosts that changed since their last report, and what was published last of each.
+        self._changed: dict[str, bool] = {}
+        self._said: dict[str, Said] = {}
+        #: Host -> (inventory, status) as it should be in the log.
+        self._wanted: dict[str, tuple[bytes, events.HostStatus]] = {}
+        self._instances = Instances()
+        self._removed: dict[str, str] = {}
+        self._looked_at = now
+        #: Host -> names of the objects that must come before its facts are certain again.
+        self.unsure: dict[str, set[str]] = {}
+        #: Host -> uuid of a second compute node that publishes under its name.
+        self.doubled: dict[str, str] = {}
+
+    # --- what came -------------------------------------------------------------------------------------------------
+
+    def take(self, change: Change, projection: Projection, now: float) -> str | None:
+        """Note a change. Returns why it cannot be used (a sentence), else None."""
+        if change.name == NODE:
+            return self._take_node(change, projection, now)
+        if change.name == SERVICE:
+            return self._take_service(change, now)
+        if change.name == DEVICE:
+            return self._take_device(change)
+        return self._instances.take(change)
+
+    def messages_were_lost(self, projection: Projection) -> None:
+        """Messages were lost, or nothing was read for a while: what the log has of the hosts may be older than the
+        hosts."""
+        self.unsure = {name: {NODE, SERVICE} for name in [*_hosts_of_nova(projection), *self._node_of]}
+        self._instances.messages_were_lost()
+
+    def read_again(self, away: float, now: float) -> None:
+        """Nothing was read for some seconds up to ``now``, and another process may have read instead: what is known of
+        the hosts is dropped, as the log may know better."""
+        self.monitor.heard_nothing_for(away, now)
+        self._began_at = now
+        for known in (self._nodes, self._published_at, self._node_of, self._host_of_id, self._services, self._changed):
+            known.clear()
+        self._devices.forget_all()
+        self._instances.forget_all()
+        for published in (self._said, self._wanted, self._removed, self.doubled):
+            published.clear()
+
+    def log_began(self) -> None:
+        """The log is another one, or may have lost records: all known hosts are reported again."""
+        self._said.clear()
+        self._instances.publish_again()
+        self._changed.update(dict.fromkeys(self._node_of, True))
+
+    def report_again(self, hosts: list[str]) -> None:
+        """The log needs full reports of these hosts."""
+        for host in hosts:
+            self._said.pop(host, None)
+            self._changed[host] = True
+
+    def _take_node(self, change, projection, now):
+        fields = change.fields
+        uuid = fields.get("uuid")
+        if uuid is None:
+            return f"a ComputeNode {change.method} without a uuid; upgrade that nova-compute"
+        known = self._nodes.get(uuid, {})
+        before = known.get("host") or _host_of_root(projection, uuid)
+        if change.method == "destroy":
+            self._forget_node(uuid)
+            if before is not None and self._root_of(projection, before) in (uuid, None):
+                self._remove(before, "nova-compute removed its compute node")
+            return None
+        node = {**known, **fields}
+        host = node.get("host")
+        self._nodes[uuid], self._published_at[uuid] = node, now
+        if not is_complete(node):
+            return None
+        if before is not None and before != host:
+            self._remove(before, f"its compute node {uuid} is that of the host {host} now")
+        root = self._root_of(projection, host)
+        if root not in (None, uuid) and not self._replaces(change, root, node, projection, now):
+            self.doubled[host] = uuid
+            return (
+                f"the host {host} has two compute nodes, {root} and {uuid}, and the second one is not used; give each "
+                "nova-compute a [DEFAULT] host of its own"
+            )
+        if root not in (None, uuid):
+            self._forget_node(root)
+        if self.doubled.get(host) == uuid:
+            del self.doubled[host]
+        self._node_of[host] = uuid
+        if "id" in node:
+            self._host_of_id[node["id"]] = host
+        self._removed.pop(host, None)
+        self._changed[host] = True
+        self._is_sure(host, NODE)
+        return None
+
+    def _replaces(self, change, root, node, projection, now):
+        """Whether a compute node takes the place of the one that its host had: it was created again under the same
+        name, or the other one has published nothing for long."""
+        name = self._nodes.get(root, {}).get("hypervisor_hostname")
+        if name is None:
+            tree = projection.trees.get(root)
+            name = projection.table.node_names[tree.root] if isinstance(tree, Host) else None
+        if change.method == "create" and name in (None, node.get("hypervisor_hostname")):
+            return True
+        return now - self._published_at.get(root, self._began_at) >= REPLACED_AFTER
+
+    def _root_of(self, projection, host):
+        """Uuid of the compute node of a host: of the one that published, else of the one in the log."""
+        if host in self._node_of:
+            return self._node_of[host]
+        known = _host_in(projection, host)
+        if known is None or known.authority != NOVA or host in self._removed:
+            return None
+        return read(known.inventory).inventory.root_uuid
+
+    def _take_service(self, change, now):
+        fields = change.fields
+        host = fields.get("host")
+        if fields.get("binary") != BINARY or not host:
+            return None
+        if change.method == "destroy":
+            self._services.pop(host, None)
+            return None
+        self.monitor.heard([host], now)
+        before = self._services.get(host)
+        self._services[host] = service = {**(before or {}), **fields}
+        if service != before:
+            self._changed[host] = True
+        self._is_sure(host, SERVICE)
+        return None
+
+    def _take_device(self, change):
+        host = self._host_of_id.get(self._devices.take(change.fields))
+        if host in self._node_of:
+            self._changed[host] = True
+        return None
+
+    def _is_sure(self, host, name):
+        missing = self.unsure.get(host)
+        if missing is not None:
+            missing.discard(name)
+            if not missing:
+                del self.unsure[host]
+
+    def _forget_node(self, uuid):
+        self._published_at.pop(uuid, None)
+        host = self._nodes.pop(uuid, {}).get("host")
+        if host is not None and self._node_of.get(host) == uuid:
+            del self._node_of[host]
+
+    def _remove(self, host, reason):
+        self._node_of.pop(host, None)
+        self._said.pop(host, None)
+        self._wanted.pop(host, None)
+        self._changed.pop(host, None)
+        self.unsure.pop(host, None)
+        self.doubled.pop(host, None)
+        self._removed[host] = reason
+
+    # --- what is due -----------------------------------------------------------------------------------------------
+
+    def due(self, projection: Projection, now: float) -> list[Any]:
+        """The events that are due, in their order. The log must be at its end, and at LEVEL or above."""
+        removed, self._removed = self._removed, {}
+        found: list[Any] = [
+            events.HostRemoved(host, reason)
+            for host, reason in removed.items()
+            if (known := _host_in(projection, host)) is not None and known.authority == NOVA
+        ]
+        if now - self._looked_at >= REPORT_AGAIN:
+            self._looked_at = now
+            self._look_again(projection)
+        for host in list(self._changed):
+            said = self._said.get(host)
+            if said is not None and now - said.at < REPORT_PAUSE:
+                continue
+            del self._changed[host]
+            report = self._report(host, projection, now)
+            if report is not None:
+                self._said[host] = Said(report.inventory, report.status, now)
+                found.append(report)
+        return found + self._instances.due(projection)
+
+    def liveness(self, projection: Projection, now: float) -> list[Any]:
+        """HostLost and HostSeen of the hosts whose authority is Nova."""
+        return list(self.monitor.changes(_hosts_of_nova(projection), now))
+
+    def _look_again(self, projection):
+        """Find the hosts that the log has otherwise than it should, also because another one had the authority before.
+        Forget unsure hosts that are gone."""
+        self._changed.update(
+            (host, True)
+            for host in {**self._node_of, **self._wanted}
+            if host not in self._wanted or self._differs(host, projection)
+        )
+        for host in [host for host in self.unsure if host not in projection.hosts and host not in self._node_of]:
+            del self.unsure[host]
+
+    def _differs(self, host, projection):
+        """Whether the log has a host otherwise than it should."""
+        known = _host_in(projection, host)
+        return known is None or (known.inventory, known.status) != self._wanted[host]
+
+    def _report(self, host, projection, now):
+        """The HostReported of a host; None if the log has it, or too little is known yet."""
+        known = _host_in(projection, host)
+        if known is not None and known.authority == AGENT:
+            return None
+        node = self._nodes.get(self._node_of.get(host, ""), {})
+        service = self._services.get(host, {})
+        status = status_of(node, service, None if known is None else known.status)
+        if is_complete(node):
+            before = None if known is None else read(known.inventory).inventory
+            pools, is_between = self._devices.pools_of(host, node, before and before.pci_pools, now)
+            if is_between:
+                self._changed[host] = True
+            version = None if before is None else before.stats.get(SERVICE_VERSION)
+            inventory = inventory_of(node, str(service["version"]) if "version" in service else version, pools)
+        else:
+            inventory = None if known is None else known.inventory
+        if inventory is None or status is None:
+            return None
+        self._wanted[host] = inventory, status
+        if not self._differs(host, projection):
+            return None
+        said = self._said.get(host)
+        if said is not None and said[:2] == (inventory, status) and now - said.at < REPORT_AGAIN:
+            return None
+        return report_of(host, inventory, status)
+
+    # --- what is shown ---------------------------------------------------------------------------------------------
+
+    def facts(self, projection: Projection) -> dict[str, Any]:
+        """Facts for the report of the process."""
+        return {
+            "compute nodes": len(self._node_of),
+            "unsure hosts": _named(self.unsure),
+            "hosts with two compute nodes": _named(self.doubled),
+            "waiting for a service": _named(
+                [host for host in self._node_of if host not in self._services and _host_in(projection, host) is None]
+            ),
+            "waiting for a provider": _named([host.name for host in projection.waiting.values()]),
+        }
+
+
+def _hosts_of_nova(projection):
+    return {name: host for name, host in projection.hosts.items() if host.authority == NOVA}
+
+
+def _host_in(projection, host):
+    """A host of the log, also one that waits for its root provider; None for another name."""
+    known = projection.hosts.get(host)
+    if known is None and projection.waiting:
+        known = next((waiting for waiting in projection.waiting.values() if waiting.name == host), None)
+    return known
+
+
+def _host_of_root(projection, uuid):
+    """Name of the host of a root provider in the log; None if it has none."""
+    tree = projection.trees.get(uuid)
+    if isinstance(tree, Host):
+        return tree.name
+    waiting = projection.waiting.get(uuid)
+    return None if waiting is None else waiting.name
+
+
+def _named(hosts):
+    """The number of hosts and the names of the first ones."""
+    names = sorted(hosts)
+    return f"{len(names)} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else "none"
