@@ -6,6 +6,7 @@ occupies a connection and no thread.
 
 import logging
 import resource
+import select
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,10 @@ IDLE_SECONDS = 60
 REQUEST_SECONDS = 60
 #: Seconds between two looks at what changes without a sign.
 WAIT_SECONDS = 1.0
+#: Seconds in which a request must have come as a whole that was being read when the server began to stop.
+LAST_SECONDS = 2.0
+#: Connections that wait to be accepted, at most, when the server stops.
+WAITING_MAX = 1024
 #: Files that a process needs beside its connections: logs, bodies that do not fit into memory.
 OTHER_FILES = 256
 #: Characters of what was sent that an error shows.
@@ -69,6 +74,8 @@ class Channel(HTTPChannel):
     error_task_class = ErrorAnswer
     #: When the request began that is being read, by the monotonic clock.
     _began: float | None = None
+    #: When it was looked at first after the server began to stop.
+    _stops_since: float | None = None
 
     def readable(self) -> bool:
         """Whether to read more. The loop asks before it reads: no request comes between this look and the end."""
@@ -78,7 +85,7 @@ class Channel(HTTPChannel):
 
     def _is_at_end(self) -> bool:
         if self.server.is_stopping:
-            return not self.requests and not self.total_outbufs_len
+            return not self.requests and not self.total_outbufs_len and not self._has_a_last_request()
         if self.request is None:
             self._began = None
             return False
@@ -86,6 +93,21 @@ class Channel(HTTPChannel):
         self._began = self._began or now
         # A client that sends a byte now and then would keep its connection for ever.
         return now - self._began > REQUEST_SECONDS
+
+    def _has_a_last_request(self) -> bool:
+        """Whether a request came before the server began to stop, or most of it: it is answered, and no other one."""
+        now = SYSTEM.monotonic()
+        if self._stops_since is None:
+            self._stops_since = now
+            return self.request is not None or _has_input(self.socket)
+        return self.request is not None and now - self._stops_since < LAST_SECONDS
+
+
+def _has_input(connection: Any) -> bool:
+    """Whether there is something to read, or a connection to accept."""
+    looked = select.poll()
+    looked.register(connection, select.POLLIN)
+    return bool(looked.poll(0))
 
 
 class WebServer:
@@ -128,12 +150,21 @@ class WebServer:
         while not self._is_stopping:
             self._wait()
         for server in self._servers:
+            self._accept_waiting(server)
             wasyncore.dispatcher.close(server)
         while any(server.active_channels for server in self._servers):
             self._wait()
         self._threads.shutdown()
         for server in self._servers:
             server.trigger.close()
+
+    @staticmethod
+    def _accept_waiting(server: Any) -> None:
+        """Take the connections that wait to be accepted: they would be reset."""
+        for _ in range(WAITING_MAX):
+            if not _has_input(server.socket):
+                return
+            server.handle_accept()
 
     def _wait(self) -> None:
         # With poll(): select() knows 1,024 files only.
