@@ -25,7 +25,7 @@ class AccessHandler(logging.Handler):
         """Write one line."""
         text = None
         for target in logging.root.handlers:
-            if isinstance(target.formatter, _STRUCTURED) or not isinstance(target, logging.StreamHandler):
+            if getattr(target, "stream", None) is None or isinstance(target.formatter, _STRUCTURED):
                 target.handle(record)
                 continue
             text = text or f"{self.format(record)}\n"
@@ -35,7 +35,8 @@ class AccessHandler(logging.Handler):
                     getattr(target, "reopenIfNeeded", lambda: None)()
                     target.stream.write(text)
                     target.flush()
-                except (OSError, ValueError):
+                except Exception:
+                    # As with every handler: a log that cannot be written does not stop a request.
                     target.handleError(record)
 
 

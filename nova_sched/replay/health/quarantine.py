@@ -21,6 +21,7 @@ CODES = frozenset(
         "foreign-epoch",
         "not-allowed",
         "not-its-account",
+        "busy",
         "not-its-authority",
         "not-its-host",
         "not-rebased",

@@ -128,6 +128,7 @@ def test_the_codes_are_those_of_the_sources():
     assert {told[1] for _, told in ROWS} | {
         "wrong-log",
         "older-level",
+        "busy",
         "not-its-authority",
         "not-rebased",
     } == quarantine.CODES
