@@ -58,7 +58,7 @@ class ErrorAnswer(ErrorTask):
         error = self.request.error
         text = str(error.body)[:SHOWN]
         if error.code == 413:
-            text = f"The body of the request has more than {self.channel.adj.max_request_body_size - 1} bytes."
+            text = f"The body of the request has more than {self.request.adj.max_request_body_size - 1} bytes."
         body = error_body(error.code, text, None, None)
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", "application/json"))
