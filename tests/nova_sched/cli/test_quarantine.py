@@ -220,7 +220,7 @@ def test_wrong_commands(capsys, command, code, told):
 
 def test_a_code_that_there_is_not(url, capsys):
     assert replay(["quarantine", "--log", f"cell1={url}", "--code", "nonsense"]) == 2
-    assert "wanted one of foreign-epoch, invalid" in capsys.readouterr().err
+    assert "wanted one of busy, foreign-epoch, invalid" in capsys.readouterr().err
 
 
 def test_a_cell_that_is_not_named(url, capsys):
