@@ -19,9 +19,19 @@ class Facts(NamedTuple):
     consumer_type: str | None
 
 
+def decided_parts(region, log) -> dict[str, ConsumerPut]:
+    """The parts that a home log has committed and their own log not yet, by their consumer."""
+    return {
+        one.consumer_uuid: one
+        for write_uuid, part in log.projection.prepared.items()
+        if part.home in region.logs and write_uuid in region.logs[part.home].projection.committed
+        for one in part.consumers
+    }
+
+
 def held_in(region, log, consumer_uuid: str) -> Amounts:
     """What a consumer holds in one log."""
-    part = _decided_part(region, log, consumer_uuid)
+    part = decided_parts(region, log).get(consumer_uuid)
     if part is None:
         return held_by(log.projection, consumer_uuid)
     return {allocation[:2]: allocation.amount for allocation in part.allocations}
@@ -29,23 +39,21 @@ def held_in(region, log, consumer_uuid: str) -> Amounts:
 
 def logs_of(region, consumer_uuid: str) -> list:
     """The logs in which a consumer holds something. (What a write over several logs holds has no consumer.)"""
-    return [
-        log
-        for log in region.logs.values()
-        if (
-            consumer_uuid in log.projection.consumers
-            if not log.projection.locked and not log.projection.prepared
-            else consumer_uuid not in log.projection.prepared and held_in(region, log, consumer_uuid)
-        )
-    ]
+    return [log for log in region.logs.values() if _is_in(region, log, consumer_uuid)]
 
 
-def facts_of(region, consumer_uuid: str) -> Facts | None:
-    """What is known of a consumer; None if it holds nothing."""
-    for log in logs_of(region, consumer_uuid):
-        found = _decided_part(region, log, consumer_uuid) or log.projection.holders[consumer_uuid]
-        return Facts(found.project_id, found.user_id, found.consumer_type)
-    return None
+def _is_in(region, log, consumer_uuid: str) -> bool:
+    if not log.projection.prepared:
+        return consumer_uuid in log.projection.consumers
+    return consumer_uuid not in log.projection.prepared and bool(held_in(region, log, consumer_uuid))
+
+
+def facts_of(region, logs, consumer_uuid: str) -> Facts | None:
+    """What is known of a consumer that holds something in some logs; None without any."""
+    if not logs:
+        return None
+    found = decided_parts(region, logs[0]).get(consumer_uuid) or logs[0].projection.holders[consumer_uuid]
+    return Facts(found.project_id, found.user_id, found.consumer_type)
 
 
 def locked_in(region, consumer_uuid: str) -> str | None:
@@ -53,13 +61,12 @@ def locked_in(region, consumer_uuid: str) -> str | None:
     return next((log.cell for log in region.logs.values() if consumer_uuid in log.projection.locked), None)
 
 
-def generation_of(region, consumer_uuid: str) -> int | None:
-    """The generation of a consumer for a client; None if it holds nothing.
+def generation_of(region, logs, consumer_uuid: str) -> int | None:
+    """The generation for a client of a consumer that holds something in some logs; None without any.
 
     In an endpoint of several logs it does not count up: each log counts for itself, and a consumer may be in several of
     them, or leave one for another. There it is a number that is another one after each write in any log.
     """
-    logs = logs_of(region, consumer_uuid)
     if not logs or len(region.logs) == 1:
         return logs[0].projection.holders[consumer_uuid].generation if logs else None
     state = [(log.cell, log.projection.locked.get(consumer_uuid), *_last_write(log, consumer_uuid)) for log in logs]
@@ -72,13 +79,3 @@ def _last_write(log, consumer_uuid: str) -> tuple[int, int]:
     holder = log.projection.holders.get(consumer_uuid)
     entries = log.projection.consumers.get(consumer_uuid, ())
     return 0 if holder is None else holder.generation, max((entry.position for entry in entries), default=-1)
-
-
-def _decided_part(region, log, consumer_uuid: str) -> ConsumerPut | None:
-    """The part of a consumer in a log whose home log has committed it, and its own log not yet."""
-    write_uuid = log.projection.locked.get(consumer_uuid)
-    part = log.projection.prepared.get(write_uuid)
-    home = None if part is None else region.logs.get(part.home)
-    if part is None or home is None or write_uuid not in home.projection.committed:
-        return None
-    return next(one for one in part.consumers if one.consumer_uuid == consumer_uuid)

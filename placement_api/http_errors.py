@@ -34,24 +34,26 @@ CODES = frozenset(
 class HTTPError(Exception):
     """An answer with an error. ``detail`` is one sentence for the client, ``headers`` are further ones of the answer.
 
-    With ``of_state`` it is about the state that this worker has, which may be a little old: the router waits for a
-    fence, and asks the handler again.
+    If it is ``of_state``, it is about the state that this worker has, which may be a little old: the router waits for a
+    fence, and asks the handler again. By default this is so for the errors of some classes.
     """
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
+    is_of_state = False
 
     def __init__(
         self,
         detail: str = "",
         code: str | None = None,
         headers: tuple[tuple[str, str], ...] = (),
-        of_state: bool = False,
+        of_state: bool | None = None,
     ):
         super().__init__(detail)
         self.detail = detail
         self.code = code or UNDEFINED
         self.headers = headers
-        self.is_of_state = of_state
+        if of_state is not None:
+            self.is_of_state = of_state
 
 
 class BadRequest(HTTPError):
@@ -76,9 +78,7 @@ class NotFound(HTTPError):
     """What the request names is not there."""
 
     status = HTTPStatus.NOT_FOUND
-
-    def __init__(self, detail: str = "", code: str | None = None, of_state: bool = True):
-        super().__init__(detail, code, of_state=of_state)
+    is_of_state = True
 
 
 class MethodNotAllowed(HTTPError):
@@ -97,9 +97,7 @@ class Conflict(HTTPError):
     """The state does not allow the request."""
 
     status = HTTPStatus.CONFLICT
-
-    def __init__(self, detail: str = "", code: str | None = None, of_state: bool = True):
-        super().__init__(detail, code, of_state=of_state)
+    is_of_state = True
 
 
 class TooLarge(HTTPError):

@@ -71,6 +71,8 @@ class Router:
     def _call(self, request, route, arguments):
         """Call the handler. What it says of the absence of something, and of a conflict, it says behind a fence: the
         state of this worker may be a little older than what another one acknowledged."""
+        if not route.of_state:
+            return self._handle(request, route, arguments)
         if not self._region.was_read:
             self._region.check_all_were_read()
         try:

@@ -22,7 +22,8 @@ class Route(NamedTuple):
     """What answers a method of a path.
 
     ``since`` is the first microversion that has it; below it the answer is ``missing`` (404, or 405). ``takes_json``:
-    the body must be JSON. ``gives_json``: a client that does not accept JSON gets 406.
+    the body must be JSON. ``gives_json``: a client that does not accept JSON gets 406. An answer that is not
+    ``of_state`` does not look at any log.
     """
 
     handler: Callable
@@ -30,11 +31,12 @@ class Route(NamedTuple):
     takes_json: bool = False
     gives_json: bool = False
     missing: int = 404
+    of_state: bool = True
 
 
 #: Path -> method -> Route. A word in braces is an argument of the handler.
 ROUTES: dict[str, dict[str, Route]] = {
-    "/": {"GET": Route(root.show_versions)},
+    "/": {"GET": Route(root.show_versions, of_state=False)},
     "/resource_classes": {
         "GET": Route(resource_classes.list_classes, (1, 2), gives_json=True),
         "POST": Route(resource_classes.create_class, (1, 2), takes_json=True),

@@ -64,6 +64,8 @@ class ServedPort:
             self._file.write(served)
             self._file.flush()
         except BlockingIOError:
+            # (When the one that writes it has written it.)
+            fcntl.flock(self._file, fcntl.LOCK_SH)
             self._file.seek(0)
             found = self._file.read()
             if found != served:

@@ -1,9 +1,6 @@
 """``/resource_providers/{uuid}/aggregates``: the aggregates that a provider is in."""
 
-from placement_api import http_errors
-from placement_api.handlers.common import provider_of
-from placement_api.http_errors import Conflict
-from placement_api.refusals import PROVIDER_CONFLICT
+from placement_api.handlers.common import check_generation, provider_of
 from placement_api.request import uuid_of
 from placement_api.responses import json_response
 from placement_api.schemas import aggregates as schemas
@@ -28,17 +25,11 @@ def put_aggregates(request, uuid):
     region = request.region
     with region.lock:
         provider = provider_of(request, uuid)
-        found = region.table.generation.item(provider.row)
     data = request.read_json(schemas.PUT)
     generation = None
     if request.version >= HAS_GENERATION:
         data, generation = data["aggregates"], data["resource_provider_generation"]
-        if generation != found:
-            raise Conflict(
-                f"Resource provider's generation already changed. Please update the generation and try again. "
-                f"{PROVIDER_CONFLICT}: {uuid} has {found}, not {generation}.",
-                http_errors.CONCURRENT_UPDATE,
-            )
+        check_generation(request, provider, generation)
     aggregates = tuple(dict.fromkeys(uuid_of(aggregate) for aggregate in data))
     written = request.write(provider.log, events.AggregatesPut(uuid, generation, aggregates, *request.who()))
     return _answer(request, aggregates, written.generation)

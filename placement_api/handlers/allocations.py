@@ -41,9 +41,10 @@ def list_allocations(request, consumer_uuid):
     if len(region.logs) > 1 or region.has_neighbours:
         request.fence()
     with region.lock:
-        by_provider, modified = _held(region, consumer_uuid)
-        facts = consumers.facts_of(region, consumer_uuid)
-        generation = consumers.generation_of(region, consumer_uuid)
+        logs = consumers.logs_of(region, consumer_uuid)
+        by_provider, modified = _held(region, logs, consumer_uuid)
+        facts = consumers.facts_of(region, logs, consumer_uuid)
+        generation = consumers.generation_of(region, logs, consumer_uuid)
     body = {"allocations": by_provider}
     if facts is None:
         request.found_nothing = True
@@ -67,16 +68,19 @@ def list_allocations_of_provider(request, uuid):
         tree = projection.trees[uuid]
         entries = list((tree.entries if type(tree) is Host else tree.users).values())
         generation = region.table.generation.item(provider.row)
-        for entry in entries:
-            resources = {one.resource_class: one.amount for one in entry.allocations if one.provider_uuid == uuid}
-            if resources and entry.consumer_uuid not in projection.prepared:
-                holder = projection.holders[entry.consumer_uuid]
-                found = by_consumer.setdefault(entry.consumer_uuid, {"resources": {}})
-                for name, amount in resources.items():
-                    found["resources"][name] = found["resources"].get(name, 0) + amount
-                if request.version >= GENERATION:
-                    found["consumer_generation"] = consumers.generation_of(region, entry.consumer_uuid)
-                modified = max(modified or 0, holder.written_ns)
+        decided = consumers.decided_parts(region, provider.log)
+        hidden = decided.keys() | projection.prepared.keys()
+        for holding in (*(entry for entry in entries if entry.consumer_uuid not in hidden), *decided.values()):
+            consumer_uuid = holding.consumer_uuid
+            for _, name, amount in (one for one in holding.allocations if one.provider_uuid == uuid):
+                resources = by_consumer.setdefault(consumer_uuid, {"resources": {}})["resources"]
+                resources[name] = resources.get(name, 0) + amount
+        for consumer_uuid, found in by_consumer.items():
+            if request.version >= GENERATION:
+                logs = consumers.logs_of(region, consumer_uuid)
+                found["consumer_generation"] = consumers.generation_of(region, logs, consumer_uuid)
+            if consumer_uuid in projection.holders:
+                modified = max(modified or 0, projection.holders[consumer_uuid].written_ns)
     body = {"allocations": by_consumer, "resource_provider_generation": generation}
     return json_response(request, body, last_modified_ns=modified)
 
@@ -179,7 +183,7 @@ def put(request, asked) -> None:
     if len(parts) == 1:
         ((log, part),) = parts.items()
         request.write(log, events.AllocationsPut(tuple(part), *request.who()), REFUSALS)
-        if is_new and len(part) == 1:
+        if is_new and len(asked) == 1:
             _check_alone(request, log, part[0])
     elif parts:
         several_logs.write(request, parts, REFUSALS)
@@ -234,7 +238,7 @@ def _part(log, consumer, allocations):
 def _check_generations(region, asked):
     for one in asked:
         _check_lock(region, one.consumer_uuid)
-        found = consumers.generation_of(region, one.consumer_uuid)
+        found = consumers.generation_of(region, consumers.logs_of(region, one.consumer_uuid), one.consumer_uuid)
         if one.guarded and found != one.generation:
             raise Conflict(
                 f"{CONSUMER_CONFLICT} - expected {'null' if found is None else found} but got "
@@ -265,11 +269,11 @@ def _check_classes(request, asked):
                 )
 
 
-def _held(region, consumer_uuid):
-    """(Provider -> its generation and what a consumer holds of it, when that was written)."""
+def _held(region, logs, consumer_uuid):
+    """(Provider -> its generation and what a consumer holds of it in some logs, when that was written)."""
     by_provider: dict[str, dict] = {}
     modified = None
-    for log in consumers.logs_of(region, consumer_uuid):
+    for log in logs:
         holder = log.projection.holders.get(consumer_uuid)
         modified = max(modified or 0, 0 if holder is None else holder.written_ns)
         for (provider_uuid, resource_class), amount in consumers.held_in(region, log, consumer_uuid).items():

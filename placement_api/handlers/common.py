@@ -6,7 +6,8 @@ import os_resource_classes
 import os_traits
 
 from nova_sched.projection.inventory import CUSTOM
-from placement_api.http_errors import NotFound
+from placement_api.http_errors import CONCURRENT_UPDATE, Conflict, NotFound
+from placement_api.refusals import PROVIDER_CONFLICT
 from rpc_api import events
 
 STANDARD_CLASSES: tuple[str, ...] = tuple(os_resource_classes.STANDARDS)
@@ -27,6 +28,17 @@ def provider_of(request, uuid: str) -> Provider:
     if log is None:
         raise NotFound(f"No resource provider with uuid {uuid} found")
     return Provider(log, log.projection.trees[uuid].rows[uuid], uuid)
+
+
+def check_generation(request, provider: Provider, generation: int) -> None:
+    """Conflict if a provider has another generation than a client expects."""
+    found = request.region.table.generation.item(provider.row)
+    if found != generation:
+        raise Conflict(
+            "Resource provider's generation already changed. Please update the generation and try again. "
+            f"{PROVIDER_CONFLICT}: {provider.uuid} has {found}, not {generation}.",
+            CONCURRENT_UPDATE,
+        )
 
 
 def ensure_names(request, log, classes=(), traits=()) -> None:

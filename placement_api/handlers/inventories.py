@@ -4,9 +4,8 @@ from nova_sched.projection.provider_rows import inventories_of
 from nova_sched.projection.provider_writes import ADD, ALL, CHANGE, REMOVE
 from nova_sched.projection.write_refusals import WriteRefused
 from placement_api import http_errors
-from placement_api.handlers.common import ensure_names, is_class, provider_of
+from placement_api.handlers.common import check_generation, ensure_names, is_class, provider_of
 from placement_api.http_errors import BadRequest, Conflict, NotFound
-from placement_api.refusals import PROVIDER_CONFLICT
 from placement_api.responses import empty_response, json_response
 from placement_api.schemas import inventories as schemas
 from rpc_api import events
@@ -50,7 +49,7 @@ def put_inventories(request, uuid):
         provider = provider_of(request, uuid)
     data = request.read_json(schemas.PUT_ALL)
     generation = data["resource_provider_generation"]
-    _check_generation(request, uuid, generation)
+    check_generation(request, provider, generation)
     inventories = [inventory_of(name, values) for name, values in data["inventories"].items()]
     check_inventories(request, uuid, inventories, _UPDATE, "Unknown resource class in inventory for resource provider")
     ensure_names(request, provider.log, [inventory.resource_class for inventory in inventories])
@@ -82,7 +81,7 @@ def put_inventory(request, uuid, resource_class):
         provider = provider_of(request, uuid)
     data = request.read_json(schemas.PUT_ONE)
     generation = data["resource_provider_generation"]
-    _check_generation(request, uuid, generation)
+    check_generation(request, provider, generation)
     inventory = inventory_of(resource_class, data)
     with request.region.lock:
         is_known = is_class(request.region, resource_class)
@@ -167,13 +166,6 @@ def check_inventories(request, uuid, inventories, before, no_class=None) -> None
         unknown = [one.resource_class for one in inventories if not is_class(request.region, one.resource_class)]
     if unknown:
         raise BadRequest(f"{no_class or before} {uuid}: No such resource class {unknown[0]}.", of_state=True)
-
-
-def _check_generation(request, uuid, generation):
-    with request.region.lock:
-        found = request.region.table.generation.item(provider_of(request, uuid).row)
-    if found != generation:
-        raise Conflict(f"{PROVIDER_CONFLICT}: {uuid} has {found}, not {generation}", http_errors.CONCURRENT_UPDATE)
 
 
 def values_of(inventory) -> dict:

@@ -4,10 +4,8 @@ import numpy as np
 
 from nova_sched.projection.provider_rows import traits_of
 from nova_sched.projection.write_refusals import WriteRefused
-from placement_api import http_errors
-from placement_api.handlers.common import STANDARD_TRAITS, ensure_names, is_trait, provider_of
+from placement_api.handlers.common import STANDARD_TRAITS, check_generation, ensure_names, is_trait, provider_of
 from placement_api.http_errors import BadRequest, Conflict, NotFound
-from placement_api.refusals import PROVIDER_CONFLICT
 from placement_api.responses import empty_response, json_response, timed
 from placement_api.schemas import traits as schemas
 from rpc_api import events
@@ -110,14 +108,8 @@ def put_traits_of_provider(request, uuid):
     region = request.region
     with region.lock:
         provider = provider_of(request, uuid)
-        found = region.table.generation.item(provider.row)
+        check_generation(request, provider, generation)
         unknown = [name for name in names if not is_trait(region, name)]
-    if found != generation:
-        raise Conflict(
-            f"Resource provider's generation already changed. Please update the generation and try again. "
-            f"{PROVIDER_CONFLICT}: {uuid} has {found}, not {generation}.",
-            http_errors.CONCURRENT_UPDATE,
-        )
     if unknown:
         raise BadRequest(f"No such trait {', '.join(unknown)}", of_state=True)
     ensure_names(request, provider.log, traits=names)

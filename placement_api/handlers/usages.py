@@ -2,6 +2,7 @@
 
 import itertools
 
+from placement_api.consumers import decided_parts
 from placement_api.handlers.allocations import UNKNOWN_TYPE
 from placement_api.handlers.common import provider_of
 from placement_api.projects import consumers_of
@@ -59,15 +60,24 @@ def _used(request, project_id, user_id):
     if project_id == request.conf.placement_api.incomplete_consumer_project_id:
         asked.append(None)
     found: dict[str, tuple[int, dict[str, int]]] = {}
-    for projection in request.region.projections():
-        for consumer_uuid in itertools.chain.from_iterable(consumers_of(projection, one) for one in asked):
-            holder = projection.holders[consumer_uuid]
-            # What is held for a write over several logs that is under way belongs to nobody yet.
-            if (user_id is not None and holder.user_id != user_id) or consumer_uuid in projection.prepared:
-                continue
-            count, amounts = found.get(holder.consumer_type or UNKNOWN_TYPE, (0, {}))
-            for entry in projection.consumers[consumer_uuid]:
-                for _, name, amount in entry.allocations:
+    for log in request.region.logs.values():
+        for facts, allocations in _holding(request.region, log, asked):
+            if user_id is None or facts.user_id == user_id:
+                count, amounts = found.get(facts.consumer_type or UNKNOWN_TYPE, (0, {}))
+                for _, name, amount in allocations:
                     amounts[name] = amounts.get(name, 0) + amount
-            found[holder.consumer_type or UNKNOWN_TYPE] = count + 1, amounts
+                found[facts.consumer_type or UNKNOWN_TYPE] = count + 1, amounts
     return found
+
+
+def _holding(region, log, projects):
+    """(What is known of it, its allocations) of each consumer of some projects that holds something in a log. What is
+    held for a write over several logs that is under way belongs to nobody yet."""
+    projection, decided = log.projection, decided_parts(region, log)
+    for consumer_uuid in itertools.chain.from_iterable(consumers_of(projection, one) for one in projects):
+        if consumer_uuid not in decided and consumer_uuid not in projection.prepared:
+            entries = projection.consumers[consumer_uuid]
+            yield projection.holders[consumer_uuid], (one for entry in entries for one in entry.allocations)
+    for part in decided.values():
+        if part.project_id in projects and part.allocations:
+            yield part, part.allocations

@@ -7,86 +7,39 @@ _LIMIT = {"type": ["integer", "string"], "pattern": r"^[1-9][0-9]*\Z", "minimum"
 _GROUP_POLICY = {"type": "string", "enum": ["none", "isolate"]}
 
 
-def _of_group(name: str, suffix: str) -> str:
-    """The pattern of a parameter of the unsuffixed group, or of a granular one. Errors show it in Placement's form; a
+#: Parameters of a group, from microversion 1.31 on.
+_OF_A_GROUP = ("resources", "required", "member_of", "in_tree")
+
+
+def _of_groups(suffix: str, *names: str) -> dict[str, dict[str, str]]:
+    """Parameters of the unsuffixed group and of granular ones, as patterns. Errors show these in Placement's form; a
     name that ends with a line break fits, and is not read."""
-    return rf"^{name}({suffix})?$"
+    return {rf"^{name}({suffix})?$": common.TEXT for name in names}
 
 
-_LIST = {
-    "type": "object",
-    "properties": {"resources": common.TEXT},
-    "required": ["resources"],
-    "additionalProperties": False,
-}
-_LIST_1_16 = {
-    "type": "object",
-    "properties": {"resources": common.TEXT, "limit": _LIMIT},
-    "required": ["resources"],
-    "additionalProperties": False,
-}
-_LIST_1_17 = {
-    "type": "object",
-    "properties": {"resources": common.TEXT, "limit": _LIMIT, "required": common.TEXT},
-    "required": ["resources"],
-    "additionalProperties": False,
-}
-_LIST_1_21 = {
-    "type": "object",
-    "properties": {"resources": common.TEXT, "limit": _LIMIT, "required": common.TEXT, "member_of": common.TEXT},
-    "required": ["resources"],
-    "additionalProperties": False,
-}
-_LIST_1_25 = {
-    "type": "object",
-    "properties": {"limit": _LIMIT, "group_policy": _GROUP_POLICY},
-    "patternProperties": {
-        _of_group("resources", common.NUMBER_SUFFIX): common.TEXT,
-        _of_group("required", common.NUMBER_SUFFIX): common.TEXT,
-        _of_group("member_of", common.NUMBER_SUFFIX): common.TEXT,
-    },
-    "additionalProperties": False,
-}
-_LIST_1_31 = {
-    "type": "object",
-    "properties": {"limit": _LIMIT, "group_policy": _GROUP_POLICY},
-    "patternProperties": {
-        _of_group("resources", common.NUMBER_SUFFIX): common.TEXT,
-        _of_group("required", common.NUMBER_SUFFIX): common.TEXT,
-        _of_group("member_of", common.NUMBER_SUFFIX): common.TEXT,
-        _of_group("in_tree", common.NUMBER_SUFFIX): common.TEXT,
-    },
-    "additionalProperties": False,
-}
-_BY_TEXT_SUFFIX = {
-    _of_group("resources", common.TEXT_SUFFIX): common.TEXT,
-    _of_group("required", common.TEXT_SUFFIX): common.TEXT,
-    _of_group("member_of", common.TEXT_SUFFIX): common.TEXT,
-    _of_group("in_tree", common.TEXT_SUFFIX): common.TEXT,
-}
-_LIST_1_33 = {
-    "type": "object",
-    "properties": {"limit": _LIMIT, "group_policy": _GROUP_POLICY},
-    "patternProperties": _BY_TEXT_SUFFIX,
-    "additionalProperties": False,
-}
-_LIST_1_35 = {
-    "type": "object",
-    "properties": {"limit": _LIMIT, "group_policy": _GROUP_POLICY, "root_required": common.TEXT},
-    "patternProperties": _BY_TEXT_SUFFIX,
-    "additionalProperties": False,
-}
-_LIST_1_36 = {
-    "type": "object",
-    "properties": {
-        "limit": _LIMIT,
-        "group_policy": _GROUP_POLICY,
-        "root_required": common.TEXT,
-        "same_subtree": common.TEXT,
-    },
-    "patternProperties": _BY_TEXT_SUFFIX,
-    "additionalProperties": False,
-}
+_LIST = common.closed({"resources": common.TEXT}, required=["resources"])
+_LIST_1_16 = common.closed({"resources": common.TEXT, "limit": _LIMIT}, required=["resources"])
+_LIST_1_17 = common.closed({"resources": common.TEXT, "limit": _LIMIT, "required": common.TEXT}, required=["resources"])
+_LIST_1_21 = common.closed(
+    {"resources": common.TEXT, "limit": _LIMIT, "required": common.TEXT, "member_of": common.TEXT},
+    required=["resources"],
+)
+_LIST_1_25 = common.closed(
+    {"limit": _LIMIT, "group_policy": _GROUP_POLICY},
+    patternProperties=_of_groups(common.NUMBER_SUFFIX, "resources", "required", "member_of"),
+)
+_LIST_1_31 = common.closed(
+    {"limit": _LIMIT, "group_policy": _GROUP_POLICY}, patternProperties=_of_groups(common.NUMBER_SUFFIX, *_OF_A_GROUP)
+)
+_BY_TEXT_SUFFIX = _of_groups(common.TEXT_SUFFIX, *_OF_A_GROUP)
+_LIST_1_33 = common.closed({"limit": _LIMIT, "group_policy": _GROUP_POLICY}, patternProperties=_BY_TEXT_SUFFIX)
+_LIST_1_35 = common.closed(
+    {"limit": _LIMIT, "group_policy": _GROUP_POLICY, "root_required": common.TEXT}, patternProperties=_BY_TEXT_SUFFIX
+)
+_LIST_1_36 = common.closed(
+    {"limit": _LIMIT, "group_policy": _GROUP_POLICY, "root_required": common.TEXT, "same_subtree": common.TEXT},
+    patternProperties=_BY_TEXT_SUFFIX,
+)
 
 LIST = validators.query_by_version(
     ((1, 10), _LIST),

@@ -8,44 +8,23 @@ from placement_api.schemas import common, validators
 
 TERMS = "nova_sched"
 
-_AMOUNTS = {
-    "type": "object",
-    "minProperties": 1,
-    "patternProperties": {common.CLASS_NAME: {"type": "integer", "minimum": 1}},
-    "additionalProperties": False,
-}
+_AMOUNTS = common.closed({}, minProperties=1, patternProperties={common.CLASS_NAME: {"type": "integer", "minimum": 1}})
 #: Before 1.12 a list of providers.
 _LIST = {
     "type": "array",
     "minItems": 1,
-    "items": {
-        "type": "object",
-        "properties": {
-            "resource_provider": {
-                "type": "object",
-                "properties": {"uuid": common.UUID},
-                "required": ["uuid"],
-                "additionalProperties": False,
-            },
-            "resources": _AMOUNTS,
-        },
-        "required": ["resource_provider", "resources"],
-        "additionalProperties": False,
-    },
+    "items": common.closed(
+        {"resource_provider": common.closed({"uuid": common.UUID}, required=["uuid"]), "resources": _AMOUNTS},
+        required=["resource_provider", "resources"],
+    ),
 }
 #: From 1.12 on an object by provider. Clients may send back the generation that they read; it does not count.
-_BY_PROVIDER = {
-    "type": "object",
-    "patternProperties": {
-        common.UUID_KEY: {
-            "type": "object",
-            "properties": {"generation": common.GENERATION, "resources": _AMOUNTS},
-            "required": ["resources"],
-            "additionalProperties": False,
-        }
+_BY_PROVIDER = common.closed(
+    {},
+    patternProperties={
+        common.UUID_KEY: common.closed({"generation": common.GENERATION, "resources": _AMOUNTS}, required=["resources"])
     },
-    "additionalProperties": False,
-}
+)
 _SOME_BY_PROVIDER = {**_BY_PROVIDER, "minProperties": 1}
 _CONSUMER_GENERATION = {"type": ["integer", "null"]}
 _MAPPINGS = {
@@ -60,24 +39,11 @@ _TERMS = {TERMS: {"type": "object"}}
 
 # --- one consumer ----------------------------------------------------------------------------------------------------
 
-_ONE = {
-    "type": "object",
-    "properties": {"allocations": _LIST},
-    "required": ["allocations"],
-    "additionalProperties": False,
-}
-_ONE_1_8 = {
-    "type": "object",
-    "properties": {"allocations": _LIST, **_OWNERS},
-    "required": ["allocations", "project_id", "user_id"],
-    "additionalProperties": False,
-}
-_ONE_1_12 = {
-    "type": "object",
-    "properties": {"allocations": _SOME_BY_PROVIDER, **_OWNERS},
-    "required": ["allocations", "project_id", "user_id"],
-    "additionalProperties": False,
-}
+_ONE = common.closed({"allocations": _LIST}, required=["allocations"])
+_ONE_1_8 = common.closed({"allocations": _LIST, **_OWNERS}, required=["allocations", "project_id", "user_id"])
+_ONE_1_12 = common.closed(
+    {"allocations": _SOME_BY_PROVIDER, **_OWNERS}, required=["allocations", "project_id", "user_id"]
+)
 _FIELDS_1_28 = {"allocations": _BY_PROVIDER, **_OWNERS, "consumer_generation": _CONSUMER_GENERATION}
 _FIELDS_1_34 = {**_FIELDS_1_28, "mappings": _MAPPINGS}
 _FIELDS_1_38 = {**_FIELDS_1_34, "consumer_type": _CONSUMER_TYPE}
@@ -88,77 +54,27 @@ PUT = validators.by_version(
     ((1, 0), _ONE),
     ((1, 8), _ONE_1_8),
     ((1, 12), _ONE_1_12),
-    (
-        (1, 28),
-        {
-            "type": "object",
-            "properties": {**_FIELDS_1_28, **_TERMS},
-            "required": _REQUIRED_1_28,
-            "additionalProperties": False,
-        },
-    ),
-    (
-        (1, 34),
-        {
-            "type": "object",
-            "properties": {**_FIELDS_1_34, **_TERMS},
-            "required": _REQUIRED_1_28,
-            "additionalProperties": False,
-        },
-    ),
-    (
-        (1, 38),
-        {
-            "type": "object",
-            "properties": {**_FIELDS_1_38, **_TERMS},
-            "required": _REQUIRED_1_38,
-            "additionalProperties": False,
-        },
-    ),
+    ((1, 28), common.closed({**_FIELDS_1_28, **_TERMS}, required=_REQUIRED_1_28)),
+    ((1, 34), common.closed({**_FIELDS_1_34, **_TERMS}, required=_REQUIRED_1_28)),
+    ((1, 38), common.closed({**_FIELDS_1_38, **_TERMS}, required=_REQUIRED_1_38)),
 )
 
 # --- several consumers -----------------------------------------------------------------------------------------------
 
-_ONE_OF_MANY_1_13 = {
-    "type": "object",
-    "properties": {"allocations": _BY_PROVIDER, **_OWNERS},
-    "required": ["allocations", "project_id", "user_id"],
-    "additionalProperties": False,
-}
-_ONE_OF_MANY_1_28 = {
-    "type": "object",
-    "properties": _FIELDS_1_28,
-    "required": _REQUIRED_1_28,
-    "additionalProperties": False,
-}
-_ONE_OF_MANY_1_34 = {
-    "type": "object",
-    "properties": _FIELDS_1_34,
-    "required": _REQUIRED_1_28,
-    "additionalProperties": False,
-}
-_ONE_OF_MANY_1_38 = {
-    "type": "object",
-    "properties": _FIELDS_1_38,
-    "required": _REQUIRED_1_38,
-    "additionalProperties": False,
-}
+_ONE_OF_MANY_1_13 = common.closed(
+    {"allocations": _BY_PROVIDER, **_OWNERS}, required=["allocations", "project_id", "user_id"]
+)
+_ONE_OF_MANY_1_28 = common.closed(_FIELDS_1_28, required=_REQUIRED_1_28)
+_ONE_OF_MANY_1_34 = common.closed(_FIELDS_1_34, required=_REQUIRED_1_28)
+_ONE_OF_MANY_1_38 = common.closed(_FIELDS_1_38, required=_REQUIRED_1_38)
 
 #: Consumers by uuid, none or more, as a reshape has them.
-MANY_1_28 = {"type": "object", "patternProperties": {common.UUID_KEY: _ONE_OF_MANY_1_28}, "additionalProperties": False}
-MANY_1_34 = {"type": "object", "patternProperties": {common.UUID_KEY: _ONE_OF_MANY_1_34}, "additionalProperties": False}
-MANY_1_38 = {"type": "object", "patternProperties": {common.UUID_KEY: _ONE_OF_MANY_1_38}, "additionalProperties": False}
+MANY_1_28 = common.closed({}, patternProperties={common.UUID_KEY: _ONE_OF_MANY_1_28})
+MANY_1_34 = common.closed({}, patternProperties={common.UUID_KEY: _ONE_OF_MANY_1_34})
+MANY_1_38 = common.closed({}, patternProperties={common.UUID_KEY: _ONE_OF_MANY_1_38})
 
 POST = validators.by_version(
-    (
-        (1, 13),
-        {
-            "type": "object",
-            "minProperties": 1,
-            "patternProperties": {common.UUID_KEY: _ONE_OF_MANY_1_13},
-            "additionalProperties": False,
-        },
-    ),
+    ((1, 13), common.closed({}, minProperties=1, patternProperties={common.UUID_KEY: _ONE_OF_MANY_1_13})),
     ((1, 28), {**MANY_1_28, "minProperties": 1}),
     ((1, 34), {**MANY_1_34, "minProperties": 1}),
     ((1, 38), {**MANY_1_38, "minProperties": 1}),

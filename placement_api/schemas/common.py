@@ -23,3 +23,14 @@ UUID: dict[str, Any] = {"type": "string", "format": "uuid"}
 KEYSTONE_ID: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 255}
 GENERATION: dict[str, Any] = {"type": "integer"}
 TEXT: dict[str, Any] = {"type": "string"}
+
+
+def closed(properties: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The schema of an object that has these properties and no others. ``more`` are further keywords, such as
+    ``required`` and ``patternProperties``."""
+    return {
+        "type": "object",
+        **({"properties": properties} if properties else {}),
+        **more,
+        "additionalProperties": False,
+    }

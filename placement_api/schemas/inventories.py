@@ -18,19 +18,12 @@ _FIELDS = {
     "allocation_ratio": {"type": "number", "maximum": common.MAX_RATIO},
 }
 
-_POST = {
-    "type": "object",
-    "properties": {**_FIELDS, "resource_class": {"type": "string", "pattern": common.CLASS_NAME}},
-    "required": ["total", "resource_class"],
-    "additionalProperties": False,
-}
-_PUT_ONE = {
-    "type": "object",
-    "properties": _FIELDS,
-    "required": ["total", "resource_provider_generation"],
-    "additionalProperties": False,
-}
-_RECORD = {"type": "object", "properties": _FIELDS, "required": ["total"], "additionalProperties": False}
+_POST = common.closed(
+    {**_FIELDS, "resource_class": {"type": "string", "pattern": common.CLASS_NAME}},
+    required=["total", "resource_class"],
+)
+_PUT_ONE = common.closed(_FIELDS, required=["total", "resource_provider_generation"])
+_RECORD = common.closed(_FIELDS, required=["total"])
 #: All inventories of a provider. The handler answers for a name that no class can have, as for an unknown class.
 ALL = {
     "type": "object",

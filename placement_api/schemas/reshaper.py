@@ -2,39 +2,25 @@
 
 from placement_api.schemas import allocations, common, inventories, validators
 
-_INVENTORIES = {
-    "type": "object",
-    "minProperties": 1,
-    "patternProperties": {common.UUID_KEY: inventories.ALL},
-    "additionalProperties": False,
-}
+_INVENTORIES = common.closed({}, minProperties=1, patternProperties={common.UUID_KEY: inventories.ALL})
 
 POST = validators.by_version(
     (
         (1, 30),
-        {
-            "type": "object",
-            "properties": {"inventories": _INVENTORIES, "allocations": allocations.MANY_1_28},
-            "required": ["inventories", "allocations"],
-            "additionalProperties": False,
-        },
+        common.closed(
+            {"inventories": _INVENTORIES, "allocations": allocations.MANY_1_28}, required=["inventories", "allocations"]
+        ),
     ),
     (
         (1, 34),
-        {
-            "type": "object",
-            "properties": {"inventories": _INVENTORIES, "allocations": allocations.MANY_1_34},
-            "required": ["inventories", "allocations"],
-            "additionalProperties": False,
-        },
+        common.closed(
+            {"inventories": _INVENTORIES, "allocations": allocations.MANY_1_34}, required=["inventories", "allocations"]
+        ),
     ),
     (
         (1, 38),
-        {
-            "type": "object",
-            "properties": {"inventories": _INVENTORIES, "allocations": allocations.MANY_1_38},
-            "required": ["inventories", "allocations"],
-            "additionalProperties": False,
-        },
+        common.closed(
+            {"inventories": _INVENTORIES, "allocations": allocations.MANY_1_38}, required=["inventories", "allocations"]
+        ),
     ),
 )

@@ -2,12 +2,7 @@
 
 from placement_api.schemas import common, validators
 
-_NAMED = {
-    "type": "object",
-    "properties": {"name": {"type": "string", "pattern": common.CUSTOM_NAME, "maxLength": 255}},
-    "required": ["name"],
-    "additionalProperties": False,
-}
+_NAMED = common.closed({"name": {"type": "string", "pattern": common.CUSTOM_NAME, "maxLength": 255}}, required=["name"])
 
 POST = validators.by_version(((1, 2), _NAMED))
 #: The new name in the body before 1.7; from then on there is no body, and ``{"name": …}`` is that of the path.

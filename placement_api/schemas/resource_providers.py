@@ -5,63 +5,38 @@ from placement_api.schemas import common, validators
 _NAME = {"type": "string", "maxLength": 200}
 _PARENT = {"anyOf": [common.UUID, {"type": "null"}]}
 
-_POST = {
-    "type": "object",
-    "properties": {"name": _NAME, "uuid": common.UUID},
-    "required": ["name"],
-    "additionalProperties": False,
-}
-_POST_1_14 = {
-    "type": "object",
-    "properties": {"name": _NAME, "uuid": common.UUID, "parent_provider_uuid": _PARENT},
-    "required": ["name"],
-    "additionalProperties": False,
-}
-_PUT = {"type": "object", "properties": {"name": _NAME}, "required": ["name"], "additionalProperties": False}
-_PUT_1_14 = {
-    "type": "object",
-    "properties": {"name": _NAME, "parent_provider_uuid": _PARENT},
-    "required": ["name"],
-    "additionalProperties": False,
-}
+_POST = common.closed({"name": _NAME, "uuid": common.UUID}, required=["name"])
+_POST_1_14 = common.closed({"name": _NAME, "uuid": common.UUID, "parent_provider_uuid": _PARENT}, required=["name"])
+_PUT = common.closed({"name": _NAME}, required=["name"])
+_PUT_1_14 = common.closed({"name": _NAME, "parent_provider_uuid": _PARENT}, required=["name"])
 
 POST = validators.by_version(((1, 0), _POST), ((1, 14), _POST_1_14))
 PUT = validators.by_version(((1, 0), _PUT), ((1, 14), _PUT_1_14))
 
-_LIST = {"type": "object", "properties": {"name": common.TEXT, "uuid": common.UUID}, "additionalProperties": False}
-_LIST_1_3 = {
-    "type": "object",
-    "properties": {"name": common.TEXT, "uuid": common.UUID, "member_of": common.TEXT},
-    "additionalProperties": False,
-}
-_LIST_1_4 = {
-    "type": "object",
-    "properties": {"name": common.TEXT, "uuid": common.UUID, "member_of": common.TEXT, "resources": common.TEXT},
-    "additionalProperties": False,
-}
-_LIST_1_14 = {
-    "type": "object",
-    "properties": {
+_LIST = common.closed({"name": common.TEXT, "uuid": common.UUID})
+_LIST_1_3 = common.closed({"name": common.TEXT, "uuid": common.UUID, "member_of": common.TEXT})
+_LIST_1_4 = common.closed(
+    {"name": common.TEXT, "uuid": common.UUID, "member_of": common.TEXT, "resources": common.TEXT}
+)
+_LIST_1_14 = common.closed(
+    {
         "name": common.TEXT,
         "uuid": common.UUID,
         "member_of": common.TEXT,
         "resources": common.TEXT,
         "in_tree": common.UUID,
-    },
-    "additionalProperties": False,
-}
-_LIST_1_18 = {
-    "type": "object",
-    "properties": {
+    }
+)
+_LIST_1_18 = common.closed(
+    {
         "name": common.TEXT,
         "uuid": common.UUID,
         "member_of": common.TEXT,
         "resources": common.TEXT,
         "in_tree": common.UUID,
         "required": common.TEXT,
-    },
-    "additionalProperties": False,
-}
+    }
+)
 
 LIST = validators.query_by_version(
     ((1, 0), _LIST), ((1, 3), _LIST_1_3), ((1, 4), _LIST_1_4), ((1, 14), _LIST_1_14), ((1, 18), _LIST_1_18)

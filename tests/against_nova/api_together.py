@@ -11,16 +11,15 @@ each world. The first difference ends the run. With ``--http`` ours is asked ove
 
 import argparse
 import contextlib
+import functools
 import gc
 import http.client
 import json
 import logging
 import random
 import sys
-import time
-from collections import Counter
 
-from tests.against_nova import ledger_answers
+from tests.against_nova import ledger_answers, random_worlds
 from tests.against_nova.ledger_together import Difference, different
 from tests.against_nova.ledger_writes import CUSTOM_CLASSES, CUSTOM_TRAITS, PROJECTS, USERS, Writer
 from tests.placement_api.in_process import OurPlacement
@@ -193,18 +192,6 @@ def world(placement, ours, seed, counts, writes=WRITES):
             return
 
 
-def run(placement, ours, seed, count=None, seconds=None):
-    """Worlds from a seed on, until ``count`` writes were compared, or for some seconds. Returns the counts, with the
-    seed at which the next run would start."""
-    counts, began = Counter(), time.monotonic()
-    while (count is None or counts["writes"] < count) and (seconds is None or time.monotonic() - began < seconds):
-        world(placement, ours, seed, counts)
-        seed += 1
-        print(f"next seed {seed}: {counts['writes']} writes, {counts['reads']} reads", file=sys.stderr)
-    counts["next seed"], counts["seconds"] = seed, round(time.monotonic() - began)
-    return counts
-
-
 def main(*arguments):
     from tests.against_nova.placement_app import Placement
 
@@ -219,7 +206,9 @@ def main(*arguments):
     gc.freeze()
     with contextlib.closing(ours):
         try:
-            print(json.dumps(run(placement, ours, options.seed, options.count, options.seconds)))
+            one = functools.partial(world, placement, ours)
+            found = random_worlds.run(one, options.seed, ("writes",), options.count, options.seconds)
+            print(json.dumps(found))
         except Difference as error:
             print(error)
             return 1

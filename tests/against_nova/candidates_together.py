@@ -12,16 +12,15 @@ each world. The first difference ends the run. Placement's defects A, B and C ar
 
 import argparse
 import copy
+import functools
 import gc
 import json
 import logging
 import random
 import sys
-import time
-from collections import Counter
 from urllib.parse import parse_qsl, urlencode
 
-from tests.against_nova import candidates_cases, candidates_worlds
+from tests.against_nova import candidates_cases, candidates_worlds, random_worlds
 from tests.placement_api.in_process import OurPlacement
 
 #: Queries of one world, for candidates and for lists of providers; use changes after so many of them.
@@ -186,18 +185,6 @@ def world(placement, ours, seed, counts):
     counts["worlds"] += 1
 
 
-def run(placement, ours, seed, count=None, seconds=None):
-    """Worlds from a seed on, until ``count`` queries were compared, or for some seconds. Returns the counts, with the
-    seed at which the next run would start."""
-    counts, began = Counter(), time.monotonic()
-    while (count is None or counts["queries"] < count) and (seconds is None or time.monotonic() - began < seconds):
-        world(placement, ours, seed, counts)
-        seed += 1
-        print(f"next seed {seed}: {counts['queries']} queries", file=sys.stderr)
-    counts["next seed"], counts["seconds"] = seed, round(time.monotonic() - began)
-    return counts
-
-
 def main(*arguments):
     from tests.against_nova.placement_app import Placement
 
@@ -215,7 +202,9 @@ def main(*arguments):
             print(json.dumps(candidates_cases.found_by(placement, ours)))
             return 0
         fix_placement()
-        print(json.dumps(run(placement, ours, options.seed, options.count, options.seconds)))
+        one = functools.partial(world, placement, ours)
+        found = random_worlds.run(one, options.seed, ("queries",), options.count, options.seconds)
+        print(json.dumps(found))
     except Difference as error:
         print(error)
         return 1

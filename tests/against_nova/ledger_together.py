@@ -10,11 +10,11 @@ smaller case that differs is looked for and printed.
 """
 
 import argparse
+import functools
 import gc
 import json
 import random
 import sys
-import time
 import traceback
 from collections import Counter
 
@@ -23,7 +23,7 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.projection.write_refusals import WriteRefused
 from rpc_api import events
 from rpc_api.codec import SetAside
-from tests.against_nova import ledger_answers, ledger_cases, shrink
+from tests.against_nova import ledger_answers, ledger_cases, random_worlds, shrink
 from tests.against_nova.ledger_writes import Writer
 from tests.builders import Cell
 
@@ -148,10 +148,10 @@ def world(placement, seed, counts, writes=WRITES):
                     together.ask(ledger_answers.query(draw, state))
                 if number % (EACH * SNAPSHOT_EACH) == 0:
                     together.reload()
-        except (Difference, AssertionError) as error:
+        except AssertionError as error:
             # An invariant that does not hold has no text of its own.
-            error.args = (str(error) or traceback.format_exc(limit=-3), done)
-            raise
+            message = str(error) or traceback.format_exc(limit=-3)
+            raise Difference(f"seed {seed}, write {number}: {write}\n{message}", done) from error
 
 
 def replayed(placement, writes):
@@ -184,24 +184,6 @@ def named_cases(placement):
     return found
 
 
-def run(placement, seed, count=None, seconds=None):
-    """Worlds from a seed on, until ``count`` writes and queries were compared, or for some seconds. Returns the counts,
-    with the seed at which the next run would start."""
-    counts, began = Counter(), time.monotonic()
-    while (count is None or counts["writes"] + counts["queries"] < count) and (
-        seconds is None or time.monotonic() - began < seconds
-    ):
-        try:
-            world(placement, seed, counts)
-        except AssertionError as error:
-            message, done = error.args
-            raise Difference(f"seed {seed}, write {len(done)}: {done[-1]}\n{message}", done) from error
-        seed += 1
-        print(f"next seed {seed}: {counts['writes']} writes, {counts['queries']} queries", file=sys.stderr)
-    counts["next seed"], counts["seconds"] = seed, round(time.monotonic() - began)
-    return counts
-
-
 def main(*arguments):
     from tests.against_nova.placement_app import Placement
 
@@ -218,7 +200,8 @@ def main(*arguments):
         print(json.dumps(named_cases(placement)))
         return 0
     try:
-        counts = run(placement, options.seed, options.count, options.seconds)
+        one = functools.partial(world, placement)
+        counts = random_worlds.run(one, options.seed, ("writes", "queries"), options.count, options.seconds)
     except Difference as error:
         message, done = error.args
         print(message)

@@ -4,18 +4,12 @@ Random queries to random trees get equal answers (``candidates_together.py``). M
 ``python -m tests.against_nova.candidates_together``.
 """
 
-import json
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 
-from tests.against_nova.conftest import peer_python
+from tests.against_nova.random_worlds import counts_of
 
 pytestmark = pytest.mark.nova
 
-ROOT = Path(__file__).resolve().parents[2]
 #: Seconds of a run, its first seed, and the least number of queries: a tenth of what an idle machine does.
 RUNS = [
     pytest.param(12, 1, 120, id="12 seconds"),
@@ -23,23 +17,9 @@ RUNS = [
 ]
 
 
-def together(*arguments):
-    """What a run prints last; it must not find a difference."""
-    done = subprocess.run(
-        [peer_python("placement, numpy"), "-W", "ignore", "-m", "tests.against_nova.candidates_together", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=290,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 @pytest.mark.parametrize("seconds, seed, least", RUNS)
 def test_answers_are_those_of_placement(seconds, seed, least):
-    counts = together("--seed", str(seed), "--seconds", str(seconds))
+    counts = counts_of("candidates_together", "--seed", str(seed), "--seconds", str(seconds))
     assert counts["queries"] >= least, counts
     shares = {"found": 10, "several": 20, "candidates": 4, "providers": 4}
     assert all(counts[name] > least // part for name, part in shares.items()), counts
@@ -48,7 +28,7 @@ def test_answers_are_those_of_placement(seconds, seed, least):
 
 def test_the_named_exceptions_are_there():
     """The amounts of each candidate on both sides. A case that is equal one day is no exception any more."""
-    assert together("--cases") == {
+    assert counts_of("candidates_together", "--cases") == {
         "A: an unsuffixed group on a sharing provider beside a granular group": {
             "Placement": [[1, 1]],
             "we": [[1, 1], [1, 1]],

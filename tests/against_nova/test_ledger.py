@@ -1,19 +1,13 @@
 """Our ledger beside the real Placement: random writes of several clients come to equal outcomes and equal states, and
 queries to equal answers (``ledger_together.py``)."""
 
-import json
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 
-from tests.against_nova.conftest import peer_python
 from tests.against_nova.ledger_answers import REFUSALS
+from tests.against_nova.random_worlds import counts_of
 
 pytestmark = pytest.mark.nova
 
-ROOT = Path(__file__).resolve().parents[2]
 #: Seconds of a run, its first seed, and the least number of writes and queries: a tenth of what an idle machine does.
 RUNS = [
     pytest.param(15, 1, 300, id="15 seconds"),
@@ -23,23 +17,9 @@ RUNS = [
 SHOWN = 0.9
 
 
-def together(*arguments):
-    """What a run prints last; it must not find a difference."""
-    done = subprocess.run(
-        [peer_python("placement, numpy"), "-W", "ignore", "-m", "tests.against_nova.ledger_together", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=290,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 @pytest.mark.parametrize("seconds, seed, least", RUNS)
 def test_outcomes_states_and_answers_are_those_of_placement(seconds, seed, least):
-    counts = together("--seed", str(seed), "--seconds", str(seconds))
+    counts = counts_of("ledger_together", "--seed", str(seed), "--seconds", str(seconds))
     assert counts["writes"] + counts["queries"] >= least, counts
     assert counts["states"] and counts["snapshots"] and counts["defect E"] and counts["defect F"], counts
     outcomes = [f"{kind}: {code.name}" for kind, refusals in REFUSALS.items() for code in refusals]
@@ -50,7 +30,7 @@ def test_outcomes_states_and_answers_are_those_of_placement(seconds, seed, least
 
 def test_the_named_exceptions_are_there():
     """Placement's status and our outcome of each write. A case that is equal one day is no exception any more."""
-    assert together("--cases") == {
+    assert counts_of("ledger_together", "--cases") == {
         "E: nothing for a new consumer": [[200, "accepted"], [200, "accepted"], [204, "accepted"], [409, "accepted"]],
         "F: an unknown provider for a new consumer": [
             [400, "UNKNOWN_PROVIDER"],

@@ -295,7 +295,10 @@ def test_checkpoints_stay_ahead_of_the_retention_of_a_stream(rabbit_server):
 
             def cut():
                 clock.seconds += 11.0
-                kept.say("operator/x", *(events.AggregateUpdated(uuid_of("a"), "a" * 900, (), {}) for _ in range(5)))
+                # The gate is what keeps a slow machine's checkpoints ahead: who writes without it may outrun them.
+                if conductor.keeping.gate.refusal() is None:
+                    records = [events.AggregateUpdated(uuid_of("a"), "a" * 900, (), {}) for _ in range(5)]
+                    kept.say("operator/x", *records)
                 _, beginning, _ = find_beginning(log, "cell1", "scheduler/s", SYSTEM, None)
                 found.append(beginning)
                 assert beginning.whole

@@ -173,13 +173,13 @@ def plant_a_length_that_is_not_read(patch):
 
 def plant_a_write_before_the_check(patch):
     """The aggregates of a provider are gone before its generation is compared."""
-    check = inventories._check_generation
+    check = inventories.check_generation
 
-    def hasty(request, uuid, generation):
-        request.region.write(events.AggregatesPut(uuid, None, (), "req-hasty", "user"))
-        return check(request, uuid, generation)
+    def hasty(request, provider, generation):
+        request.region.write(events.AggregatesPut(provider.uuid, None, (), "req-hasty", "user"))
+        return check(request, provider, generation)
 
-    patch.setattr(inventories, "_check_generation", hasty)
+    patch.setattr(inventories, "check_generation", hasty)
 
 
 def plant_a_leak(patch):

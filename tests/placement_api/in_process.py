@@ -3,22 +3,16 @@
 import io
 import json
 
-from oslo_config import cfg
-
-from placement_api import config
 from placement_api.app import make_app
 from placement_api.region import Region
+from tests.placement_api.client import config_of
 
 
 class OurPlacement:
     """Our application over a new log; ``options`` are some of ``[placement_api]``."""
 
     def __init__(self, **options):
-        self.conf = cfg.ConfigOpts()
-        config.register(self.conf)
-        self.conf([], default_config_files=[])
-        for name, value in {"auth_strategy": config.NOAUTH, **options}.items():
-            self.conf.set_override(name, value, config.GROUP.name)
+        self.conf = config_of(**options)
         self.region = None
         self._app = None
 

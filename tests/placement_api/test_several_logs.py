@@ -230,7 +230,23 @@ def test_nobody_sees_half_of_a_write(tmp_path):
         client = client_of(other)
         other.fence()
         assert client.held(CONSUMER) == BOTH
-        assert client.generation(CONSUMER) is not None
+        for provider, amounts in BOTH.items():
+            shown = client.do("GET", f"/resource_providers/{provider}/allocations")["allocations"]
+            assert {uuid: one["resources"] for uuid, one in shown.items()} == {CONSUMER: amounts}
+            assert shown[CONSUMER]["consumer_generation"] == client.generation(CONSUMER)
+        used = client.do("GET", "/usages?project_id=project&consumer_type=all")["usages"]["all"]
+        assert used["VCPU"] == 3
+
+
+def test_nobody_sees_what_is_held_for_a_write(tmp_path):
+    with region(tmp_path, count=2) as (one, other):
+        with ends_at(one, 2, before=True), pytest.raises(Ended):
+            client_of(one).put(CONSUMER, None, BOTH)
+        client = client_of(other)
+        other.fence()
+        assert client.do("GET", f"/resource_providers/{P1}/allocations")["allocations"] == {}
+        assert client.do("GET", "/usages?project_id=project")["usages"] == {}
+        assert client.do("GET", f"/resource_providers/{P1}/usages")["usages"] == {"VCPU": 2}
 
 
 @pytest.mark.parametrize(
