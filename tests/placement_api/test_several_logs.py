@@ -247,6 +247,8 @@ def test_nobody_sees_what_is_held_for_a_write(tmp_path):
         assert client.do("GET", f"/resource_providers/{P1}/allocations")["allocations"] == {}
         assert client.do("GET", "/usages?project_id=project")["usages"] == {}
         assert client.do("GET", f"/resource_providers/{P1}/usages")["usages"] == {"VCPU": 2}
+        (write_uuid,) = {uuid for log in other.logs.values() for uuid in log.projection.prepared}
+        assert client.held(write_uuid) == {}
 
 
 @pytest.mark.parametrize(
