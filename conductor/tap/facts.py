@@ -60,11 +60,10 @@ def status_of(node: Fields, service: Fields, before: events.HostStatus | None) -
     if before is None and not {"disabled", "forced_down"} <= service.keys():
         return None
     known = before or events.HostStatus(False, None, False, 0, 0, {}, ())
-    disabled = service.get("disabled", known.disabled)
     stats, metrics = node.get("stats"), node.get("metrics")
     return events.HostStatus(
-        disabled,
-        service.get("disabled_reason", known.disabled_reason) if disabled else None,
+        service.get("disabled", known.disabled),
+        service.get("disabled_reason", known.disabled_reason),
         service.get("forced_down", known.forced_down),
         known.num_io_ops if stats is None else _count(stats, "io_workload"),
         known.failed_builds if stats is None else _count(stats, "failed_builds"),

@@ -12,7 +12,7 @@ from conductor.tap.devices import Devices
 from conductor.tap.facts import SERVICE_VERSION, inventory_of, is_complete, report_of, status_of
 from conductor.tap.instances import Instances
 from conductor.tap.objects import BINARY
-from nova_sched.projection.ledger import AGENT, NOVA, Host
+from nova_sched.projection.ledger import AGENT, COMPUTE_STATUS_DISABLED, NOVA, Host
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.provider_tree import read
 from rpc_api import events
@@ -52,6 +52,8 @@ class TapModel:
         #: Host -> uuid of its compute node; host -> the known fields of its service.
         self._node_of: dict[str, str] = {}
         self._services: dict[str, dict[str, Any]] = {}
+        #: Host -> how many messages in a row called its service disabled without the trait that says the same.
+        self._unexplained: dict[str, int] = {}
         #: Hosts that changed since their last report, and what was published last of each.
         self._changed: dict[str, bool] = {}
         self._said: dict[str, Said] = {}
@@ -72,7 +74,7 @@ class TapModel:
         if change.name == NODE:
             return self._take_node(change, projection, now)
         if change.name == SERVICE:
-            return self._take_service(change, now)
+            return self._take_service(change, projection, now)
         if change.name == DEVICE:
             return self._take_device(change)
         return self._instances.take(change)
@@ -90,6 +92,7 @@ class TapModel:
         self._began_at = now
         for known in (self._nodes, self._published_at, self._node_of, self._host_of_id, self._services, self._changed):
             known.clear()
+        self._unexplained.clear()
         self._devices.forget_all()
         self._instances.forget_all()
         for published in (self._said, self._wanted, self._removed, self.doubled):
@@ -165,21 +168,35 @@ class TapModel:
             return None
         return read(known.inventory).inventory.root_uuid
 
-    def _take_service(self, change, now):
+    def _take_service(self, change, projection, now):
         fields = change.fields
         host = fields.get("host")
         if fields.get("binary") != BINARY or not host:
             return None
         if change.method == "destroy":
             self._services.pop(host, None)
+            self._unexplained.pop(host, None)
             return None
         self.monitor.heard([host], now)
         before = self._services.get(host)
-        self._services[host] = service = {**(before or {}), **fields}
+        self._services[host] = service = {**(before or {}), **fields, **self._disabled(change, host, projection)}
         if service != before:
             self._changed[host] = True
         self._is_sure(host, SERVICE)
         return None
+
+    def _disabled(self, change, host, projection):
+        """``disabled`` of a service, in a dictionary; it is empty if the message does not give it.
+
+        A heartbeat gives what the database had at the heartbeat before. The trait of the root provider comes at once,
+        both ways, so a heartbeat counts only if the heartbeat before it also said disabled and neither met the trait.
+        """
+        if "disabled" not in change.fields:
+            return {}
+        disabled = change.fields["disabled"]
+        is_explained = not disabled or _has_trait(projection, host)
+        self._unexplained[host] = 0 if is_explained else self._unexplained.get(host, 0) + 1
+        return {"disabled": disabled and ("disabled" in change.changed or self._unexplained[host] >= 2)}
 
     def _take_device(self, change):
         host = self._host_of_id.get(self._devices.take(change.fields))
@@ -305,6 +322,12 @@ def _host_in(projection, host):
     if known is None and projection.waiting:
         known = next((waiting for waiting in projection.waiting.values() if waiting.name == host), None)
     return known
+
+
+def _has_trait(projection, host):
+    """Whether the root provider of a host has the trait of a disabled service."""
+    known = projection.hosts.get(host)
+    return known is not None and projection.table.row_has_trait(COMPUTE_STATUS_DISABLED, known.root)
 
 
 def _host_of_root(projection, uuid):

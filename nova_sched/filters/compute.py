@@ -2,6 +2,7 @@
 
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.explanation import Finding
+from nova_sched.projection.ledger import COMPUTE_STATUS_DISABLED
 from nova_sched.projection.reason import Reason
 
 CELL_UNREACHABLE = Reason("cell unreachable")
@@ -45,9 +46,7 @@ class ComputeStatusFilter(Filter):
     follows_use = False
 
     def refusals(self, hosts, request, policy, scope):
-        yield Refusal(
-            DISABLED, hosts.column("disabled") | hosts.table.has_trait("COMPUTE_STATUS_DISABLED", hosts.index)
-        )
+        yield Refusal(DISABLED, hosts.column("disabled") | hosts.table.has_trait(COMPUTE_STATUS_DISABLED, hosts.index))
 
     def explain(self, look, reason):
         return _of_service(look, reason)
@@ -68,7 +67,7 @@ def _of_service(look, reason):
     if reason == DISABLED:
         if not status.disabled:
             return Finding(
-                "its provider has the trait COMPUTE_STATUS_DISABLED", values, lambda traces: traces.reported()
+                f"its provider has the trait {COMPUTE_STATUS_DISABLED}", values, lambda traces: traces.reported()
             )
         text = "service disabled" + (f": {status.disabled_reason}" if status.disabled_reason else "")
         return Finding(text, values, lambda traces: traces.since(_is_disabled(look.host), "disabled", b"HostReported"))

@@ -84,11 +84,6 @@ _OPTIONS = (
         "secure_proxy_ssl_header vnc_enabled",
         _ELSEWHERE,
     ),
-    (
-        "scheduler",
-        "discover_hosts_in_cells_interval",
-        "a host is known as soon as its agent reports it; leave that out",
-    ),
     ("scheduler", "workers", f"{_PROCESSES} ([scheduler] name)"),
     ("scheduler", "max_placement_results", "a decision looks at all hosts; leave that out"),
     ("filter_scheduler", "track_instance_changes", "the logs always say what runs on a host; leave that out"),

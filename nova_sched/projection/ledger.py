@@ -167,6 +167,10 @@ class PlainTree(Tree):
         self.users: dict[tuple[str, str], Entry] = {}
 
 
+#: nova-compute gives its root provider this trait while its service is disabled.
+COMPUTE_STATUS_DISABLED = "COMPUTE_STATUS_DISABLED"
+
+
 class Host(Tree):
     """The state of one host beside its columns."""
 

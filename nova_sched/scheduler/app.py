@@ -8,6 +8,7 @@ from nova_sched.process.snapshot_store import store_of
 from nova_sched.request.networks import NotConfigured
 from nova_sched.scheduler import config
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
+from nova_sched.scheduler.host_discovery import HostDiscovery, command_of, hosts_of_nova
 from nova_sched.scheduler.neutron import networks_of
 from nova_sched.scheduler.report import scheduler_facts
 from nova_sched.scheduler.service import Scheduler
@@ -48,6 +49,13 @@ class SchedulerService(Service):
             require_accounts=conf.cells.require_accounts,
             checkpoints=maker_of(conf, cell0.name, cell0.log, store),
         )
+        self._discovery = HostDiscovery(
+            command_of(options.discover_hosts_command), options.discover_hosts_in_cells_interval, self._hosts_of_nova
+        )
+
+    def _hosts_of_nova(self):
+        asked = self.scheduler.call(lambda engine: hosts_of_nova(engine.world.projections.values()))
+        return asked.result(self._conf.scheduler.claim_timeout)
 
     def start(self):
         bus = self._buses.top()
@@ -55,6 +63,7 @@ class SchedulerService(Service):
         options = self._conf.scheduler
         self._endpoint = SchedulerEndpoint(self.scheduler, self._networks, self._gives_terms())
         self._server = self._buses.serve(bus, options.rpc_topic, options.name, self._endpoint, VERSION)
+        self._discovery.start()
 
     def _gives_terms(self):
         return self._conf.scheduler.placement_endpoint == config.NOVA_SCHED
@@ -68,6 +77,7 @@ class SchedulerService(Service):
 
     def drain(self, timeout):
         time = Remaining(timeout)
+        self._discovery.stop()
         drained = self._server.stop(time.left) if self._server is not None else True
         drained = self.scheduler.stop(time.left) and drained
         self._buses.close()

@@ -37,6 +37,19 @@ SCHEDULER_OPTS = [
         min=0.1,
         help="Seconds in which a claim must have been read back from its log; after it the request fails.",
     ),
+    cfg.IntOpt(
+        "discover_hosts_in_cells_interval",
+        default=-1,
+        min=-1,
+        help="Seconds between two looks for compute hosts of Nova that are new in the logs. If there are any, "
+        "discover_hosts_command runs. With -1 or 0 it never runs.",
+    ),
+    cfg.StrOpt(
+        "discover_hosts_command",
+        default="nova-manage cell_v2 discover_hosts --by-service",
+        help="Command that maps new compute hosts to their cells in Nova's API database. The user of the scheduler "
+        "must be allowed to run it. It may run in several schedulers at the same time.",
+    ),
 ]
 
 FILTER_GROUP = cfg.OptGroup("filter_scheduler", "Filters and weighers")

@@ -58,10 +58,7 @@ NAMED = [
     ),
     ("[DEFAULT]\nreserved_host_memory_mb = 1", [r"set \[compute_agent\] reserved_memory_mb"]),
     ("[DEFAULT]\nscheduler_default_filters = x", [r"set \[filter_scheduler\] enabled_filters"]),
-    (
-        "[scheduler]\ndiscover_hosts_in_cells_interval = 3",
-        [r"\[scheduler\] discover_hosts_in_cells_interval is an option"],
-    ),
+    ("[scheduler]\nmax_placement_results = 3", [r"\[scheduler\] max_placement_results is an option"]),
     (
         "[database]\nconnection = x\nmax_retries = 1",
         [r"\[database\] connection, max_retries are options of Nova .*logs"],

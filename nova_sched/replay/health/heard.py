@@ -54,7 +54,7 @@ def heard_of(projection, log, at_ns: int, silent_ns: int) -> Heard:
     return Heard(
         projection.cell,
         at_ns,
-        counts_of(hosts),
+        counts_of(projection),
         tuple(sorted(host.name for host in hosts if host.lost)),
         len(here) - len(silent),
         silent,

@@ -188,7 +188,7 @@ class LogCheck:
         self.level = projection.level
         self.too_new = projection.unknown_level() if projection.is_too_new else None
         hosts = projection.hosts.values()
-        self.host_counts, self.hosts = counts_of(hosts), frozenset(projection.hosts)
+        self.host_counts, self.hosts = counts_of(projection), frozenset(projection.hosts)
         self.lost = frozenset(host.name for host in hosts if host.lost)
         self.of_nova = frozenset(host.name for host in hosts if host.authority == NOVA)
         # In a ledger a consumer may hold something on several hosts: only agents contradict each other.

@@ -97,7 +97,7 @@ def _facts(world, cell, patterns):
     of_none = {} if patterns or not free else {NO_HOST: _Facts((), (), b"", _entries(free), (), {})}
     return of_none | {
         name: _Facts(
-            status_of(host),
+            status_of(host, table),
             (("num_io_ops", host.status.num_io_ops), ("failed_builds", host.status.failed_builds)),
             host.inventory,
             _entries(host.entries.values()),

@@ -9,7 +9,7 @@ from nova_sched.projection import provider_tree
 from nova_sched.projection.devices import guest_of
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.inventory import closed_providers
-from nova_sched.projection.ledger import AGENT, Host
+from nova_sched.projection.ledger import AGENT, COMPUTE_STATUS_DISABLED, Host
 from nova_sched.projection.topology import pools_of, zone_names
 from rpc_api import errors
 
@@ -57,25 +57,30 @@ def folds_of(world, times) -> list[CellFold]:
     ]
 
 
-def status_of(host) -> tuple[str, str | None]:
+def is_disabled(host, table) -> bool:
+    """Return whether the compute service of a host is disabled. An unmodified Nova says so with a trait."""
+    return host.status.disabled or table.row_has_trait(COMPUTE_STATUS_DISABLED, host.root)
+
+
+def status_of(host, table) -> tuple[str, str | None]:
     """Return whether a host takes instances, and all reasons why not."""
+    disabled = is_disabled(host, table)
     status, why = host.status, []
     if host.lost:
         why.append("lost: unreachable")
     if status.forced_down:
         why.append("forced down")
-    if status.disabled:
+    if disabled:
         why.append(f"disabled: {status.disabled_reason}" if status.disabled_reason else "disabled")
-    return DOWN if host.lost or status.forced_down else DISABLED if status.disabled else UP, "; ".join(why) or None
+    return DOWN if host.lost or status.forced_down else DISABLED if disabled else UP, "; ".join(why) or None
 
 
-def counts_of(hosts) -> dict[str, int]:
-    """Count the hosts that are up, disabled, forced down and lost; each host counts once."""
+def counts_of(projection) -> dict[str, int]:
+    """Count the hosts of a projection that are up, disabled, forced down and lost; each host counts once."""
     counts = dict.fromkeys((UP, DISABLED, FORCED_DOWN, LOST), 0)
-    for host in hosts:
-        counts[
-            LOST if host.lost else FORCED_DOWN if host.status.forced_down else DISABLED if host.status.disabled else UP
-        ] += 1
+    for host in projection.hosts.values():
+        disabled = is_disabled(host, projection.table)
+        counts[LOST if host.lost else FORCED_DOWN if host.status.forced_down else DISABLED if disabled else UP] += 1
     return counts
 
 
@@ -148,7 +153,7 @@ def rows_of(world, hosts, default_zone: str = "nova"):
         yield HostRow(
             cell,
             host.name,
-            *status_of(host),
+            *status_of(host, world.table),
             len(host.entries),
             len(tracked.keys() - held),
             sums.of(host.root),
@@ -181,7 +186,7 @@ def details_of(world, cell: str, host, times) -> dict:
         "status": row.status,
         "reason": row.reason,
         "lost": host.lost,
-        "disabled": host.status.disabled,
+        "disabled": is_disabled(host, table),
         "disabled_reason": host.status.disabled_reason,
         "forced_down": host.status.forced_down,
         "num_io_ops": host.status.num_io_ops,

@@ -160,7 +160,7 @@ class Live:
 
     def _counts(self, cell):
         projection = self._states[cell]
-        return None if projection is None or not projection.whole else counts_of(projection.hosts.values())
+        return None if projection is None or not projection.whole else counts_of(projection)
 
     def _summary(self, cell):
         projection = self._states[cell]

@@ -282,6 +282,6 @@ def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, st
         hosts += [
             (cell, name) for name, host in projection.hosts.items() if not host.lost and host.authority == OF_AGENT
         ]
-        stats.host_counts.update(counts_of(projection.hosts.values()))
+        stats.host_counts.update(counts_of(projection))
         stats.summaries[cell] = summary_of(projection)
     return hosts

@@ -19,6 +19,7 @@ from tests.builders import (
     of,
     put,
     put_inventories,
+    put_traits,
     report,
     uuid_of,
 )
@@ -343,6 +344,39 @@ def test_a_service_is_disabled_and_enabled():
     tapped.take("forced down")
     assert status(tapped)[:3] == (False, None, True)
     assert tapped.projection.table.down[tapped.host().root]
+
+
+LATE = with_fields(BODIES["heartbeat"], disabled=True, disabled_reason="maintenance")
+
+
+@pytest.mark.parametrize(
+    "steps, disabled",
+    [
+        (["late"], False),
+        (["late", "late"], True),
+        (["late", "heartbeat", "late"], False),
+        (["late", "late", "heartbeat"], False),
+        (["trait", "late", "late", "late"], False),
+        (["trait", "late", "late", "no trait", "late", "heartbeat"], False),
+        (["late", "trait", "late", "no trait", "late"], False),
+        (["trait", "late", "no trait", "late", "late"], True),
+    ],
+)
+def test_a_heartbeat_is_older_than_the_trait_of_a_disabled_service(steps, disabled):
+    """A heartbeat has what the database had at the one before. It counts where nova-compute could not set the trait."""
+    tapped = Tapped()
+    tapped.take("heartbeat", "node saved")
+    for step in steps:
+        tapped.now += REPORT_PAUSE
+        if step.endswith("trait"):
+            traits = ("COMPUTE_STATUS_DISABLED",) if step == "trait" else ()
+            assert tapped.cell.say(put_traits("host1", *traits)) == "ok"
+        else:
+            tapped.take(LATE if step == "late" else step)
+        refuses = tapped.projection.table.row_has_trait("COMPUTE_STATUS_DISABLED", tapped.host().root)
+        assert not status(tapped).disabled or not refuses
+    assert status(tapped).disabled is disabled
+    assert status(tapped).disabled_reason == ("maintenance" if steps[-1] == "late" else None)
 
 
 def test_the_service_of_another_binary_is_no_heartbeat():
