@@ -11,7 +11,8 @@ TEST_JOBS ?= 3
 export NOVA_SCHED_PEER_PYTHON ?= $(CURDIR)/$(NOVA_VENV)/bin/python
 
 .PHONY: demo check docs test test-fast test-long test-nova test-placement test-clients fuzz bench reference setup \
-    nova-setup clients-setup test-setup system-packages clean
+    nova-setup clients-setup test-setup system-packages clean \
+    cloud cloud-down test-cloud
 
 setup: $(VENV)/.installed
 
@@ -112,6 +113,18 @@ reference: setup
 	$(BIN)/python -W ignore -m rpc_api.stubs
 	$(BIN)/python docs/reference/generate.py
 	$(BIN)/oslo-config-generator --config-file etc/nova_sched/config-generator.conf
+
+# A real OpenStack with nova_sched on this machine (tests/cloud/README.md). STOCK=1: with nova-scheduler and Placement.
+export CLOUD_DIR ?= $(CURDIR)/out/cloud
+export STOCK
+cloud: setup
+	tests/cloud/up.sh $(if $(wildcard $(CLOUD_DIR)/venv/bin/nova-compute),,--install)
+
+cloud-down:
+	tests/cloud/down.sh $(if $(WIPE),--wipe)
+
+test-cloud: setup
+	tests/cloud/test_cloud.sh
 
 bench: setup
 	$(BIN)/python -m bench
