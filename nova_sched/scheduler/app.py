@@ -10,6 +10,7 @@ from nova_sched.scheduler import config
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.host_discovery import HostDiscovery, command_of, hosts_of_nova
 from nova_sched.scheduler.neutron import networks_of
+from nova_sched.scheduler.notifications import notifications_of
 from nova_sched.scheduler.report import scheduler_facts
 from nova_sched.scheduler.service import Scheduler
 from rpc_api import errors
@@ -36,6 +37,7 @@ class SchedulerService(Service):
         check_account(conf, "scheduler", options.name, cell0.log, *(cell.log for cell in cells))
         self._buses = Buses(conf)
         self._server = self._endpoint = None
+        self._notifications = notifications_of(conf)
         store = store_of(conf)
         self.scheduler = Scheduler(
             options.name,
@@ -61,7 +63,9 @@ class SchedulerService(Service):
         bus = self._buses.top()
         self.scheduler.start().wait_ready(self._conf.cells.catch_up_timeout)
         options = self._conf.scheduler
-        self._endpoint = SchedulerEndpoint(self.scheduler, self._networks, self._gives_terms())
+        self._endpoint = SchedulerEndpoint(
+            self.scheduler, self._networks, self._gives_terms(), self._notifications
+        )
         self._server = self._buses.serve(bus, options.rpc_topic, options.name, self._endpoint, VERSION)
         self._discovery.start()
 
@@ -80,6 +84,7 @@ class SchedulerService(Service):
         self._discovery.stop()
         drained = self._server.stop(time.left) if self._server is not None else True
         drained = self.scheduler.stop(time.left) and drained
+        self._notifications.close()
         self._buses.close()
         return drained
 

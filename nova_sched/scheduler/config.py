@@ -10,7 +10,7 @@ from oslo_config import cfg
 from nova_sched import weighers
 from nova_sched.filters.options import Kind
 from nova_sched.projection.topology import GREATEST
-from nova_sched.scheduler import neutron, plugins
+from nova_sched.scheduler import neutron, notifications, plugins
 from nova_sched.scheduler.service import Cell, cell0_of
 from nova_sched.selection.policy import DEFAULT_FILTERS, OPTIONS, Policy
 from rpc_api import config, errors
@@ -148,6 +148,7 @@ def list_opts():
         (METRICS_GROUP, declared_opts("metrics") + weigher_opts(METRICS_GROUP)),
         (WORKAROUND_GROUP, declared_opts("workarounds")),
         (COMPUTE_GROUP, declared_opts("compute")),
+        (notifications.GROUP, notifications.OPTS),
     ]
 
 

@@ -9,6 +9,7 @@ from nova_sched.hosts.aggregates import metadata_faults
 from nova_sched.request.from_spec import request_from
 from nova_sched.request.instances import image_properties_of
 from nova_sched.request.networks import NotConfigured, with_networks
+from nova_sched.scheduler.notifications import Silent
 from nova_sched.scheduler.unavailable import told_of
 from rpc_api import errors, events
 from rpc_api.bus import Answer, expected
@@ -83,6 +84,7 @@ class SchedulerEndpoint:
 
     ``networks`` is the source of ports and networks. With ``gives_terms`` the ``allocation_request`` always has the
     terms of the claim, also for callers that do not ask for them: only nova_sched's own Placement API accepts these.
+    ``notifications`` emits that decisions begin and end.
     """
 
     RPC_METHODS = (
@@ -94,9 +96,10 @@ class SchedulerEndpoint:
         "sync_instance_info",
     )
 
-    def __init__(self, scheduler, networks=None, gives_terms=False):
+    def __init__(self, scheduler, networks=None, gives_terms=False, notifications=None):
         self._scheduler = scheduler
         self._networks = networks or NotConfigured()
+        self._notifications = notifications or Silent()
         self.gives_terms = gives_terms
 
     @_call
@@ -134,11 +137,15 @@ class SchedulerEndpoint:
             )
         except errors.NovaSchedError as fault:
             return self._refused(request_id, uuids, fault)
+        self._notifications.start(context, spec_obj)
         alternates = self._scheduler.policy.max_attempts - 1 if return_objects and return_alternates else 0
         asked = self._scheduler.select(request, uuids, alternates)
         with_terms = self.gives_terms or wants_terms(filter_properties)
         asked.add_done_callback(
             lambda done: or_fail(answered, self._answer, request_id, done, answered, return_objects, with_terms)
+        )
+        answered.add_done_callback(
+            lambda done: self._notifications.end(context, spec_obj) if done.exception() is None else None
         )
         return answered
 

@@ -19,8 +19,9 @@ def uuid_of(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
 
 
-def prepare(url: str, cell: str = "cell1") -> None:
-    """Begin a log at the newest level, with its first checkpoint, as a cell's conductor does."""
+def prepare(url: str, cell: str = "cell1", keeper: str = "conductor/test") -> None:
+    """Begin a log at the newest level, with its first checkpoint, as the conductor of a cell does, or as a scheduler does
+    in the log of cell0."""
     with open_log(url) as log:
         opening, _ = open_at_level(log, cell, "operator/test", LEVEL)
         projection = Projection(cell)
@@ -30,7 +31,7 @@ def prepare(url: str, cell: str = "cell1") -> None:
             )
         packed = snapshot.dump(projection)
         kept = events.StateKept(str(uuid.uuid4()), projection.position, 0, 1, packed)
-        event = codec.make_event(kept, "conductor/test", 1, 1, 1)
+        event = codec.make_event(kept, keeper, 1, 1, 1)
         log.append([codec.encode_record(opening.epoch, [event], LEVEL)])
 
 

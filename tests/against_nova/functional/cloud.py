@@ -37,12 +37,14 @@ class Cloud:
         self.logs = {}
         for cell in (self.cell0, *self.cells):
             self.logs[cell.name] = self._ending.enter_context(open_log(cell.log))
-            prepare(cell.log, cell.name)
+            prepare(cell.log, cell.name, "scheduler/test" if cell is self.cell0 else "conductor/test")
         self.queues = {cell.name: Queue() for cell in self.cells}
         #: Host -> the name of its cell, of the compute services that were started.
         self.cell_of_host = {}
         #: Host -> the compute service that runs.
         self.computes = {}
+        #: Hosts that are forced down.
+        self.forced_down = set()
         #: Uuid of a compute node -> the name of its cell.
         self.cell_of_node = {}
         self.scheduler = None
@@ -91,10 +93,11 @@ class Cloud:
 
     def settle(self):
         """Wait until everything that was sent so far is in the logs, and the scheduler has read it. That takes
-        milliseconds, and up to the next heartbeat for what another service has written into the record of a compute
-        service; the tests do not expect either."""
-        for service in list(self.computes.values()):
+        milliseconds, and two heartbeats for what another service has written into the record of a compute service (one
+        reads it, the next one has it); the tests do not expect either."""
+        for service in 2 * list(self.computes.values()):
             service.servicegroup_api._driver._report_state(service)
+        self._count_as_down(self.forced_down - self.computes.keys())
         for name, conductor in self.conductors.items():
             _wait(lambda name=name: self.queues[name].is_done(), f"the tap of {name} does not read its messages")
             conductor.tick()
@@ -112,6 +115,14 @@ class Cloud:
             return all(positions[name] >= end for name, end in ends.items())
 
         _wait(is_read, "the scheduler does not read its logs")
+
+    def _count_as_down(self, hosts):
+        """Tests force a service down that they have stopped, so that they need not wait until it counts as down. A tap
+        learns the same when the heartbeats have not come for that time."""
+        for conductor in self.conductors.values():
+            monitor = conductor.tap.model.monitor
+            for host in hosts & conductor.projection.hosts.keys():
+                monitor._heard_at[host] = time.monotonic() - monitor.service_down_time
 
     def close(self):
         """End all services, and log what they had: a test that fails shows its log."""

@@ -25,7 +25,7 @@ from rpc_api.bus import MessagingBus
 from tests.against_nova.functional import wire
 from tests.against_nova.functional.cloud import CELL0, SECONDS, Cloud
 from tests.against_nova.functional.neutron import FixtureNeutron
-from tests.against_nova.functional.policy import messaging, policy
+from tests.against_nova.functional.policy import configuration, policy
 
 SCHEDULER, COMPUTE = "nova-scheduler", "nova-compute"
 OUR_ERRORS = (errors.NovaSchedError, nova_exception.NovaException)
@@ -44,7 +44,7 @@ def install():
         setattr(nova_service.Service, method, _noting_end(getattr(nova_service.Service, method)))
     nova_service.Service.create = _scheduler_or(nova_service.Service.create)
     impl_fake.FakeIncomingMessage.reply = _reply
-    wire.install(_send)
+    wire.install(_send, _saved)
 
 
 def cloud():
@@ -134,7 +134,7 @@ class SchedulerService:
         self._stop = None
 
     def start(self):
-        bus = MessagingBus(messaging(), "fake:///")
+        bus = MessagingBus(configuration(), "fake:///")
         self._stop = cloud().start_scheduler(policy(CONF), bus, FixtureNeutron())
 
     def stop(self, graceful=True):
@@ -198,3 +198,9 @@ def _send(host, sent, body):
     if type(sent).__name__ == "ComputeNode" and "uuid" in sent:
         running.cell_of_node[sent.uuid] = cell
     running.queues[cell].put(body)
+
+
+def _saved(changed):
+    """nova-api forces a service down, or up again: only the next heartbeat has that."""
+    if _clouds and type(changed).__name__ == "Service" and "forced_down" in changed.obj_what_changed():
+        (cloud().forced_down.add if changed.forced_down else cloud().forced_down.discard)(changed.host)

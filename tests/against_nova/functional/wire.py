@@ -75,15 +75,16 @@ class Queue:
     def close(self): ...
 
 
-def install(send):
-    """From now on call ``send(host, object, body)`` for each message of a nova-compute."""
+def install(send, saved):
+    """From now on call ``send(host, object, body)`` for each message of a nova-compute, and ``saved(object)`` for what
+    another service saves."""
     calls = threading.local()
     for owner, methods in METHODS.items():
         for method in methods:
-            setattr(owner, method, _observed(getattr(owner, method), method, send, calls))
+            setattr(owner, method, _observed(getattr(owner, method), method, send, saved, calls))
 
 
-def _observed(real, method, send, calls):
+def _observed(real, method, send, saved, calls):
     @functools.wraps(real)
     def called(instance, *arguments, **named):
         # What an object saves within is saved by the conductor.
@@ -92,6 +93,8 @@ def _observed(real, method, send, calls):
         host = _sender(instance)
         if host is not None:
             send(host, instance, _body(instance, method, arguments, named))
+        else:
+            saved(instance)
         calls.is_inside = True
         try:
             return real(instance, *arguments, **named)
