@@ -4,7 +4,7 @@ A consumer has one entry for each host of which it holds something. What it hold
 belongs to the first of these entries, or to one without a host.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from nova_sched.projection.holding import add_entry, index_entry, remove_entry, unindex_entry
 from nova_sched.projection.ledger import AGENT, HELD, NO_HOST, RUNNING, Entry, Holder, Host
@@ -60,6 +60,7 @@ def put(
     project_id: str | None,
     allocations: Iterable[Allocation],
     before: Sequence[Entry],
+    given_up: Set[str],
     terms: ClaimTerms | None,
     position: int,
 ) -> None:
@@ -67,10 +68,12 @@ def put(
 
     An entry on a host where it had one before keeps the terms of that one. ``before`` are also the entries that other
     consumers lost in the same write: the terms pass to a consumer that gets the same allocations on the same host, as
-    the resources of an instance pass to its migration and back. ``terms`` are those of a new entry on their host.
+    the resources of an instance pass to its migration and back. They pass from the consumers that are ``given_up`` in
+    the write also to one that had an entry there: an instance that was resized on its host gets its old terms back.
+    ``terms`` are those of a new entry on their host.
     """
     for host_name, part in _by_host(projection, allocations).items():
-        known = _terms_before(consumer_uuid, host_name, part, before)
+        known = _terms_before(consumer_uuid, host_name, part, before, given_up)
         if known is not None:
             entry = _copy(known, consumer_uuid, project_id, part, position)
         else:
@@ -92,14 +95,17 @@ def _by_host(projection: State, allocations: Iterable[Allocation]) -> dict[str, 
 
 
 def _terms_before(
-    consumer_uuid: str, host_name: str, part: Sequence[Allocation], before: Sequence[Entry]
+    consumer_uuid: str, host_name: str, part: Sequence[Allocation], before: Sequence[Entry], given_up: Set[str]
 ) -> Entry | None:
-    here = [entry for entry in before if entry.host == host_name and host_name != NO_HOST]
-    own = next((entry for entry in here if entry.consumer_uuid == consumer_uuid), None)
-    if own is not None:
-        return own
-    wanted = sorted(part)
-    return next((entry for entry in here if sorted(entry.allocations) == wanted), None)
+    wanted, own, others = sorted(part), None, []
+    for entry in before:
+        if entry.host == host_name and host_name != NO_HOST:
+            if entry.consumer_uuid == consumer_uuid:
+                own = entry
+            elif sorted(entry.allocations) == wanted:
+                others.append(entry)
+    passed = next((entry for entry in others if entry.consumer_uuid in given_up), None)
+    return passed or own or next(iter(others), None)
 
 
 def _copy(

@@ -122,7 +122,7 @@ def _hold(projection: State, write_uuid: str, position: int) -> None:
     """Hold what a part needs beyond what its consumers hold."""
     consumers = projection.prepared[write_uuid].consumers
     terms = next((one.terms for one in consumers if one.terms is not None), None)
-    put(projection, write_uuid, None, _increase(projection, consumers), (), terms, position)
+    put(projection, write_uuid, None, _increase(projection, consumers), (), frozenset(), terms, position)
 
 
 def _release(projection: State, write_uuid: str, part: Prepared) -> None:

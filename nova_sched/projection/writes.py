@@ -277,8 +277,9 @@ def put_all(projection: State, consumers: Sequence[ConsumerPut], position: int, 
         before += entries
         held = one.allocations or [allocation for entry in entries for allocation in entry.allocations]
         named |= {allocation.provider_uuid for allocation in held}
+    given_up = {one.consumer_uuid for one in consumers if not one.allocations}
     for one in consumers:
-        put(projection, one.consumer_uuid, one.project_id, one.allocations, before, one.terms, position)
+        put(projection, one.consumer_uuid, one.project_id, one.allocations, before, given_up, one.terms, position)
         holder = projection.holders.get(one.consumer_uuid)
         if holder is not None:
             generation, consumer_type = known[one.consumer_uuid]

@@ -7,11 +7,10 @@ import time
 import uuid
 
 from conductor.cell import CellConductor
-from nova_sched.process.report import projection_facts
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
 from placement_api.region import Region
-from rpc_api import codec, concurrency
+from rpc_api import codec, concurrency, events
 from rpc_api.bus import LocalBus
 from rpc_api.contracts.scheduler import VERSION
 from rpc_api.log import open_log
@@ -128,13 +127,9 @@ class Cloud:
         """End all services, and log what they had: a test that fails shows its log."""
         for conductor in self.conductors.values():
             LOG.info("%s", conductor.report())
-        if self.scheduler is not None:
-            engine = self.scheduler.engine
-            for projection in engine.world.projections.values():
-                LOG.info("%s %s", projection.cell, projection_facts(projection))
-            for event in events_of(self.logs[CELL0]):
-                LOG.info("%s", event)
-            LOG.info("aggregates %s, policy %s", engine.world.table.aggregates, engine.policy.to_json())
+        for cell, log in self.logs.items():
+            for event in events_of(log):
+                LOG.info("%s: %s", cell, event)
         self._ending.close()
         died = concurrency.death()
         concurrency.forget_deaths()
@@ -145,7 +140,8 @@ def events_of(log):
     """The data of all events of a log."""
     with log.read_from(0) as reader:
         records = reader.read(10_000, 0.1)
-    return [event.data for record in records for event in codec.decode_record(record.payload).events]
+    decoded = [event.data for record in records for event in codec.decode_record(record.payload).events]
+    return [data._replace(evidence=b"") if isinstance(data, events.DecisionMade) else data for data in decoded]
 
 
 class Settled:

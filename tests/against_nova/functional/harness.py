@@ -22,7 +22,7 @@ from placement_api import config as placement_config
 from placement_api.app import make_app
 from rpc_api import errors, nova_exception
 from rpc_api.bus import MessagingBus
-from tests.against_nova.functional import wire
+from tests.against_nova.functional import filters, wire
 from tests.against_nova.functional.cloud import CELL0, SECONDS, Cloud
 from tests.against_nova.functional.neutron import FixtureNeutron
 from tests.against_nova.functional.policy import configuration, policy
@@ -44,6 +44,7 @@ def install():
         setattr(nova_service.Service, method, _noting_end(getattr(nova_service.Service, method)))
     nova_service.Service.create = _scheduler_or(nova_service.Service.create)
     impl_fake.FakeIncomingMessage.reply = _reply
+    filters.install()
     wire.install(_send, _saved)
 
 
@@ -131,6 +132,7 @@ class SchedulerService:
 
     def __init__(self, host):
         self.host = host
+        self.manager = filters.manager()
         self._stop = None
 
     def start(self):

@@ -245,6 +245,22 @@ def test_the_terms_of_an_instance_pass_to_its_migration_and_back():
     assert entry.rule == rule and list(cell.projection.consumers) == [uuid_of("vm")]
 
 
+@pytest.mark.parametrize("amount", [1, 2], ids=["as large as before", "larger"])
+def test_an_instance_that_was_resized_on_its_host_gets_its_old_terms_back(amount):
+    cell = cell_of()
+    nova_host(cell, "a")
+    first, second = (
+        events.GroupRule(uuid_of(f"{name} group"), "spread", "a", uuid_of("vm"), 1) for name in ("old", "new")
+    )
+    cell.say(claim("vm", "a")._replace(rule=first))
+    cell.say(put(consumer_put("vm", generation=1), consumer_put("migration", of("a", 1), generation=None)))
+    cell.say(claim("vm", "a", of("a", amount), attempt="2")._replace(rule=second))
+    assert [entry.rule for entry in cell.projection.consumers[uuid_of("vm")]] == [second]
+    cell.say(put(consumer_put("migration", generation=1), consumer_put("vm", of("a", 1), generation=1)))
+    assert [entry.rule for entry in cell.projection.consumers[uuid_of("vm")]] == [first]
+    same_after_a_snapshot(cell)
+
+
 def test_an_alternate_brings_its_terms():
     cell = cell_of()
     nova_host(cell, "a")
