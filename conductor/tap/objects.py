@@ -18,8 +18,8 @@ DATA = "nova_object.data"
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 #: Numbers beyond this do not fit the log.
 MAX_NUMBER = 2**63 - 1
-#: Stats of a compute node that are not published: they count instances, which the fold counts itself, or they are another
-#: one in each message (libvirt: the output of uptime).
+#: Stats of a compute node that are not published: they count instances, which the fold counts itself, or they differ in
+#: each message (libvirt: the output of uptime).
 COUNTERS = re.compile(r"num_instances|num_(vm|task|os_type|proj)_.*|io_workload|failed_builds|uptime")
 #: Prefix of the system metadata of an instance that are properties of its image.
 IMAGE_PREFIX = "image_"

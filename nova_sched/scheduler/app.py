@@ -63,9 +63,7 @@ class SchedulerService(Service):
         bus = self._buses.top()
         self.scheduler.start().wait_ready(self._conf.cells.catch_up_timeout)
         options = self._conf.scheduler
-        self._endpoint = SchedulerEndpoint(
-            self.scheduler, self._networks, self._gives_terms(), self._notifications
-        )
+        self._endpoint = SchedulerEndpoint(self.scheduler, self._networks, self._gives_terms(), self._notifications)
         self._server = self._buses.serve(bus, options.rpc_topic, options.name, self._endpoint, VERSION)
         self._discovery.start()
 

@@ -115,7 +115,10 @@ def notifications_of(conf) -> Notifications | Silent:
         )
     if options.notification_format != UNVERSIONED:
         versioned = oslo_messaging.Notifier(
-            transport, VERSIONED_PUBLISHER + name, serializer=_Serializer(), topics=options.versioned_notifications_topics
+            transport,
+            VERSIONED_PUBLISHER + name,
+            serializer=_Serializer(),
+            topics=options.versioned_notifications_topics,
         )
         notifiers.append((payloads.versioned, versioned))
     return Notifications(notifiers, transport)

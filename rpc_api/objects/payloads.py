@@ -87,8 +87,8 @@ def versioned(spec: RequestSpec) -> Primitive:
         "num_instances": _value(spec, "num_instances", 1),
         "flavor": _payload("FlavorPayload", "1.4", _fields(spec.flavor, _FLAVOR)) if "flavor" in spec else None,
         "image": image and _image(image),
-        "numa_topology": numa and _numa(numa, spec.instance_uuid),
-        "pci_requests": pci and _pci(pci, spec.instance_uuid),
+        "numa_topology": numa and _numa(numa, _value(spec, "instance_uuid")),
+        "pci_requests": pci and _pci(pci, _value(spec, "instance_uuid")),
         "requested_destination": destination and _destination(destination),
         "retry": retry and _retries(retry),
         "security_groups": [_name_of(found) for found in spec.security_groups.objects],
@@ -134,7 +134,7 @@ def plain(value: Any) -> Any:
 # --- the parts of a request ------------------------------------------------------------------------------------------
 
 
-def _image(image: NovaObject) -> Primitive:
+def _image(image: Any) -> Primitive:
     properties = image.properties
     known = [name for name in properties.fields if name != _NOT_SENT and properties.obj_attr_is_set(name)]
     data = _fields(image, _IMAGE)
@@ -142,14 +142,14 @@ def _image(image: NovaObject) -> Primitive:
     return _payload("ImageMetaPayload", "1.0", data)
 
 
-def _numa(topology: NovaObject, instance_uuid: str) -> Primitive:
+def _numa(topology: Any, instance_uuid: str) -> Primitive:
     data = _fields(topology, ("instance_uuid", "emulator_threads_policy"))
     data["instance_uuid"] = data["instance_uuid"] or instance_uuid
     data["cells"] = [_numa_cell(cell) for cell in topology.cells]
     return _payload("InstanceNUMATopologyPayload", "1.0", data)
 
 
-def _numa_cell(cell: NovaObject) -> Primitive:
+def _numa_cell(cell: Any) -> Primitive:
     data = _fields(cell, _NUMA_CELL)
     topology = _value(cell, "cpu_topology")
     parts = ("sockets", "cores", "threads")
@@ -157,7 +157,7 @@ def _numa_cell(cell: NovaObject) -> Primitive:
     return _payload("InstanceNUMACellPayload", "1.2", data)
 
 
-def _pci(requests: NovaObject, instance_uuid: str) -> Primitive:
+def _pci(requests: Any, instance_uuid: str) -> Primitive:
     data = {
         "instance_uuid": _value(requests, "instance_uuid") or instance_uuid,
         "requests": [
@@ -168,17 +168,17 @@ def _pci(requests: NovaObject, instance_uuid: str) -> Primitive:
     return _payload("InstancePCIRequestsPayload", "1.0", data)
 
 
-def _destination(destination: NovaObject) -> Primitive:
-    data = {
-        name: value for name in ("host", "node") if (value := _value(destination, name)) is not None
-    } | _fields(destination, ("aggregates",))
+def _destination(destination: Any) -> Primitive:
+    data = {name: value for name in ("host", "node") if (value := _value(destination, name)) is not None} | _fields(
+        destination, ("aggregates",)
+    )
     cell = _value(destination, "cell")
     if cell is not None:
         data["cell"] = _payload("CellMappingPayload", "2.0", _fields(cell, ("uuid", "name", "disabled")))
     return _payload("DestinationPayload", "1.0", data)
 
 
-def _retries(retry: NovaObject) -> Primitive:
+def _retries(retry: Any) -> Primitive:
     hosts = [node.hypervisor_hostname for node in retry.hosts.objects]
     return _payload("SchedulerRetriesPayload", "1.0", {"num_attempts": _value(retry, "num_attempts"), "hosts": hosts})
 

@@ -56,6 +56,7 @@ class RequestSpec(base.NovaObject):
     scheduler_hints: dict[str, list[str]] | None
     requested_resources: list[RequestGroup] | None
     request_level_params: RequestLevelParams
+    security_groups: SecurityGroupList
     LAZY = {
         "requested_destination": lambda: None,
         "security_groups": lambda: SecurityGroupList(objects=[]),

@@ -20,8 +20,8 @@ def uuid_of(name: str) -> str:
 
 
 def prepare(url: str, cell: str = "cell1", keeper: str = "conductor/test") -> None:
-    """Begin a log at the newest level, with its first checkpoint, as the conductor of a cell does, or as a scheduler does
-    in the log of cell0."""
+    """Begin a log at the newest level, with its first checkpoint, as the conductor of a cell does, or as a scheduler
+    does in the log of cell0."""
     with open_log(url) as log:
         opening, _ = open_at_level(log, cell, "operator/test", LEVEL)
         projection = Projection(cell)

@@ -1,5 +1,5 @@
-"""Some of Nova's tests ask whether a filter of Nova's scheduler was called, which they replace by a mock. Here the mock is
-called when our filter of that name looks at a host."""
+"""Some of Nova's tests ask whether a filter of Nova's scheduler was called, which they replace by a mock. Here the mock
+is called when our filter of that name looks at a host."""
 
 import contextlib
 import types

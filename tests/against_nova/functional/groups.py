@@ -28,6 +28,4 @@ GROUPS = {
 }
 
 #: A few tests of each kind of call, for every run of the project's own tests.
-QUICK = (
-    "test_aggregates.TestAggregateFiltersTogether.test_tenant_with_az_match",
-)
+QUICK = ("test_aggregates.TestAggregateFiltersTogether.test_tenant_with_az_match",)

@@ -1,5 +1,5 @@
-"""Our services in the place of nova-scheduler and Placement, in Nova's functional tests. Nothing of Nova is changed: its
-fixtures start other services.
+"""Our services in the place of nova-scheduler and Placement, in Nova's functional tests. Nothing of Nova is changed:
+its fixtures start other services.
 
 * Placement's application is ours (:func:`_loadapp`).
 * The service with the binary nova-scheduler is ours; it answers on the transport of Nova's fixtures.
@@ -14,8 +14,8 @@ from nova import service as nova_service
 from nova import test
 from nova.conf import CONF
 from nova.tests import fixtures
-from oslo_utils.fixture import uuidsentinel as uuids
 from oslo_messaging._drivers import common, impl_fake
+from oslo_utils.fixture import uuidsentinel as uuids
 from placement import deploy
 
 from placement_api import config as placement_config

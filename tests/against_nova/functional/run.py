@@ -2,9 +2,9 @@
 
     run.py stock|nova_sched RESULTS NAME...
 
-A name is that of a package, a module, a class or a test below ``nova.tests.functional``. For each test a line is appended
-to RESULTS: its name, its result, its seconds and the text of its failure, as a JSON list. With ``stock`` nothing of this
-project is imported.
+A name is that of a package, a module, a class or a test below ``nova.tests.functional``. For each test a line is
+appended to RESULTS: its name, its result, its seconds and the text of its failure, as a JSON list. With ``stock`` our
+services are not started.
 """
 
 import importlib

@@ -68,7 +68,9 @@ def main(arguments):
             print(f"| {group} | {len(found)} | {' | '.join(map(str, counts))} |", flush=True)
             if not options.stock:
                 fails, passes = differences(found)
-                wrong += [f"{name} fails" for name in fails] + [f"{name} passes, and is expected to fail" for name in passes]
+                wrong += [f"{name} fails" for name in fails] + [
+                    f"{name} passes, and is expected to fail" for name in passes
+                ]
             else:
                 wrong += [f"{name} fails" for name, (result, _, _) in found.items() if result == FAILED]
     print("\n".join(wrong))

@@ -144,7 +144,14 @@ def test_instances_that_come_and_go_are_no_change_of_the_inventory():
     tapped.take("heartbeat", "node saved")
     before = tapped.host().inventory
     tapped.now += REPORT_PAUSE
-    stats = {"num_instances": "9", "num_vm_active": "9", "num_proj_2": "9", "rack": "7", "io_workload": "3", "uptime": "x"}
+    stats = {
+        "num_instances": "9",
+        "num_vm_active": "9",
+        "num_proj_2": "9",
+        "rack": "7",
+        "io_workload": "3",
+        "uptime": "x",
+    }
     assert names(tapped.take(with_fields(BODIES["node saved"], stats=stats, vcpus_used=8, running_vms=9))) == [
         "HostReported"
     ]
