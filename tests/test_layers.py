@@ -9,8 +9,9 @@ ROOT = Path(__file__).resolve().parent.parent
 #: The layers from the top down, one line for each: a package may import those of the lines under its own, and no other.
 #: Packages of one line do not know each other.
 ORDER = (
+    ("nova_sched.osc",),
     ("nova_sched.cli",),
-    ("nova_sched.playground",),
+    ("nova_sched.playground", "nova_sched.operate"),
     ("nova_sched.replay",),
     ("nova_sched.scheduler", "conductor", "compute_agent", "placement_api"),
     ("nova_sched.process",),

@@ -5,11 +5,10 @@ import argparse
 from cliff.command import Command
 
 from nova_sched.cli.create_log import user
+from nova_sched.operate.publish import check_level, published
 from nova_sched.projection.ledger import AUTHORITIES
 from nova_sched.replay.archive.restore import state_of
-from nova_sched.replay.logs.reading import decoded_records
-from rpc_api import codec, errors, events
-from rpc_api.clock import SYSTEM
+from rpc_api import errors, events
 from rpc_api.log import open_log
 
 EPILOG = """\
@@ -60,30 +59,17 @@ class Authority(Command):
                 return errors.EXIT_OK
             if not arguments.hosts:
                 raise errors.UsageError("name the hosts whose authority is to pass")
-            if not state.rules.one_ledger:
-                raise errors.UsageError(
-                    f"the log of {arguments.cell} is at level {state.level}, wanted 3 or more; run nova-sched pin first"
-                )
+            check_level(state, "to pass the authority")
             self._pass(log, state, arguments)
         return errors.EXIT_OK
 
     def _pass(self, log, state, arguments):
-        producer, epoch_ns = f"operator/{arguments.name}", SYSTEM.now_ns()
-        passing = [
-            codec.make_event(
-                events.AuthorityPassed(name, arguments.pass_to), producer, epoch_ns, number, SYSTEM.now_ns()
-            )
-            for number, name in enumerate(dict.fromkeys(arguments.hosts), 1)
-        ]
-        log.append(codec.encode_records(state.epoch, codec.encode_events(passing, state.level), state.level))
-        aside = state.counts["set-aside"]
-        state.fold(decoded_records(log, state.position + 1))
-        left = [name for name in arguments.hosts if state.hosts[name].authority != arguments.pass_to]
+        names = list(dict.fromkeys(arguments.hosts))
+        passing = [events.AuthorityPassed(name, arguments.pass_to) for name in names]
+        position = published(log, state, arguments.name, *passing)
+        left = [name for name in names if state.hosts[name].authority != arguments.pass_to]
         if left:
-            why = "they were not read back"
-            if state.counts["set-aside"] > aside:
-                why = state.quarantine[-1].reason
             raise errors.NovaSchedError(
-                f"the authority over {left[0]} did not pass: {why}; use the account operator or operator.NAME"
+                f"the authority over {left[0]} did not pass: a write over several logs holds room there; try again"
             )
-        self.app.stdout.write(f"{len(passing)} hosts belong to {arguments.pass_to} from position {state.position} on\n")
+        self.app.stdout.write(f"{len(passing)} hosts belong to {arguments.pass_to} from position {position} on\n")

@@ -2,19 +2,17 @@
 
 import json
 
-from nova_sched.cli.catalogue import add_config_file, catalogue
+from nova_sched.cli.adopted import add_default_policy, policy_of, say_lacking
+from nova_sched.cli.catalogue import add_config_file
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.output import aligned
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.process.text import one_line
 from nova_sched.projection.topology import zone_names
-from nova_sched.replay.decisions.not_loaded import words_for
-from nova_sched.replay.decisions.policies import HOW_TO_LOAD, PolicyBook, PolicyMissing
 from nova_sched.replay.state.capacity import by_reason, capacity, stranded, together
 from nova_sched.replay.state.capacity_question import amounts_in, recorded_in, request_for
 from nova_sched.replay.state.hosts import aggregates_by_host
-from nova_sched.selection.policy import Policy
-from rpc_api import errors, events
+from rpc_api import errors
 
 EPILOG = """\
 FLAVOR is a list of amounts (VCPU=4,MEMORY_MB=8192,DISK_GB=40), VCPUs:MiB:GiB (4:8192:40), or the name or id of the
@@ -55,9 +53,7 @@ class Capacity(ReplayCommand):
             metavar="N",
             help="number of hosts to show, those with most room first (default: 10)",
         )
-        parser.add_argument(
-            "--default-policy", action="store_true", help="use the default filters, not those of the adopted policy"
-        )
+        add_default_policy(parser)
         add_config_file(parser)
         parser.add_argument(
             "-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)"
@@ -78,16 +74,14 @@ class Capacity(ReplayCommand):
         if amounts is None and recorded.request is None:
             raise _not_found(arguments, recorded)
         request = request_for(amounts) if amounts is not None else recorded.request
-        policy, whose, lacking = self._policy(recorded, arguments)
+        adopted, whose, lacking = policy_of(recorded, arguments)
+        # Weighers do not decide what fits, so missing ones do not matter.
+        policy = adopted.policy
         answers = capacity(world, request, policy)
         for line in fold_lines(folds):
             self.say(one_line(line))
         self.say(f"by {whose}; server groups are left out")
-        if lacking:
-            self.say(
-                f"nova-sched-replay capacity: at most these fit: {lacking} of the policy is not loaded here "
-                f"and did not run; {HOW_TO_LOAD}"
-            )
+        say_lacking(self, lacking)
         asked = _asked_amounts(request)
         groups = self._groups(world, policy, answers, arguments.by)
         total = together(world, request, answers, policy)
@@ -96,28 +90,6 @@ class Capacity(ReplayCommand):
         if self.unknown or lacking:
             return errors.EXIT_GAP
         return errors.EXIT_OK if any(answer.fits for answer in answers) else errors.EXIT_NEGATIVE
-
-    def _policy(self, recorded, arguments):
-        """(The policy to use, its name in words, its filters that are not loaded in words)."""
-        known = catalogue(arguments)
-        if arguments.default_policy or recorded.policy is None:
-            return (
-                Policy(catalogue=known),
-                "the default policy" + ("" if arguments.default_policy else ", as no log names another"),
-                "",
-            )
-        book = PolicyBook(known)
-        book.adopt(events.PolicyAdopted(recorded.digest, recorded.policy), recorded.cell, recorded.position)
-        try:
-            adopted = book.get_adopted(recorded.digest)
-        except PolicyMissing as fault:
-            raise errors.UsageError(f"{fault}; or use --default-policy") from None
-        # Weighers do not decide what fits, so missing ones do not matter.
-        return (
-            adopted.policy,
-            f"the policy {recorded.digest}, adopted last ({recorded.cell} {recorded.position})",
-            words_for(adopted.filters, ()),
-        )
 
     def _groups(self, world, policy, answers, by):
         """[(name, how many fit, hosts with room, hosts)] for each cell, zone or aggregate."""

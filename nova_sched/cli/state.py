@@ -280,12 +280,12 @@ def _sorted_rows(rows, sort, classes):
         return value if value is not None else ""
 
     # First by name, so that equal rows always have the same order.
-    rows = sorted(rows, key=lambda row: (_natural(row.host), row.cell))
+    rows = sorted(rows, key=lambda row: (natural(row.host), row.cell))
     if name == "host":
         return rows[::-1] if order == "desc" else rows
     return sorted(rows, key=key, reverse=order == "desc")
 
 
-def _natural(name):
+def natural(name):
     """Sort key of a name: host-9 comes before host-10."""
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name[:255])]

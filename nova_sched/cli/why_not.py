@@ -46,7 +46,8 @@ class WhyNot(RequestCommand):
     def tell(self, source, history, policies, by_instance, arguments):
         recorded = only_attempt(only_instance(by_instance, arguments.instance), arguments.attempt)
         re_created = scene(history, recorded, policies)
-        row = _row_of(re_created, arguments.host, recorded)
+        knew = f"at its decision at {recorded.cell} {recorded.position} the scheduler knew"
+        row = row_named(re_created.table, arguments.host, knew)
         found = verdicts.of_host(history, re_created, row)
         refusals = [each for each in found if each.verdict == verdicts.REFUSE]
         standing = None if refusals else verdicts.standing(re_created, row)
@@ -81,23 +82,7 @@ class WhyNot(RequestCommand):
             f"by {recorded.producer}: {summary_line(recorded)}"
         )
         yield f"  asked    {asked_for(recorded.evidence.request)}"
-        for number, each in enumerate(found):
-            if each.finding is not None and each.verdict in (verdicts.PASS, verdicts.REFUSE):
-                text = each.finding.text if each.verdict == verdicts.REFUSE or each.finding.values else ""
-                yield one_line(f"  {each.verdict:<8} {each.filter}{f': {text}' if text else ''}")
-                if number in causes:
-                    yield one_line(f"           {_event_text(causes[number])}")
-        for each in found:
-            if each.verdict == verdicts.NOT_LOADED:
-                hosts = sum(count.hosts for count in recorded.evidence.refusals if count.filter == each.filter)
-                yield one_line(
-                    f"  not loaded: {each.filter}, which refused {hosts or 'none'} of "
-                    f"{recorded.evidence.hosts_total} hosts then"
-                )
-        for verdict in (verdicts.NOT_APPLICABLE, verdicts.NOT_RUN):
-            names = [each.filter for each in found if each.verdict == verdict]
-            if names:
-                yield f"  {verdict}: {', '.join(names)}"
+        yield from verdict_lines(found, causes, recorded.evidence)
         if standing is not None:
             yield from self._standing(standing, host)
 
@@ -126,6 +111,43 @@ class WhyNot(RequestCommand):
             )
 
 
+def verdict_lines(found, causes=None, evidence=None):
+    """Yield lines about the Verdicts of a host. ``causes`` is number of a verdict -> Cause or None (None: they are
+    looked for), ``evidence`` that of a recorded decision."""
+    for number, each in enumerate(found):
+        if each.finding is not None and each.verdict in (verdicts.PASS, verdicts.REFUSE):
+            text = each.finding.text if each.verdict == verdicts.REFUSE or each.finding.values else ""
+            yield one_line(f"  {each.verdict:<8} {each.filter}{f': {text}' if text else ''}")
+            if each.verdict == verdicts.REFUSE:
+                yield one_line(f"           {_event_text(each.finding.find() if causes is None else causes[number])}")
+    for each in found:
+        if each.verdict == verdicts.NOT_LOADED:
+            hosts = sum(count.hosts for count in evidence.refusals if count.filter == each.filter) if evidence else 0
+            total = f"which refused {hosts or 'none'} of {evidence.hosts_total} hosts then" if evidence else "not run"
+            yield one_line(f"  not loaded: {each.filter}, {total}")
+    for verdict in (verdicts.NOT_APPLICABLE, verdicts.NOT_RUN):
+        names = [each.filter for each in found if each.verdict == verdict]
+        if names:
+            yield f"  {verdict}: {', '.join(names)}"
+
+
+def verdicts_as_json(found, causes=None) -> list[dict]:
+    """Return the Verdicts of a host as plain values; ``causes`` as for :func:`verdict_lines`."""
+    if causes is None:
+        causes = {number: each.finding.find() for number, each in enumerate(found) if each.verdict == verdicts.REFUSE}
+    return [
+        {
+            "filter": each.filter,
+            "verdict": each.verdict,
+            "reason": each.reason,
+            "text": each.finding and each.finding.text,
+            "values": each.finding and each.finding.values,
+            "cause": causes[number]._asdict() if causes.get(number) else None,
+        }
+        for number, each in enumerate(found)
+    ]
+
+
 def _role(decision, host):
     if host in decision.hosts:
         return (
@@ -145,14 +167,16 @@ def _event_text(cause):
     return f"{cause.what} at {stamp(cause.at_ns)} ({where}, by {cause.producer})"
 
 
-def _row_of(re_created, name, recorded):
-    table = re_created.table
+def row_named(table, name, knew: str):
+    """Return the row of a host; NovaSchedError for a name that no host has, with those that are like it. ``knew`` says
+    whose knowledge the table is."""
     if name in table.row_of_host:
         return table.row_of_host[name]
     near = difflib.get_close_matches(name, table.row_of_host, 5, 0.5)
     raise errors.NovaSchedError(
-        f"the scheduler knew no host {name!r} at its decision at {recorded.cell} {recorded.position}, "
-        f"it knew {len(table.row_of_host)}" + (f"; there are {', '.join(near)}" if near else "") + "; name another"
+        f"{knew} no host {name!r}, of {len(table.row_of_host)} hosts"
+        + (f"; there are {', '.join(near)}" if near else "")
+        + "; name another"
     )
 
 
@@ -165,16 +189,6 @@ def _as_json(recorded, host, found, causes, standing, open_):
         "cell": recorded.cell,
         "position": recorded.position,
         "refused": None if open_ else any(each.verdict == verdicts.REFUSE for each in found),
-        "verdicts": [
-            {
-                "filter": each.filter,
-                "verdict": each.verdict,
-                "reason": each.reason,
-                "text": each.finding and each.finding.text,
-                "values": each.finding and each.finding.values,
-                "cause": causes[number]._asdict() if causes.get(number) else None,
-            }
-            for number, each in enumerate(found)
-        ],
+        "verdicts": verdicts_as_json(found, causes),
         "standing": standing and standing._asdict(),
     }

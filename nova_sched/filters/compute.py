@@ -55,9 +55,11 @@ class ComputeStatusFilter(Filter):
 def _of_service(look, reason):
     """Disabled, down, or in a cell that could not be read."""
     status, lost = look.facts.status, look.facts.lost
+    by_operator = look.facts.disabled_for
     values = {
         "disabled": status.disabled,
         "disabled_reason": status.disabled_reason,
+        "disabled_by_operator": by_operator,
         "forced_down": status.forced_down,
         "lost": lost,
         "cell_closed": bool(look.table.cell_closed.get(look.cell)),
@@ -65,6 +67,9 @@ def _of_service(look, reason):
     if reason == CELL_UNREACHABLE:
         return Finding(f"the log of {look.cell} could not be read by the scheduler then", values)
     if reason == DISABLED:
+        if by_operator is not None:
+            text = "disabled by an operator" + (f": {by_operator}" if by_operator else "")
+            return Finding(text, values, lambda traces: traces.since(_is_switched_off(look.host), "disabled"))
         if not status.disabled:
             return Finding(
                 f"its provider has the trait {COMPUTE_STATUS_DISABLED}", values, lambda traces: traces.reported()
@@ -83,6 +88,14 @@ def _of_service(look, reason):
 def _is_disabled(host):
     return lambda event: (
         event.data.status.disabled if event.name == "HostReported" and event.data.host == host else None
+    )
+
+
+def _is_switched_off(host):
+    return lambda event: (
+        {"HostDisabled": True, "HostEnabled": False}.get(event.name)
+        if getattr(event.data, "host", None) == host
+        else None
     )
 
 

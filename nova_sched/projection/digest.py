@@ -66,6 +66,9 @@ def _ledger(projection: State) -> Iterator[object]:
         (uuid, host.name, host.server, host.inventory_digest, host.authority, oldest_form(host.status), host.lost)
         for uuid, host in sorted(projection.waiting.items())
     ]
+    disabled = sorted((name, why) for name, host in projection.hosts.items() if (why := host.disabled_for) is not None)
+    if disabled:
+        yield "disabled", disabled
     if projection.prepared or projection.committed:
         yield sorted(projection.prepared.items()), sorted(projection.committed.items())
     if projection.trees:

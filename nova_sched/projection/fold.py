@@ -265,6 +265,8 @@ HANDLERS: dict[str, Callable[[State, int, Any, list[Noted]], Reason | SetAside |
     "HostReported": host_reports.host_reported,
     "ProvidersReported": host_reports.providers_reported,
     "AuthorityPassed": host_reports.authority_passed,
+    "HostDisabled": host_reports.host_disabled,
+    "HostEnabled": host_reports.host_enabled,
     "HostConfirmed": host_reports.host_confirmed,
     "HostLost": host_reports.host_lost,
     "HostSeen": host_reports.host_seen,

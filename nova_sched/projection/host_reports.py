@@ -201,6 +201,44 @@ def authority_passed(
     return None
 
 
+def host_disabled(
+    projection: State, position: int, event: EventOf[events.HostDisabled], noted: list[Noted]
+) -> SetAside | None:
+    """An operator gives no more instances to a host of an agent."""
+    return _switch(projection, event, event.data.reason)
+
+
+def host_enabled(
+    projection: State, position: int, event: EventOf[events.HostEnabled], noted: list[Noted]
+) -> SetAside | None:
+    """A host that an operator disabled takes instances again."""
+    return _switch(projection, event, None)
+
+
+def _switch(
+    projection: State, event: EventOf[events.HostDisabled | events.HostEnabled], reason: str | None
+) -> SetAside | None:
+    host = projection.hosts.get(event.data.host)
+    fault = _not_an_operators(event.producer, event.data.host, host)
+    if host is None or fault is not None:
+        return fault
+    if host.disabled_for != reason:
+        host.disabled_for = reason
+        inventories.write_status(projection.table, host)
+        projection.table.touched.touch(host.root)
+    return None
+
+
+def _not_an_operators(producer: str, name: str, host: Host | None) -> SetAside | None:
+    """Why an operator may not change a host in the log; None if it is a host of an agent."""
+    if host is None:
+        return SetAside("invalid", f"{producer} changes the host {name[:MAX_NAME]}, which does not report here", b"")
+    if host.authority != AGENT:
+        why = f"{producer} changes the host {host.name}, whose authority is Nova; use the compute API of Nova"
+        return SetAside("not-its-authority", why, b"")
+    return None
+
+
 def write_inventory(
     projection: State,
     host: Host,
@@ -259,9 +297,15 @@ def _set_lost(projection: State, name: str, lost: bool) -> None:
         projection.table.touched.touch(host.root)
 
 
-def host_removed(projection: State, position: int, event: EventOf[events.HostRemoved], noted: list[Noted]) -> None:
+def host_removed(
+    projection: State, position: int, event: EventOf[events.HostRemoved], noted: list[Noted]
+) -> SetAside | None:
     """Remove a host, its providers and its entries."""
     host = projection.hosts.get(event.data.host)
+    if event.producer.startswith("operator/"):
+        fault = _not_an_operators(event.producer, event.data.host, host)
+        if fault is not None:
+            return fault
     if host is None:
         # One that waits for its root must not come back with it.
         for uuid in [uuid for uuid, waiting in projection.waiting.items() if waiting.name == event.data.host]:

@@ -65,6 +65,9 @@ def pass_authority(projection: State, host: Host, authority: str) -> None:
     host.authority, host.inventory = authority, pack_oldest(facts)
     host.inventory_digest = inventory_digest(host.inventory)
     if authority != AGENT:
+        # Nova has a switch of its own.
+        host.disabled_for = None
+        write_status(projection.table, host)
         host.providers = b""
         projection.table.reported[list(host.rows.values())] = False
     SetApart(projection, users_of(projection, [root_uuid])).put_back()

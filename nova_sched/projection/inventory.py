@@ -312,7 +312,7 @@ def write_facts(projection: State, host: Host, tree: HostInventory) -> None:
 def write_status(table: HostTable, host: Host) -> None:
     """Write whether a host takes instances, and its load."""
     status = host.status
-    table.disabled[host.root] = status.disabled
+    table.disabled[host.root] = status.disabled or host.disabled_for is not None
     table.down[host.root] = status.forced_down or host.lost
     table.num_io_ops[host.root] = min(status.num_io_ops, 2**31 - 1)
     table.failed_builds[host.root] = min(status.failed_builds, 2**31 - 1)

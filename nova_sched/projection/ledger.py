@@ -179,6 +179,7 @@ class Host(Tree):
         "_digest_of",
         "authority",
         "cell",
+        "disabled_for",
         "entries",
         "inventory",
         "inventory_digest",
@@ -202,6 +203,8 @@ class Host(Tree):
         self.inventory_digest = 0
         self.status: HostStatus = None  # type: ignore[assignment]  # set by the first report, before it is read
         self.lost = False
+        #: Why an operator disabled it (may be empty); None if no operator did.
+        self.disabled_for: str | None = None
         #: Consumer uuid -> Entry.
         self.entries: dict[str, Entry] = {}
         #: (Provider uuid, resource class) -> amount of what entries use and the host does not report. It follows from

@@ -59,6 +59,7 @@ def ledger_of(projection: Projection, hosts: list[Host], plain: list[PlainTree])
         projection.holds_writes,
         [(write_uuid, *part) for write_uuid, part in projection.prepared.items()],
         [(write_uuid, *decided) for write_uuid, decided in projection.committed.items()],
+        [host.disabled_for for host in hosts],
     )
 
 
@@ -141,10 +142,14 @@ class ReadLedger:
         holds_writes: Any,
         prepared: Any = (),
         committed: Any = (),
+        disabled: Any = (),
     ) -> None:
         for host, (authority, providers) in zip(hosts, of_hosts, strict=True):
             _set_authority(host, authority)
             host.providers = _checked_bytes(providers)
+        # (Earlier snapshots have no such list.)
+        for host, reason in zip(hosts, disabled or [None] * len(hosts), strict=True):
+            host.disabled_for = None if reason is None else _text(reason)
         self.plain = []
         for providers in of_plain:
             tree = PlainTree()

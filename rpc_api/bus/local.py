@@ -12,6 +12,7 @@ from rpc_api.bus.port import (
     CALL_TIMEOUT,
     CHECK_TIMEOUT,
     KNOWN_LEVEL,
+    KNOWN_VERSION,
     PING,
     Client,
     Served,
@@ -20,6 +21,7 @@ from rpc_api.bus.port import (
     invoke,
     level_answered,
     no_answer,
+    version_answered,
 )
 from rpc_api.objects.context import RequestContext
 from rpc_api.serializer import RpcSerializer
@@ -156,6 +158,10 @@ class _LocalClient:
     def known_level(self, server: str | None, timeout: float) -> int:
         """The newest level that a server knows: see :meth:`_MessagingClient.known_level`."""
         return level_answered(lambda: self.call({}, KNOWN_LEVEL, server, timeout))
+
+    def known_version(self, server: str | None, timeout: float) -> str | None:
+        """The installed version of a server; None of one that does not know the question."""
+        return version_answered(lambda: self.call({}, KNOWN_VERSION, server, timeout))
 
     def cast(
         self, ctxt: object, method: str, server: str | None = None, fanout: bool = False, **arguments: Any

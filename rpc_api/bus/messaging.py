@@ -21,6 +21,7 @@ from rpc_api.bus.port import (
     CHECK_TIMEOUT,
     DEFAULT_EXCHANGE,
     KNOWN_LEVEL,
+    KNOWN_VERSION,
     PING,
     Answer,
     Client,
@@ -29,6 +30,7 @@ from rpc_api.bus.port import (
     invoke,
     level_answered,
     no_answer,
+    version_answered,
 )
 from rpc_api.bus.server import Serving, server_class, watch_delivery
 from rpc_api.objects.context import RequestContext
@@ -109,7 +111,7 @@ class MessagingBus:
             access_policy=self._messaging.DefaultRPCAccessPolicy,
             server_cls=server_class(self._messaging),
         )
-        rpc_server.at_once = frozenset((PING, KNOWN_LEVEL, *getattr(endpoints[0], "RPC_AT_ONCE", ())))
+        rpc_server.at_once = frozenset((PING, KNOWN_LEVEL, KNOWN_VERSION, *getattr(endpoints[0], "RPC_AT_ONCE", ())))
         try:
             rpc_server.start()
         except self._transport_faults as fault:
@@ -293,6 +295,10 @@ class _MessagingClient:
     def known_level(self, server: str | None, timeout: float) -> int:
         """The newest level that a server knows; NoAnswer or NoSuchServer when it does not answer."""
         return level_answered(lambda: self.call({}, KNOWN_LEVEL, server, timeout))
+
+    def known_version(self, server: str | None, timeout: float) -> str | None:
+        """The installed version of a server; None of one that does not know the question."""
+        return version_answered(lambda: self.call({}, KNOWN_VERSION, server, timeout))
 
     def cast(
         self, ctxt: object, method: str, server: str | None = None, fanout: bool = False, **arguments: Any

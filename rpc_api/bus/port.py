@@ -5,6 +5,7 @@ import inspect
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from importlib import metadata
 from typing import Any, Protocol
 
 from rpc_api import errors, log_context, nova_exception
@@ -22,6 +23,8 @@ DEFAULT_EXCHANGE = "nova"
 PING = "ping"
 #: A method that answers with the newest level (:mod:`rpc_api.levels`) that a service knows.
 KNOWN_LEVEL = "known_level"
+#: A method that answers with the installed version of a service.
+KNOWN_VERSION = "known_version"
 #: Errors that an endpoint may answer with: the project's, and those that a nova-conductor knows.
 EXPECTED = (errors.NovaSchedError, NovaException)
 
@@ -70,6 +73,10 @@ class Client(Protocol):
 
     def known_level(self, server: str | None, timeout: float) -> int:
         """The newest level that a server (None: any one) knows; NoAnswer or NoSuchServer when it does not answer."""
+
+    def known_version(self, server: str | None, timeout: float) -> str | None:
+        """The installed version of a server, None of an older one that does not know the question; raises as
+        :meth:`known_level`."""
 
 
 class Served(Protocol):
@@ -140,6 +147,8 @@ def invoke(
         return None
     if method == KNOWN_LEVEL:
         return LEVEL
+    if method == KNOWN_VERSION:
+        return metadata.version("nova_sched")
     for endpoint in endpoints:
         allowed = getattr(endpoint, "RPC_METHODS", None)
         target = getattr(endpoint, method, None)
@@ -202,6 +211,15 @@ def level_answered(call: Callable[[], object]) -> int:
     except errors.UsageError:
         return 1
     return level if type(level) is int else 1
+
+
+def version_answered(call: Callable[[], object]) -> str | None:
+    """Make a call of KNOWN_VERSION. A service of an earlier release does not know the method."""
+    try:
+        version = call()
+    except errors.UsageError:
+        return None
+    return version if type(version) is str else None
 
 
 def no_answer(topic: str, server: str | None, method: str, timeout: float) -> errors.NoAnswer:

@@ -19,6 +19,8 @@ EVENTS = {
         host.HostReported,
         host.ProvidersReported,
         host.AuthorityPassed,
+        host.HostDisabled,
+        host.HostEnabled,
         host.HostConfirmed,
         host.HostLost,
         host.HostSeen,
@@ -95,6 +97,8 @@ HostReported = host.HostReported.Frozen
 ReportedProviders = host.ReportedProviders.Frozen
 ProvidersReported = host.ProvidersReported.Frozen
 AuthorityPassed = host.AuthorityPassed.Frozen
+HostDisabled = host.HostDisabled.Frozen
+HostEnabled = host.HostEnabled.Frozen
 HostConfirmed = host.HostConfirmed.Frozen
 HostLost = host.HostLost.Frozen
 HostSeen = host.HostSeen.Frozen

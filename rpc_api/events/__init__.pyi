@@ -345,6 +345,26 @@ class AuthorityPassed(NamedTuple):
     @property
     def may_hold_maps(self) -> bool: ...
 
+class HostDisabled(NamedTuple):
+    """An operator gives no more instances to a host of an agent; those that it runs stay. Its agent's reports do not
+    change that. ``reason`` is for people."""
+
+    host: str
+    reason: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class HostEnabled(NamedTuple):
+    """A host that an operator disabled takes instances again, if its agent reports that it does."""
+
+    host: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
 class HostConfirmed(NamedTuple):
     """Nothing changed on a host: the digest of what it would report (:func:`rpc_api.digest.host_digest`)."""
 

@@ -53,6 +53,8 @@ class ClaimReleased(SchemaObject):
 
     VERSION = "1.0"
     ROLES = SCHEDULER | CONDUCTOR
+    #: An operator who asked for it, as a smoke test.
+    LATER_ROLES = {"operator": 3}
     fields = {"consumer_uuid": fields.UUIDField(), "claim_uuid": fields.UUIDField(), "reason": fields.StringField()}
 
 

@@ -208,6 +208,27 @@ class AuthorityPassed(SchemaObject):
 
 
 @register
+class HostDisabled(SchemaObject):
+    """An operator gives no more instances to a host of an agent; those that it runs stay. Its agent's reports do not
+    change that. ``reason`` is for people."""
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = frozenset({"operator"})
+    fields = {"host": fields.StringField(), "reason": fields.StringField()}
+
+
+@register
+class HostEnabled(SchemaObject):
+    """A host that an operator disabled takes instances again, if its agent reports that it does."""
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = frozenset({"operator"})
+    fields = {"host": fields.StringField()}
+
+
+@register
 class HostConfirmed(SchemaObject):
     """Nothing changed on a host: the digest of what it would report (:func:`rpc_api.digest.host_digest`)."""
 
@@ -240,6 +261,8 @@ class HostRemoved(SchemaObject):
 
     VERSION = "1.0"
     ROLES = CONDUCTOR | AGENT
+    #: An operator removes a host of an agent that is gone for good.
+    LATER_ROLES = {"operator": 3}
     fields = {"host": fields.StringField(), "reason": fields.StringField()}
 
 

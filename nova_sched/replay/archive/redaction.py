@@ -273,6 +273,7 @@ _HIDE = {
     "ClaimReleased": Redactor._with_reason,
     "HostLost": Redactor._with_reason,
     "HostRemoved": Redactor._with_reason,
+    "HostDisabled": Redactor._with_reason,
     # (It quotes the request.)
     "RequestRefused": lambda self, data: data._replace(reason=self.of.text(data.reason)),
     "ClaimProposed": lambda self, data: data._replace(

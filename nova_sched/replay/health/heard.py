@@ -76,7 +76,7 @@ def last_events(log, last: int, agents, services, since_ns: int) -> tuple[dict, 
         for record in reversed(list(readable_records(log, begin, end, lambda gap: None))):
             if not agents and not any(name.encode() in record.payload for name in services):
                 continue
-            for producer, at_ns in _heads(record.payload):
+            for producer, at_ns in heads(record.payload):
                 times.append(at_ns)
                 if producer in agents or producer in services:
                     found[producer] = at_ns
@@ -90,26 +90,100 @@ def last_events(log, last: int, agents, services, since_ns: int) -> tuple[dict, 
     return found, began_ns
 
 
-def _heads(payload):
-    """Give (producer, time) of the readable events of a record, the last one first."""
+def heads(payload) -> list[tuple[str, int]]:
+    """Return (producer, time) of the readable events of a record, the last one first."""
+    return [(event[2], event[5]) for event in _events(payload)[1]]
+
+
+def _events(payload):
+    """(Level, the readable events) of a record, as plain tuples, the last event first."""
     try:
         level, _, events = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
         if not 1 <= level <= LEVEL:
-            return []
-        return [
-            (event[2], event[5])
+            return 0, []
+        return level, [
+            event
             for event in reversed(events)
             if type(event) is tuple and len(event) == 7 and type(event[2]) is str and type(event[5]) is int
         ]
     except (ValueError, TypeError, msgpack.exceptions.UnpackException):
-        return []
+        return 0, []
+
+
+def is_live(log) -> bool:
+    """Whether a log goes on: an exported file has an end of its own."""
+    return not hasattr(log, "made_ns")
+
+
+class LastEvent(NamedTuple):
+    """The last event of a producer: its time, position and name, and the level of its record."""
+
+    at_ns: int
+    position: int
+    name: str
+    level: int
+
+
+def last_of_producers(log, last: int, producers) -> dict[str, LastEvent]:
+    """Return producer -> the LastEvent of each of some producers, of those in the last ``MOST_RECORDS`` records up to
+    the position ``last``."""
+    missing = set(producers)
+    words = [producer.encode() for producer in missing] if len(missing) < 100 else None
+    return _last(log, last, missing, words, lambda event: event[2])
+
+
+def last_reports(log, last: int, hosts) -> dict[str, LastEvent]:
+    """Return host -> the LastEvent with which its agent or its conductor said something of each of some hosts; as
+    :func:`last_of_producers`."""
+    return _last(log, last, set(hosts), None, _reported_host)
+
+
+#: Events that an agent, or the conductor of a host of Nova, publishes of what it saw of the host.
+_REPORTS = frozenset(
+    {
+        "HostReported",
+        "HostConfirmed",
+        "HostSeen",
+        "ProvidersReported",
+        "InstanceStarted",
+        "InstanceDeleted",
+        "InstancesTracked",
+    }
+)
+
+
+def _reported_host(event):
+    """The host that an event shows to be there, None of another event."""
+    name, _, producer, *_, data = event
+    if name not in _REPORTS or type(data) is not tuple or not producer.startswith((f"{AGENT}/", "conductor/")):
+        return None
+    return data[0] if data and type(data[0]) is str else None
+
+
+def _last(log, last, missing, words, key_of):
+    found, bounds = {}, log.bounds()
+    end, size = min(last, bounds.last), BATCH // 4
+    least = max(bounds.first, end - MOST_RECORDS + 1)
+    while end >= least and missing:
+        begin = max(least, end - size + 1)
+        for record in reversed(list(readable_records(log, begin, end, lambda gap: None))):
+            if words is not None and not any(word in record.payload for word in words):
+                continue
+            level, of_record = _events(record.payload)
+            for event in of_record:
+                key = key_of(event)
+                if key in missing:
+                    found[key] = LastEvent(event[5], record.position, event[0], level)
+                    missing.discard(key)
+        end, size = begin - 1, min(2 * size, 16 * BATCH)
+    return found
 
 
 def end_of(log, last: int, records: int = BATCH // 4) -> int | None:
     """Return the time at a position of a log: see :class:`~nova_sched.replay.logs.ends.LastHeard`."""
     found = LastHeard()
     for record in readable_records(log, max(log.bounds().first, last - records + 1), last, lambda gap: None):
-        for producer, at_ns in reversed(_heads(record.payload)):
+        for producer, at_ns in reversed(heads(record.payload)):
             found.see(producer, at_ns)
     return found.end_ns()
 

@@ -41,11 +41,12 @@ API_CONDUCTORS = Service(CONDUCTOR, None, CELL0)
 
 class Known(NamedTuple):
     """The ``level`` that a service knows (of several the lowest one); None if none answered. ``why`` is the error if
-    one did not answer."""
+    one did not answer. ``version`` is the installed one, if that was asked and the service knows the question."""
 
     service: Service
     level: int | None
     why: str | None = None
+    version: str | None = None
 
 
 def services_of(projections) -> list[Service]:
@@ -64,7 +65,7 @@ def services_of(projections) -> list[Service]:
     return sorted(found, key=lambda service: (service.cell != CELL0, service.cell, service.kind, service.name or ""))
 
 
-def ask(conf, services) -> list[Known]:
+def ask(conf, services, with_version: bool = False) -> list[Known]:
     """The level that each of some services knows, in their order; without the topic of the API conductors if no server
     answers it. Raises UsageError for a wrong configuration, LogUnavailable if a broker cannot be reached."""
     buses, cells = config.Buses(conf), {cell.name: cell for cell in config.cells_of(conf, uuid_wanted=False)}
@@ -72,7 +73,9 @@ def ask(conf, services) -> list[Known]:
         kinds = {(service.kind, service.cell) for service in services}
         clients = {kind: _client(conf, buses, cells, *kind) for kind in kinds}
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            known = pool.map(lambda service: _known(clients[service.kind, service.cell], service), services)
+            known = pool.map(
+                lambda service: _known(clients[service.kind, service.cell], service, with_version), services
+            )
             return [one for one in known if one.service != API_CONDUCTORS or one.level is not None or one.why]
     finally:
         buses.close()
@@ -95,7 +98,7 @@ def _any_version(bus, topic, version):
     return bus.client(topic, f"{version.split('.')[0]}.0")
 
 
-def _known(client, service):
+def _known(client, service, with_version=False):
     """Ask a service, or all of a topic in turn: one that does not answer must not hide the answers of the others."""
     levels, why = [], None
     for _ in range(1 if service.name is not None else TURNS):
@@ -109,4 +112,5 @@ def _known(client, service):
             if why is not None:
                 break  # two of them are enough to say that one does not answer
             why = str(fault)
-    return Known(service, min(levels, default=None), why)
+    version = client.known_version(service.name, TIMEOUT) if with_version and levels else None
+    return Known(service, min(levels, default=None), why, version)

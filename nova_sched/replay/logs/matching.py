@@ -85,6 +85,8 @@ _SUBJECTS = {
     "HostLost": _of_host,
     "HostSeen": _of_host,
     "HostRemoved": _of_host,
+    "HostDisabled": _of_host,
+    "HostEnabled": _of_host,
     "InstancesTracked": lambda data: Subjects(
         (data.host,), (*(instance.instance_uuid for instance in data.instances), *data.gone)
     ),

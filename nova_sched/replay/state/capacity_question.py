@@ -83,9 +83,9 @@ class Recorded(NamedTuple):
     position: int | None = None
 
 
-def recorded_in(logs, positions, flavor: str | None = None, like: str | None = None) -> Recorded:
+def recorded_in(logs, positions, flavor: str | None = None, like: str | None = None, whole: bool = False) -> Recorded:
     """Search logs up to some positions for the last request for a flavor, or of a request id or instance, and for the
-    policy."""
+    policy. With ``whole`` a request of ``like`` keeps its server group."""
     request = policy = digest = where = at = None
     latest, adopted, flavors = -1, -1, set()
     words = [b"PolicyAdopted"]
@@ -108,7 +108,7 @@ def recorded_in(logs, positions, flavor: str | None = None, like: str | None = N
                         request, latest = found, event.at_ns
     if request is not None:
         request = (
-            request._replace(server_group=None, check_only=False)
+            request._replace(server_group=request.server_group if whole else None, check_only=False)
             if like is not None
             else request._replace(**_OF_NO_INSTANCE)
         )

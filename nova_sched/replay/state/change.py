@@ -74,7 +74,18 @@ class Causes:
     """The last few events about each host, each instance and each aggregate."""
 
     #: Events that change a host itself; those about its instances are kept with the instances.
-    OF_HOST = frozenset({"HostReported", "HostLost", "HostSeen", "HostRemoved", "ProvidersReported", "AuthorityPassed"})
+    OF_HOST = frozenset(
+        {
+            "HostReported",
+            "HostLost",
+            "HostSeen",
+            "HostRemoved",
+            "HostDisabled",
+            "HostEnabled",
+            "ProvidersReported",
+            "AuthorityPassed",
+        }
+    )
 
     def __init__(self, before, projection):
         self.hosts, self.instances, self.aggregates = {}, {}, {}

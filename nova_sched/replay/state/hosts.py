@@ -57,21 +57,28 @@ def folds_of(world, times) -> list[CellFold]:
     ]
 
 
-def is_disabled(host, table) -> bool:
+def is_disabled_by_service(host, table) -> bool:
     """Return whether the compute service of a host is disabled. An unmodified Nova says so with a trait."""
     return host.status.disabled or table.row_has_trait(COMPUTE_STATUS_DISABLED, host.root)
 
 
+def is_disabled(host, table) -> bool:
+    """Return whether a host is disabled, by its compute service or by an operator."""
+    return host.disabled_for is not None or is_disabled_by_service(host, table)
+
+
 def status_of(host, table) -> tuple[str, str | None]:
     """Return whether a host takes instances, and all reasons why not."""
-    disabled = is_disabled(host, table)
     status, why = host.status, []
     if host.lost:
         why.append("lost: unreachable")
     if status.forced_down:
         why.append("forced down")
-    if disabled:
+    if host.disabled_for is not None:
+        why.append(f"disabled by an operator: {host.disabled_for}" if host.disabled_for else "disabled by an operator")
+    if is_disabled_by_service(host, table):
         why.append(f"disabled: {status.disabled_reason}" if status.disabled_reason else "disabled")
+    disabled = is_disabled(host, table)
     return DOWN if host.lost or status.forced_down else DISABLED if disabled else UP, "; ".join(why) or None
 
 
@@ -188,6 +195,7 @@ def details_of(world, cell: str, host, times) -> dict:
         "lost": host.lost,
         "disabled": is_disabled(host, table),
         "disabled_reason": host.status.disabled_reason,
+        "disabled_by_operator": host.disabled_for,
         "forced_down": host.status.forced_down,
         "num_io_ops": host.status.num_io_ops,
         "failed_builds": host.status.failed_builds,

@@ -30,7 +30,9 @@ from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord, Event
 
 AS_A_WHOLE = "its request was refused as a whole"
-_HOST_EVENTS = frozenset({"HostReported", "ProvidersReported", "HostLost", "HostSeen", "HostRemoved"})
+_HOST_EVENTS = frozenset(
+    {"HostReported", "ProvidersReported", "HostLost", "HostSeen", "HostRemoved", "HostDisabled", "HostEnabled"}
+)
 #: Events that change nothing that a what-if changes.
 _PASSED = frozenset({"LogOpened", "LevelPinned", "AuthorityPassed", "ClaimsWatched", "AggregateDeleted", *OF_PROVIDERS})
 

@@ -58,4 +58,4 @@ def test_a_log_below_level_3(tmp_path, capsys):
         ]
         log.append([codec.encode_record(EPOCH, [event]) for event in said])
     code, _, err = shown(capsys, "cell1", url, "one", "--pass-to", "nova")
-    assert code == 2 and "wanted 3 or more" in err
+    assert code == 2 and "needs level 3" in err

@@ -1,0 +1,148 @@
+"""``nova-sched host list``: hosts with status, authority, usage and last report."""
+
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.operator import add_form
+from nova_sched.cli.output import Rows, stamp
+from nova_sched.cli.state import add_at, class_order, natural, world_of
+from nova_sched.process.text import one_line
+from nova_sched.projection.ledger import AUTHORITIES
+from nova_sched.replay.health.heard import ago, is_live, last_reports
+from nova_sched.replay.state.hosts import DISABLED, DOWN, UP, counted, counts_of, named_hosts, rows_of
+from rpc_api import errors
+
+EPILOG = """\
+Amounts are used/capacity over all providers of a host, as in nova-sched-replay state. "full" is the greatest used share
+of a resource class, in percent, and the class. "heard" is the last event with which an agent, or the conductor for a
+host of Nova, reported something of the host; the heartbeats of a host of Nova are not in the log.
+
+examples:
+  nova-sched host list --log out/demo
+  nova-sched host list --sort full --limit 10 --log out/demo
+  nova-sched host list 'host-1*' --status up --zone nova -o csv --log out/demo
+
+exit codes: 0 shown, 1 no host is as wanted, 2 wrong usage, 3 a log cannot be reached, 4 the state of a cell is not
+known
+"""
+SORTS = ("host", "full", "empty", "heard", "instances")
+
+
+class HostList(ReplayCommand):
+    """List hosts with their status, cell, authority, usage and last report; --sort full shows the fullest first."""
+
+    EPILOG = EPILOG
+
+    def add_arguments(self, parser):
+        parser.add_argument("hosts", nargs="*", metavar="HOST", help="names of hosts, or globs (default: all)")
+        add_at(parser)
+        parser.add_argument("--status", choices=(UP, DISABLED, DOWN), help="only hosts of this status")
+        parser.add_argument("--authority", choices=sorted(AUTHORITIES), help="only hosts of this authority")
+        parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell; may be given again")
+        parser.add_argument("--zone", metavar="NAME", help="only hosts of this availability zone")
+        parser.add_argument("--aggregate", metavar="NAME", help="only hosts of this aggregate")
+        parser.add_argument(
+            "--sort",
+            choices=SORTS,
+            default="host",
+            help="the order: by name, the fullest or the emptiest first, the longest silent first, or the most "
+            "instances first (default: host)",
+        )
+        parser.add_argument("--limit", type=int, metavar="N", help="only the first N hosts")
+        add_form(parser)
+
+    def run_on(self, source, arguments):
+        if arguments.limit is not None and arguments.limit < 1:
+            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
+        with self.history(source, arguments) as history:
+            world, folds = world_of(self, source, arguments, history)
+        hosts = [
+            (cell, host)
+            for cell, host in named_hosts(world, arguments.hosts)
+            if not arguments.cell or cell in arguments.cell
+        ]
+        rows = [row for row in rows_of(world, hosts) if _is_wanted(row, arguments)]
+        heard = {}
+        for cell, projection in world.projections.items():
+            mine = [row.host for row in rows if row.cell == cell]
+            found = last_reports(source.logs[cell], projection.position, mine) if mine else {}
+            heard.update({(cell, name): last.at_ns for name, last in found.items()})
+        rows.sort(key=lambda row: _order(row, heard, arguments.sort))
+        ends = {
+            fold.cell: self.now_ns if arguments.at == "last" and is_live(source.logs[fold.cell]) else fold.at_ns
+            for fold in folds
+        }
+        self._show(rows[: arguments.limit], heard, ends, arguments.output)
+        if len(rows) > (arguments.limit or len(rows)):
+            self.say(f"{arguments.limit} of {len(rows)} hosts")
+        for cell, projection in sorted(world.projections.items()):
+            if not arguments.hosts and projection.hosts:
+                self.say(f"{cell}: {counted(counts_of(projection))}")
+        if self.unknown:
+            return errors.EXIT_GAP
+        return errors.EXIT_OK if rows else errors.EXIT_NEGATIVE
+
+    def _show(self, rows, heard, ends, form):
+        structured = form in ("json", "ndjson")
+        classes = sorted({name for row in rows for name in row.amounts}, key=class_order)
+        columns = ("host", "cell", "status", "authority", "heard", "instances", *classes, "full", "zone")
+        columns += ("aggregates", "reason")
+        shown = Rows(self.out, form, columns, ("instances", *classes, "full"), self.paint)
+        for row in rows:
+            at_ns = heard.get((row.cell, row.host))
+            end_ns = ends.get(row.cell)
+            told = stamp(at_ns) if at_ns is not None else None
+            if form == "table":
+                told = "long ago" if at_ns is None else ago(at_ns, end_ns if end_ns is not None else at_ns)
+            share, name = fullest(row)
+            amounts = {
+                each: None
+                if each not in row.amounts
+                else dict(zip(("used", "capacity"), row.amounts[each], strict=True))
+                if structured
+                else "{}/{}".format(*row.amounts[each])
+                for each in classes
+            }
+            shown.write(
+                {
+                    **{key: getattr(row, key) for key in ("host", "cell", "status", "authority", "instances", "zone")},
+                    **amounts,
+                    "heard": told,
+                    "full": {"percent": share, "resource_class": name}
+                    if structured
+                    else f"{share:g} % {name}"
+                    if name
+                    else None,
+                    "aggregates": list(row.aggregates) if structured else one_line(",".join(row.aggregates)) or None,
+                    "reason": row.reason,
+                }
+            )
+        shown.end()
+
+
+def fullest(row) -> tuple[float, str | None]:
+    """Return the greatest used share of a resource class of a host in percent, and the class (None: it has none)."""
+    shares = [
+        (100.0 * used / capacity if capacity else 100.0 * (used > 0), name)
+        for name, (used, capacity) in row.amounts.items()
+    ]
+    share, name = max(shares, default=(0.0, None), key=lambda found: found[0])
+    return round(share, 1), name
+
+
+def _is_wanted(row, arguments):
+    return (
+        (arguments.status is None or row.status == arguments.status)
+        and (arguments.authority is None or row.authority == arguments.authority)
+        and (arguments.zone is None or row.zone == arguments.zone)
+        and (arguments.aggregate is None or arguments.aggregate in row.aggregates)
+    )
+
+
+def _order(row, heard, sort):
+    first = {
+        "host": lambda: 0,
+        "full": lambda: -fullest(row)[0],
+        "empty": lambda: fullest(row)[0],
+        "heard": lambda: heard.get((row.cell, row.host), 0),
+        "instances": lambda: -row.instances,
+    }[sort]()
+    return first, natural(row.host), row.cell

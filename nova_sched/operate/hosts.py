@@ -1,0 +1,192 @@
+"""What operators do with a host: disable, enable, see what is left there, remove it.
+
+Who is asked follows from the authority over the host: events in our log for a host of an agent, Nova's API for a host
+of Nova. Our log alone never changes a host of Nova.
+"""
+
+from typing import NamedTuple
+
+from nova_sched.operate.publish import check_level, published
+from nova_sched.projection.ledger import AGENT, NOVA
+from nova_sched.replay.logs.reading import decoded_records
+from nova_sched.replay.state.hosts import amounts_of, is_disabled, status_of
+from rpc_api import errors, events
+
+
+class Left(NamedTuple):
+    """A consumer that still holds resources of a host. ``status`` is Nova's for a server that Nova knows."""
+
+    instance: str
+    consumer: str
+    state: str
+    project: str | None
+    resources: dict
+    name: str | None
+    status: str | None
+
+
+class OperatedHost:
+    """A host that an operator works on: its ``cell``, ``log``, and the ``state`` of that log; ``host`` is read from the
+    state. ``nova()`` gives the :class:`~nova_sched.operate.compute_api.ComputeApi`, when it is needed."""
+
+    def __init__(self, name: str, cell: str, log, state, nova, operator: str):
+        self.name = name
+        self.cell = cell
+        self.log = log
+        self.state = state
+        self._nova = nova
+        self._operator = operator
+
+    @property
+    def host(self):
+        """The Host, None when it was removed."""
+        return self.state.hosts.get(self.name)
+
+    @property
+    def authority(self) -> str:
+        """Who decides about the host: its agent, or nova."""
+        return self.host.authority
+
+    def follow(self) -> None:
+        """Fold what was appended meanwhile."""
+        for position, record in decoded_records(self.log, self.state.position + 1):
+            self.state.fold([(position, record)])
+
+    # --- disable, enable ---------------------------------------------------------------------------------------------
+
+    def disable(self, reason: str) -> str:
+        """Give no more instances to the host. Return what was done, in words."""
+        if self.authority == NOVA:
+            service = self._service()
+            self._nova().disable(service, reason)
+            return self._of_nova("disabled")
+        check_level(self.state, "to disable a host")
+        if self.host.disabled_for == reason:
+            return f"{self.name} of {self.cell} is disabled already"
+        position = published(self.log, self.state, self._operator, events.HostDisabled(self.name, reason))
+        return f"{self.name} of {self.cell} is disabled from position {position} on"
+
+    def enable(self) -> str:
+        """Give instances to the host again. Return what was done, in words."""
+        if self.authority == NOVA:
+            self._nova().enable(self._service())
+            return self._of_nova("enabled")
+        check_level(self.state, "to enable a host")
+        if self.host.disabled_for is None:
+            why = status_of(self.host, self.state.table)[1]
+            if not why:
+                return f"{self.name} of {self.cell} is enabled already"
+            raise errors.NovaSchedError(
+                f"{self.name} of {self.cell} is not disabled by an operator, it is {why}; see to its agent"
+            )
+        position = published(self.log, self.state, self._operator, events.HostEnabled(self.name))
+        why = status_of(self.host, self.state.table)[1]
+        left = f"; it still takes none: {why}" if why else ""
+        return f"{self.name} of {self.cell} is enabled from position {position} on{left}"
+
+    def _of_nova(self, what):
+        return (
+            f"{self.name} of {self.cell} is {what} in Nova; its nova-compute tells it to the log through Placement's API, "
+            "at once if it runs"
+        )
+
+    def _service(self):
+        service = self._nova().service(self.name)
+        if service is None:
+            raise errors.NovaSchedError(
+                f"{self.name} of {self.cell} is a host of Nova, and Nova has no nova-compute of that name; compare the "
+                "region and cloud of the credentials with the log, or remove the host with nova-sched host remove"
+            )
+        return service
+
+    # --- what is left ------------------------------------------------------------------------------------------------
+
+    def left(self) -> list[Left]:
+        """What still holds resources of the host, the longest first. For a host of Nova also the servers that Nova
+        lists there, and their status."""
+        host = self.host
+        if host is None:
+            return []
+        servers = {one.uuid: one for one in self._nova().servers(self.name)} if host.authority == NOVA else {}
+        found = [
+            _left_of(entry, servers.pop(entry.instance_uuid, None))
+            for entry in sorted(host.entries.values(), key=lambda entry: (entry.position, entry.consumer_uuid))
+        ]
+        return found + [
+            Left(one.uuid, one.uuid, "in Nova only", one.project, {}, one.name, _status(one))
+            for one in servers.values()
+        ]
+
+    def cannot_end(self) -> str | None:
+        """Why a drain of the host cannot come to its end by itself; None if it can."""
+        host = self.host
+        if host is None:
+            return None
+        if host.lost:
+            return (
+                f"{self.name} is lost: nothing ends there by itself; evacuate its instances, or remove it with "
+                "nova-sched host remove"
+            )
+        if not is_disabled(host, self.state.table) and host.authority == AGENT:
+            return f"{self.name} was enabled meanwhile, and gets new instances"
+        return None
+
+    # --- remove ------------------------------------------------------------------------------------------------------
+
+    def remove(self, reason: str, force: bool) -> str:
+        """Remove a host that is gone. Return what was done, in words. NovaSchedError if it is not gone, or if something
+        is left there; ``force`` skips both checks for a host of an agent."""
+        if self.authority == NOVA:
+            return self._remove_from_nova()
+        check_level(self.state, "to remove a host")
+        if not force:
+            self._check_gone()
+        position = published(self.log, self.state, self._operator, events.HostRemoved(self.name, reason))
+        return f"{self.name} of {self.cell} is removed from position {position} on"
+
+    def _check_gone(self):
+        if not self.host.lost:
+            raise errors.NovaSchedError(
+                f"{self.name} of {self.cell} is not lost, its agent would report it again; stop the agent and wait "
+                "until the host is lost, or use --force"
+            )
+        count = len(self.host.entries)
+        if count:
+            raise errors.NovaSchedError(
+                f"{count} consumer{' holds' if count == 1 else 's hold'} resources of {self.name} of {self.cell} "
+                f"(nova-sched host drain {self.name} shows them); evacuate or delete them, or forget them with --force"
+            )
+
+    def _remove_from_nova(self):
+        service = self._nova().service(self.name)
+        if service is None:
+            uuid = self.state.table.uuids[self.host.root]
+            raise errors.NovaSchedError(
+                f"Nova has no nova-compute {self.name}, only its resource provider is left in {self.cell}; delete it "
+                f"with: openstack resource provider delete {uuid}"
+            )
+        if service.state == "up":
+            raise errors.NovaSchedError(
+                f"the nova-compute of {self.name} is up, and would register again; stop it first"
+            )
+        self._nova().delete(service)
+        return (
+            f"the nova-compute of {self.name} is deleted in Nova, with its resource provider; the host leaves the log "
+            f"of {self.cell} with it"
+        )
+
+
+def _left_of(entry, server):
+    return Left(
+        entry.instance_uuid,
+        entry.consumer_uuid,
+        entry.state,
+        entry.project_id,
+        amounts_of(entry.allocations),
+        server and server.name,
+        server and _status(server),
+    )
+
+
+def _status(server):
+    return f"{server.status} ({server.task})" if server.task else server.status
