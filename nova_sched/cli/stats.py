@@ -6,8 +6,8 @@ from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.durations import duration
 from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.output import Rows, aligned, stamp
+from nova_sched.cli.ranges import add_range, bounds_of
 from nova_sched.process.text import one_line
-from nova_sched.replay.logs.moments import parse_range, resolve
 from nova_sched.replay.state import hosts as statuses
 from nova_sched.replay.statistics.totals import Stats as Counted
 from nova_sched.replay.statistics.totals import gather
@@ -51,7 +51,7 @@ class Stats(ReplayCommand):
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
-        parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times (all)")
+        add_range(parser)
         parser.add_argument("--interval", metavar="TIME", help="show one row per interval of this length (10s, 5m)")
         add_intervals(parser)
         parser.add_argument(
@@ -64,7 +64,7 @@ class Stats(ReplayCommand):
     def run_on(self, source, arguments):
         silence_ns = intervals_of(self, arguments).silent_ns
         stats = Counted(duration(arguments.interval, "--interval") if arguments.interval else None)
-        first, last = self._bounds(source, arguments)
+        first, last = bounds_of(self, source, arguments.range)
         with self.history(source, arguments) as history:
             hosts = gather(history, first, last, stats)
         for gap in stats.unknown.values():
@@ -80,29 +80,6 @@ class Stats(ReplayCommand):
         else:
             self.out.write("".join(f"{one_line(line)}\n" for line in self._lines(stats, silent, silence_ns, arguments)))
         return errors.EXIT_GAP if stats.unknown else errors.EXIT_OK
-
-    def _bounds(self, source, arguments):
-        bounds = {cell: log.bounds() for cell, log in source.logs.items()}
-        first, last = (
-            {cell: bound.first for cell, bound in bounds.items()},
-            {cell: bound.last for cell, bound in bounds.items()},
-        )
-        if arguments.range is not None:
-            begin, end = parse_range(arguments.range, self.now_ns)
-            if begin is not None:
-                found = resolve(begin, source)
-                # The range includes a position itself; a time starts after the last record before it.
-                begin_cell = (
-                    None
-                    if begin.position is None
-                    else source.one(begin.cell, arguments.range)[0]
-                    if (begin.cell or begin.position not in ("first", "last"))
-                    else "all"
-                )
-                first = {cell: position + (begin_cell not in (cell, "all")) for cell, position in found.items()}
-            if end is not None:
-                last = resolve(end, source)
-        return first, last
 
     def _facts(self, stats, silent, first, last, top):
         whole, seconds = stats.all, stats.seconds()

@@ -116,7 +116,8 @@ class Aggregates:
         for name in names:
             if name not in known:
                 raise errors.NovaSchedError(
-                    f"there is no host {name!r} in {', '.join(sorted(self._world.projections))}; see nova-sched host list"
+                    f"there is no host {name!r} in {', '.join(sorted(self._world.projections))}; "
+                    "see nova-sched host list"
                 )
             if known[name].authority == NOVA:
                 raise errors.NovaSchedError(

@@ -81,8 +81,13 @@ def spec_of(asked: Asked, instance_uuid: str) -> RequestSpec:
     make no sense, or that only Nova's own configuration explains (the aliases of PCI devices)."""
     if "pci_passthrough:alias" in asked.extra_specs:
         raise errors.UsageError(
-            "pci_passthrough:alias is an alias in Nova's configuration, which is not known here; name a recorded request "
-            "of this flavor with --like"
+            "pci_passthrough:alias is an alias in Nova's configuration, which is not known here; name a recorded "
+            "request of this flavor with --like"
+        )
+    if "group" in asked.hints:
+        raise errors.UsageError(
+            "a server group is an object of Nova, and its hint alone asks for nothing; name a recorded member of the "
+            "group with --like"
         )
     flavor = Flavor(
         id=1,

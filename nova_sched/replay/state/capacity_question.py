@@ -71,6 +71,11 @@ def request_for(amounts: dict):
     )
 
 
+def without_instance(request):
+    """Return a recorded request without the parts that belong to one instance."""
+    return request._replace(**_OF_NO_INSTANCE)
+
+
 class Recorded(NamedTuple):
     """The answer of the logs: the wanted request (None: not found), the names of all flavors on the way, and the policy
     that was adopted last, as text with its digest, cell and position (None: there is none)."""
@@ -110,7 +115,7 @@ def recorded_in(logs, positions, flavor: str | None = None, like: str | None = N
         request = (
             request._replace(server_group=request.server_group if whole else None, check_only=False)
             if like is not None
-            else request._replace(**_OF_NO_INSTANCE)
+            else without_instance(request)
         )
     return Recorded(request, frozenset(flavors), policy, digest, where, at)
 

@@ -1,0 +1,82 @@
+"""``nova-sched conflicts``: claims that lost against another scheduler's."""
+
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.durations import duration
+from nova_sched.cli.operator import add_form
+from nova_sched.cli.output import Rows, stamp
+from nova_sched.cli.ranges import add_range, bounds_of
+from nova_sched.process.text import one_line
+from nova_sched.replay.statistics.conflicts import Conflict, conflicts_in, counted
+from rpc_api import errors
+
+EPILOG = """\
+Schedulers decide side by side, and the order of the log settles which claim counts. A claim that lost is decided again
+at once, so a conflict costs time and no request. Many conflicts on few hosts mean that the weighers send all schedulers
+to the same hosts ([scheduler] host_subset_size helps); many in all mean that a scheduler is behind (doctor, top).
+
+"won_by" has the producer of the last accepted claim on the host, or in the server group, before the one that lost. A
+scheduler that lost against itself did not know its own claim yet, or the host reported less meanwhile.
+
+RANGE is positions (100:200, cell1:100:, :200) or times after an @ (@-2h:-1h, @12:00..13:00).
+
+examples:
+  nova-sched conflicts --log out/demo
+  nova-sched conflicts --by pair --log out/demo
+  nova-sched conflicts @-1d: --by time --interval 1h -o csv --log out/demo
+  nova-sched conflicts --by each --host $HOST --log out/demo
+
+exit codes: 0 shown, also if there is none, 2 wrong usage, 3 a log cannot be reached, 4 the state before the range is
+not known, so the claims of a cell are left out
+"""
+EACH = "each"
+COLUMNS = {
+    "host": ("cell", "host", "conflicts", "claims", "share"),
+    "pair": ("lost_by", "won_by", "conflicts"),
+    "reason": ("reason", "conflicts"),
+    "time": ("time", "conflicts", "claims", "share"),
+    EACH: ("time", *Conflict._fields[1:]),
+}
+RIGHT = ("conflicts", "claims", "share", "position")
+
+
+class Conflicts(ReplayCommand):
+    """Count the claims that lost against another scheduler's, by host, pair of schedulers, reason or time."""
+
+    EPILOG = EPILOG
+
+    def add_arguments(self, parser):
+        add_range(parser)
+        parser.add_argument(
+            "--by", choices=tuple(COLUMNS), default="host", help="what is counted, or each conflict (default: host)"
+        )
+        parser.add_argument("--interval", metavar="TIME", default="1h", help="with --by time: of this length (1h)")
+        parser.add_argument("--host", metavar="HOST", help="only conflicts on this host")
+        parser.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
+        add_form(parser)
+
+    def run_on(self, source, arguments):
+        if arguments.limit is not None and arguments.limit < 1:
+            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
+        interval_ns = duration(arguments.interval, "--interval") if arguments.by == "time" else None
+        first, last = bounds_of(self, source, arguments.range)
+        unknown = {}
+        with self.history(source, arguments) as history:
+            found = conflicts_in(history, first, last, interval_ns, unknown)
+        for cell, gap in unknown.items():
+            self.say(f"{self.app.NAME} {self.cmd_name}: {gap}; the claims of {cell} are left out")
+        if arguments.host is not None:
+            found = found._replace(found=[one for one in found.found if one.host == arguments.host])
+        if arguments.by == EACH:
+            rows = [{**one._asdict(), "time": stamp(one.at_ns)} for one in found.found]
+        else:
+            rows = counted(found, arguments.by, interval_ns)
+            if arguments.by == "time":
+                rows = [{**row, "time": stamp(row["time"])} for row in rows]
+        shown = Rows(self.out, arguments.output, COLUMNS[arguments.by], RIGHT, self.paint)
+        for row in rows[: arguments.limit]:
+            shown.write(row)
+        shown.end()
+        total = len(found.found)
+        share = f" ({100 * total / found.claims:.1f} %)" if found.claims else ""
+        self.say(one_line(f"{total} of {found.claims} claims of schedulers lost{share}"))
+        return errors.EXIT_GAP if unknown else errors.EXIT_OK

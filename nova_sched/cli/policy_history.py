@@ -1,0 +1,81 @@
+"""``nova-sched policy history``: which service adopted which policy, when, and what changed."""
+
+import json
+
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.operator import add_form
+from nova_sched.cli.output import Rows, stamp
+from nova_sched.process.text import one_line
+from nova_sched.replay.decisions.policy_history import adoptions, in_force
+from nova_sched.replay.logs.moments import parse_time
+from rpc_api import errors
+
+EPILOG = """\
+A scheduler publishes its policy (filters, weighers, their multipliers and options) when it starts, and when it reads
+another one from its configuration. "digest" is over the policy; each decision records it, so show and explain name it.
+"changes" are the differences from the policy that the same service had before, of the first one from the defaults.
+Schedulers that run with different policies are reported: their answers differ.
+
+examples:
+  nova-sched policy history --log out/demo
+  nova-sched policy history --since -7d --changes --log out/demo
+  nova-sched policy history --digest $DIGEST --full -o json --log out/demo
+
+exit codes: 0 shown, and all schedulers have one policy, 1 they have different ones, or no policy is as wanted, 2 wrong
+usage, 3 a log cannot be reached, 4 a part of an exported file is missing
+"""
+COLUMNS = ("time", "service", "digest", "cell", "position", "changes")
+
+
+class PolicyHistory(ReplayCommand):
+    """Show which service adopted which policy, when, and what changed with it."""
+
+    EPILOG = EPILOG
+
+    def add_arguments(self, parser):
+        parser.add_argument("--service", metavar="NAME", help="only this service, such as scheduler/one")
+        parser.add_argument("--digest", metavar="DIGEST", help="only this policy, or the beginning of its digest")
+        parser.add_argument("--since", metavar="TIME", help="only from this time on, such as -7d")
+        parser.add_argument("--changes", action="store_true", help="leave out starts with the policy of before")
+        parser.add_argument("--full", action="store_true", help="show all options, and not only the differences")
+        add_form(parser)
+
+    def run_on(self, source, arguments):
+        since_ns = None if arguments.since is None else parse_time(arguments.since, self.now_ns)
+        found = adoptions(source.logs)
+        shown = [
+            one
+            for one in found
+            if (arguments.service is None or one.service == arguments.service)
+            and (arguments.digest is None or one.digest.startswith(arguments.digest))
+            and (since_ns is None or one.at_ns >= since_ns)
+            and not (arguments.changes and one.is_start)
+        ]
+        structured = arguments.output in ("json", "ndjson")
+        rows = Rows(self.out, arguments.output, COLUMNS, ("position",), self.paint)
+        for one in shown:
+            changes = list(one.changes)
+            if arguments.full:
+                options = json.loads(one.options)
+                changes = options if structured else [f"{key}={json.dumps(options[key])}" for key in sorted(options)]
+            elif not structured:
+                changes = ["the same again"] if one.is_start else changes or ["the defaults"]
+            rows.write(
+                {
+                    "time": stamp(one.at_ns),
+                    "service": one.service,
+                    "digest": one.digest,
+                    "cell": one.cell,
+                    "position": one.position,
+                    "changes": changes if structured else one_line("; ".join(changes)),
+                }
+            )
+        rows.end()
+        now = in_force(found)
+        for digest, services in now.items():
+            self.say(one_line(f"{digest} was adopted last by {', '.join(services)}"))
+        if len(now) > 1:
+            self.say(
+                f"{len(now)} policies are in use: give all schedulers one configuration, and restart those that differ"
+            )
+        return errors.EXIT_NEGATIVE if len(now) > 1 or not shown else errors.EXIT_OK

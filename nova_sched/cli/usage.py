@@ -1,0 +1,81 @@
+"""``nova-sched usage``: what is used, by project, flavor, zone, aggregate, cell, user or type."""
+
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.operator import add_form
+from nova_sched.cli.output import Rows
+from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
+from nova_sched.process.text import one_line
+from nova_sched.replay.statistics.usage import OF_CONSUMERS, OF_HOSTS, flavors_in, of_consumers, of_hosts
+from rpc_api import errors
+
+EPILOG = """\
+By cell, zone or aggregate the amounts are used/capacity of the hosts; a host in several aggregates counts in each. By
+project, flavor, user or type they are what the consumers hold, also claims that are not built yet. The flavor is that
+of the last recorded decision for the instance: of servers that came before nova_sched it is not known.
+
+examples:
+  nova-sched usage --log out/demo
+  nova-sched usage --by flavor --log out/demo
+  nova-sched usage --by aggregate --at -1d -o csv --log out/demo
+
+exit codes: 0 shown, 2 wrong usage, 3 a log cannot be reached, 4 the state of a cell is not known
+"""
+
+
+class Usage(ReplayCommand):
+    """Show what is used: by project, flavor, zone, aggregate, cell, user or type of consumer."""
+
+    EPILOG = EPILOG
+
+    def add_arguments(self, parser):
+        parser.add_argument(
+            "--by", choices=(*OF_CONSUMERS, *OF_HOSTS), default="project", help="the groups (default: project)"
+        )
+        add_at(parser)
+        parser.add_argument("--limit", type=int, metavar="N", help="only the first N groups")
+        add_form(parser)
+
+    def run_on(self, source, arguments):
+        if arguments.limit is not None and arguments.limit < 1:
+            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
+        with self.history(source, arguments) as history:
+            world, folds = world_of(self, source, arguments, history)
+        if arguments.by in OF_HOSTS:
+            rows = of_hosts(world, arguments.by)
+        else:
+            positions = {fold.cell: fold.position for fold in folds}
+            flavors = flavors_in(source.logs, positions) if arguments.by == "flavor" else {}
+            rows = of_consumers(world, arguments.by, flavors)
+        for line in fold_lines(folds):
+            self.say(one_line(line))
+        classes = sorted({name for row in rows for name in row.amounts}, key=class_order)
+        structured = arguments.output in ("json", "ndjson")
+        shown = Rows(
+            self.out,
+            arguments.output,
+            (arguments.by, "instances", "hosts", *classes),
+            ("instances", "hosts", *classes),
+            self.paint,
+        )
+        for row in rows[: arguments.limit]:
+            shown.write(
+                {
+                    arguments.by: row.name,
+                    "instances": row.instances,
+                    "hosts": row.hosts,
+                    **{name: _amount(row.amounts.get(name), structured) for name in classes},
+                }
+            )
+        shown.end()
+        if arguments.limit is not None and arguments.limit < len(rows):
+            self.say(f"{arguments.limit} of {len(rows)} groups")
+        return errors.EXIT_GAP if self.unknown else errors.EXIT_OK
+
+
+def _amount(found, structured):
+    if found is None:
+        return None
+    used, capacity = found
+    if structured:
+        return {"used": used, "capacity": capacity}
+    return used if capacity is None else f"{used}/{capacity}"
