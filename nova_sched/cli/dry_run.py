@@ -100,7 +100,8 @@ class DryRun(OperatorCommand):
             choices=("text", "json"),
             default="text",
             dest="output",
-            help="form of the output (text)",
+            metavar="FORM",
+            help="form of the output: text or json (text)",
         )
         self.add_operator(parser)
 

@@ -21,7 +21,8 @@ def add_form(parser) -> None:
         choices=FORMS,
         default="table",
         dest="output",
-        help="form of the output (table)",
+        metavar="FORM",
+        help="form of the output: table, json, ndjson or csv (table)",
     )
 
 

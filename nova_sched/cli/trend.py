@@ -12,7 +12,8 @@ from rpc_api import errors
 
 EPILOG = """\
 Each row is the end of an interval: hosts by status, instances, and used and capacity of each resource class over all
-hosts; then what happened in it: decisions, those without a host, claims that lost, builds that failed, hosts that were lost.
+hosts; then what happened in it: decisions, those without a host, claims that lost, builds that failed, and losses of
+hosts.
 Intervals without a record have the state of before. RANGE is positions (100:200, :200) or times after an @ (@-7d:).
 
 examples:

@@ -14,7 +14,8 @@ MAX_ROWS = 100_000
 
 class TrendRow(NamedTuple):
     """The end of an interval: hosts by status, instances (consumers), resource class -> (used, capacity); and what
-    happened in it: decisions, those without a host, claims of schedulers that lost, builds that failed, hosts that were lost (``losses``)."""
+    happened in it: decisions, those without a host, claims of schedulers that lost, builds that failed, and ``losses``
+    of hosts."""
 
     at_ns: int
     hosts: dict
