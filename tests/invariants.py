@@ -236,7 +236,7 @@ def _check_devices(table, host, tree, rules):
 
 def _check_status(table, host):
     """The columns of a root row say what the host's status says."""
-    assert table.disabled[host.root] == host.status.disabled
+    assert table.disabled[host.root] == (host.status.disabled or host.disabled_for is not None)
     assert table.down[host.root] == (host.status.forced_down or host.lost)
     assert table.num_io_ops[host.root] == min(host.status.num_io_ops, 2**31 - 1)
     assert table.failed_builds[host.root] == min(host.status.failed_builds, 2**31 - 1)

@@ -4,7 +4,7 @@ The session is keystoneauth1's: that of python-openstackclient, or of openstacks
 """
 
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from rpc_api import errors
 
@@ -55,7 +55,7 @@ class ComputeApi:
 
     def service(self, host: str) -> ComputeService | None:
         """The nova-compute of a host; None if Nova has none."""
-        found = self._get(f"/os-services?binary={BINARY}", VERSION)["services"]
+        found = self._get(f"/os-services?binary={BINARY}&host={quote(host, safe='')}", VERSION)["services"]
         for one in found:
             if one["host"] == host:
                 return ComputeService(
@@ -85,7 +85,8 @@ class ComputeApi:
 
     def servers(self, host: str) -> list[Server]:
         """The servers of a host, of all projects."""
-        found, query = [], f"?all_tenants=1&host={host}"
+        found, base = [], f"?all_tenants=1&host={quote(host, safe='')}"
+        query = base
         for _ in range(MAX_PAGES):
             page = self._get(f"/servers/detail{query}", VERSION)
             found += [
@@ -96,7 +97,7 @@ class ComputeApi:
             if not following:
                 return found
             marker = dict(parse_qsl(urlsplit(following[0]).query)).get("marker")
-            query = f"?all_tenants=1&host={host}&marker={marker}"
+            query = f"{base}&marker={marker}"
         raise errors.ServiceUnavailable(f"Nova lists the servers of {host} without an end; see to nova-api")
 
     def flavor(self, name: str) -> dict | None:
@@ -112,6 +113,13 @@ class ComputeApi:
 
     def _ask(self, method, path, version, **more):
         try:
+            # First of all, so that an error of Keystone is not taken for one of Nova.
+            self._adapter.get_token()
+        except self._faults.ClientException as fault:
+            raise errors.ServiceUnavailable(
+                f"Keystone gives no token ({_message_of(fault)}); see to the credentials (OS_CLOUD, OS_AUTH_URL, ...)"
+            ) from None
+        try:
             answer = self._adapter.request(
                 path, method, microversion=version, headers={"Accept": "application/json"}, timeout=TIMEOUT, **more
             )
@@ -120,15 +128,15 @@ class ComputeApi:
             raise _refused(method, path, fault) from None
         except self._faults.ClientException as fault:
             raise errors.ServiceUnavailable(
-                f"Nova cannot be asked ({_one_line(fault)}); see to the credentials (OS_CLOUD, OS_AUTH_URL, ...), to "
-                "Keystone and to nova-api"
+                f"Nova cannot be asked ({_one_line(fault)}); see to its endpoint in Keystone's catalog (OS_REGION_NAME, "
+                "OS_INTERFACE) and to nova-api"
             ) from None
         except ValueError:
             raise errors.ServiceUnavailable(f"Nova answers {method} {path} with no JSON; see to nova-api") from None
 
 
 def _refused(method, path, fault):
-    what = f"Nova answers {method} {path.partition('?')[0]} with {fault.http_status}: {_one_line(fault.message)}"
+    what = f"Nova answers {method} {path.partition('?')[0]} with {fault.http_status}: {_message_of(fault)}"
     if fault.http_status in (401, 403):
         return errors.ServiceUnavailable(f"{what}; use the credentials of an administrator")
     if fault.http_status == 406:
@@ -136,6 +144,15 @@ def _refused(method, path, fault):
     if 400 <= fault.http_status < 500:
         return errors.NovaSchedError(what)
     return errors.ServiceUnavailable(f"{what}; see to nova-api")
+
+
+def _message_of(fault):
+    """The text of an error: Nova's body is {"conflictingRequest": {"code": 409, "message": ...}}."""
+    try:
+        (body,) = fault.response.json().values()
+        return _one_line(body["message"])
+    except (AttributeError, ValueError, TypeError, KeyError):
+        return _one_line(getattr(fault, "message", None) or fault)
 
 
 def _one_line(text):

@@ -147,6 +147,8 @@ SAMPLES = [
     events.CheckpointNamed(uuid_of("checkpoint"), 0, 1, 1),
     providers_reported("host"),
     events.AuthorityPassed("host", "nova"),
+    events.HostDisabled("host", ""),
+    events.HostEnabled("host"),
     created("pool"),
     events.ProviderChanged(uuid_of("pool"), "other", None, True, *REQUEST),
     events.ProviderDeleted(uuid_of("pool"), *REQUEST),

@@ -205,6 +205,7 @@ def test_every_event_that_has_a_text_is_thought_of():
         "AllocationMoved": ("host", "from_consumer_uuid", "to_consumer_uuid"),
         "AggregateDeleted": ("uuid",),
         "AuthorityPassed": ("host", "authority"),
+        "HostEnabled": ("host",),
         "GroupAnchored": ("group_uuid", "cell", "host", "replaces"),
         "GroupFenced": ("group_uuid", "anchor"),
         "CheckpointNamed": ("checkpoint_uuid", "position", "first", "last"),
@@ -390,6 +391,7 @@ def written():
         providers_reported("f")._replace(providers=b"\xc1" + SECRET.encode()),
         by("terms", put(consumer_put("termed", terms=private_terms()))),
         events.Reshaped((), (consumer_put("reshaped"),), "", None),
+        events.HostDisabled("a", SECRET),
     ]:
         if "consumers" in data._fields and not isinstance(getattr(data, "consumers", None), bytes):
             data = data._replace(

@@ -78,6 +78,8 @@ FINGERPRINTS = {
     "WriteAborted": "1.0-d548d992a2cb1b69",
     "WriteEnded": "1.0-1f0e6a30a9d9a48a",
     "AuthorityPassed": "1.0-e1bcd37f462ed29a",
+    "HostDisabled": "1.0-8356e9620e943b08",
+    "HostEnabled": "1.0-60fa90786fabccf0",
     "ClaimTerms": "1.0-aaf5993c7b2aa8f4",
     "ClassCreated": "1.0-43cf3e9256bd8bd4",
     "ClassDeleted": "1.0-43cf3e9256bd8bd4",
@@ -129,6 +131,8 @@ ROLES = {
     "GroupFenced": {SCHEDULER},
     "ProvidersReported": {AGENT},
     "AuthorityPassed": {OPERATOR},
+    "HostDisabled": {OPERATOR},
+    "HostEnabled": {OPERATOR},
     "ProviderCreated": {OPERATOR, PLACEMENT},
     "ProviderChanged": {OPERATOR, PLACEMENT},
     "ProviderDeleted": {OPERATOR, PLACEMENT},
@@ -175,7 +179,11 @@ def test_roles():
 
 def test_roles_that_came_later():
     later = {name: cls.LATER_ROLES for name, cls in EVENTS.items() if cls.LATER_ROLES}
-    assert later == {"HostReported": {CONDUCTOR: 3}, "InstancesTracked": {CONDUCTOR: 3}, "LogRebased": {OPERATOR: 3}}
+    assert later == {
+        "HostReported": {CONDUCTOR: 3},
+        "InstancesTracked": {CONDUCTOR: 3},
+        **dict.fromkeys(("LogRebased", "HostRemoved", "ClaimReleased"), {OPERATOR: 3}),
+    }
 
 
 def test_what_is_no_event_has_no_role():
