@@ -182,7 +182,7 @@ def test_roles_that_came_later():
     assert later == {
         "HostReported": {CONDUCTOR: 3},
         "InstancesTracked": {CONDUCTOR: 3},
-        **dict.fromkeys(("LogRebased", "HostRemoved", "ClaimReleased"), {OPERATOR: 3}),
+        **{name: {OPERATOR: 3} for name in ("LogRebased", "HostRemoved", "ClaimReleased")},
     }
 
 
