@@ -120,7 +120,7 @@ class Pin(Command):
         against, silent = False, 0
         services = known_levels.services_of(projections)
         answers = known_levels.ask(conf, services)
-        for service, level, why in answers:
+        for service, level, why, _ in answers:
             if level is not None and level < arguments.level:
                 against = True
                 self._say(f"{service} knows level {level}, wanted {arguments.level}; upgrade it")

@@ -44,7 +44,7 @@ class Aggregates:
         if len(found) > 1:
             uuids = ", ".join(sorted(one.uuid for one in found))
             raise errors.NovaSchedError(
-                f"{len(found)} aggregates have the name {name!r}: name one by its uuid: {uuids}"
+                f"{len(found)} aggregates have the name {name!r}; name one by its uuid: {uuids}"
             )
         return found[0]
 
