@@ -34,7 +34,7 @@ $(NOVA_VENV)/.installed: $(NOVA_VENV)/.nova $(VENV)/.installed
 	$(NOVA_VENV)/bin/python $(PIP_INSTALL) --editable .
 	touch $@
 
-# Clients of Placement, each in an environment of its own.
+# Clients of Placement, and python-openstackclient with our plugin, each in an environment of its own.
 CLIENTS ?= .venv-clients
 export NOVA_SCHED_CLIENTS ?= $(CURDIR)/$(CLIENTS)
 CLIENT_osc := osc-placement==4.9.1 python-openstackclient==10.5.0
@@ -42,8 +42,10 @@ CLIENT_neutron-lib := neutron-lib==5.0.1 requests
 CLIENT_blazar := blazar==18.0.0
 # It imports novaclient, which it does not name.
 CLIENT_cyborg := openstack-cyborg==17.0.0 python-novaclient
+# Our own commands in python-openstackclient.
+CLIENT_plugin := python-openstackclient==10.5.0 --editable '.[osc]'
 
-clients-setup: $(patsubst %,$(CLIENTS)/%/.installed,osc neutron-lib blazar cyborg)
+clients-setup: $(patsubst %,$(CLIENTS)/%/.installed,osc neutron-lib blazar cyborg plugin)
 
 $(CLIENTS)/%/.installed:
 	$(PYTHON) -m venv $(CLIENTS)/$*

@@ -24,7 +24,7 @@ examples:
   nova-sched fragmentation --log out/demo
   nova-sched fragmentation 4:8192:40 16:65536 --log out/demo
   nova-sched fragmentation 4:8192 --hosts --limit 10 --log out/demo
-  nova-sched fragmentation --at -1d -o csv --log out/demo
+  nova-sched fragmentation 4:8192:40 --at -1d -o csv --log out/demo
 
 exit codes: 0 shown, 1 there is no such flavor, or no recorded request, 2 wrong usage, 3 a log cannot be reached, 4 the
 state of a cell is not known (the answer is for the others), or a filter of the policy is not loaded

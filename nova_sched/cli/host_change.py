@@ -1,12 +1,13 @@
 """``nova-sched host disable``, ``enable``, ``drain`` and ``remove``."""
 
+import difflib
 import threading
 
 from nova_sched.cli.durations import duration
 from nova_sched.cli.operator import OperatorCommand, add_form
 from nova_sched.cli.output import Rows
 from nova_sched.operate.hosts import Left, OperatedHost
-from nova_sched.replay.state.hosts import named_hosts
+from nova_sched.replay.state.hosts import named_hosts, wanted
 from rpc_api import errors
 from rpc_api.clock import SYSTEM, spelled
 
@@ -48,13 +49,7 @@ class _HostCommand(OperatorCommand):
             self.say(f"{self.app.NAME} {self.cmd_name}: {gap}")
         if source.too_new:
             raise next(iter(world.projections[cell].unknown_level() for cell in source.too_new))
-        try:
-            named = named_hosts(world, arguments.hosts)
-        except errors.NovaSchedError as fault:
-            away = sorted({*source.down, *unknown})
-            if not away:
-                raise
-            raise errors.NovaSchedError(f"{fault} (the hosts of {', '.join(away)} are not known now)") from None
+        _check_names(world, arguments.hosts, sorted({*source.down, *unknown}))
         return [
             OperatedHost(
                 host.name,
@@ -64,7 +59,7 @@ class _HostCommand(OperatorCommand):
                 lambda: self.nova(arguments),
                 arguments.name,
             )
-            for cell, host in named
+            for cell, host in named_hosts(world, arguments.hosts)
         ]
 
     def run_on(self, source, arguments):
@@ -201,6 +196,20 @@ reached, 4 the state of a cell is not known
                 shown = total
                 self.say(f"{total} left, waiting for at most {spelled(end - now)}")
             threading.Event().wait(min(LOOK_SECONDS, end - now))
+
+
+def _check_names(world, patterns, away):
+    """Raise NovaSchedError for a name or glob that no host has; ``away`` are cells whose hosts are not known now."""
+    known = sorted({host.name for projection in world.projections.values() for host in projection.hosts.values()})
+    for pattern in patterns:
+        if not any(wanted(name, [pattern]) for name in known):
+            near = difflib.get_close_matches(pattern, known, 3, 0.6)
+            raise errors.NovaSchedError(
+                f"there is no host {pattern!r} in {', '.join(sorted(world.projections))}"
+                + (f", and the hosts of {', '.join(away)} are not known now" if away else "")
+                + (f"; there are {', '.join(near)}" if near else "")
+                + "; nova-sched host list shows all"
+            )
 
 
 def _counted(left):

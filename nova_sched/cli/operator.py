@@ -3,7 +3,6 @@
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.create_log import user
 from nova_sched.cli.output import FORMS
-from nova_sched.projection.ledger import NOVA
 from rpc_api import errors
 
 WITHOUT_SDK = (
@@ -52,15 +51,6 @@ class OperatorCommand(ReplayCommand):
         if self._compute is None:
             self._compute = _compute_api(self, arguments)
         return self._compute
-
-    def no_nova(self):
-        """Stands in for :meth:`nova` in a command that must not ask Nova."""
-        raise errors.UsageError("Nova is not asked by this command")
-
-    @staticmethod
-    def belongs_to_nova(host) -> bool:
-        """Whether Nova decides about a host."""
-        return host.authority == NOVA
 
 
 def _compute_api(command, arguments):

@@ -11,11 +11,12 @@ from rpc_api import errors
 from rpc_api.levels import LEVEL
 
 EPILOG = """\
-The services that have published in the logs, with the time of their last event and the level of its record. An agent is
-heard, silent or lost; without --agents those of a cell that are heard are counted in one line. A scheduler, conductor
-or worker of Placement's API publishes nothing while nothing happens ("idle?"): --ask asks schedulers, conductors and
-agents over RPC (with the transport_url of the services' configuration), and shows up or down, the installed version,
-and the newest level that each knows. A worker of Placement's API answers HTTP: ask its /healthcheck.
+The services that have published in the logs, with the time of their last event and the level of its record. An
+agent has the status heard, silent or lost; without --agents those with the status heard are counted in one line per
+cell. A scheduler, conductor or worker of Placement's API publishes nothing while nothing happens ("idle?"): --ask asks
+schedulers, conductors and agents over RPC (with the transport_url of the services' configuration), and shows up or
+down, the installed version, and the newest level that each knows. A worker of Placement's API answers HTTP: ask its
+/healthcheck.
 
 examples:
   nova-sched service list --log out/demo
@@ -31,14 +32,12 @@ _WRONG = (services.DOWN, services.LOST, services.SILENT)
 
 
 class ServiceList(ReplayCommand):
-    """List the services of the cloud: which were heard, when, and at which level."""
+    """List the services of the cloud: which published, when, and at which level."""
 
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
-        parser.add_argument(
-            "--agents", action="store_true", help="a line for each agent, also for those that are heard"
-        )
+        parser.add_argument("--agents", action="store_true", help="a line for each agent, whatever its status")
         parser.add_argument("--ask", action="store_true", help="ask schedulers, conductors and agents over RPC")
         add_intervals(parser)
         add_form(parser)
@@ -83,7 +82,8 @@ class ServiceList(ReplayCommand):
             for cell in sorted({row.cell for row in heard}):
                 mine = [row for row in heard if row.cell == cell]
                 hosts = sum(row.hosts for row in mine)
-                self.say(f"{cell}: {len(mine)} agents of {hosts} hosts heard (--agents lists them)")
+                agents, of = ("agent" if len(mine) == 1 else "agents"), ("host" if hosts == 1 else "hosts")
+                self.say(f"{cell}: {len(mine)} {agents} of {hosts} {of} heard (--agents lists them)")
 
 
 def _ago(row, ends):

@@ -82,7 +82,7 @@ class Smoke(OperatorCommand):
         amounts = amounts_in(arguments.flavor)
         if amounts is None:
             raise errors.UsageError(
-                f"{arguments.flavor!r} is no list of amounts such as 1:512 or VCPU=1,MEMORY_MB=512; name amounts, or a "
-                "flavor in Nova with --nova"
+                f"{arguments.flavor!r} is not a list of amounts such as 1:512 or VCPU=1,MEMORY_MB=512; name amounts, "
+                "or a flavor in Nova with --nova"
             )
         return asked_amounts(amounts)

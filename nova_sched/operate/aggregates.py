@@ -87,7 +87,7 @@ class Aggregates:
         self._check_is_ours(known)
         if known.hosts:
             raise errors.NovaSchedError(
-                f"the aggregate {known.name} has {len(known.hosts)} hosts, as {known.hosts[0]}; remove them first"
+                f"the aggregate {known.name} has hosts, such as {known.hosts[0]}; remove all {len(known.hosts)} first"
             )
         position = published(self._log, self._state, self._operator, events.AggregateDeleted(known.uuid))
         return f"aggregate {known.name} {known.uuid} is deleted from position {position} of {CELL0} on"

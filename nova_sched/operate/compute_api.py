@@ -128,8 +128,8 @@ class ComputeApi:
             raise _refused(method, path, fault) from None
         except self._faults.ClientException as fault:
             raise errors.ServiceUnavailable(
-                f"Nova cannot be asked ({_one_line(fault)}); see to its endpoint in Keystone's catalog (OS_REGION_NAME, "
-                "OS_INTERFACE) and to nova-api"
+                f"Nova cannot be asked ({_one_line(fault)}); see to its endpoint in Keystone's catalog "
+                "(OS_REGION_NAME, OS_INTERFACE) and to nova-api"
             ) from None
         except ValueError:
             raise errors.ServiceUnavailable(f"Nova answers {method} {path} with no JSON; see to nova-api") from None

@@ -12,11 +12,11 @@ import re
 import shlex
 from pathlib import Path
 
-from nova_sched.cli.main import replay
+from nova_sched.cli.main import main, replay
 
 ROOT = Path(__file__).parents[3]
 #: The pages whose ``console`` blocks are run.
-PAGES = ("README.md", "docs/operating/replay.md")
+PAGES = ("README.md", "docs/operating/replay.md", "docs/operating/daily.md")
 
 
 def examples(page: str) -> list[tuple[str, list[str]]]:
@@ -36,14 +36,14 @@ def run(command: str, variables: dict[str, str]) -> tuple[int, str]:
 
     ``NAME=$(command)`` sets one of ``variables`` and prints nothing. ``export NAME=value`` sets one of the environment.
     """
-    if setting := re.fullmatch(r"export (\w+)=(\S+)", command):
-        os.environ[setting[1]] = setting[2]
+    if setting := re.fullmatch(r"export (\w+)=(\"?)(.+)\2", command):
+        os.environ[setting[1]] = setting[3]
         return 0, ""
-    name, words = re.fullmatch(r"(?:(\w+)=\$\()?nova-sched-replay (.*?)\)?", command).groups()
+    name, of_replay, words = re.fullmatch(r"(?:(\w+)=\$\()?nova-sched(-replay)? (.*?)\)?", command).groups()
     words = [re.sub(r"\$(\w+)", lambda found: variables[found[1]], word) for word in shlex.split(words)]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        code = replay(words)
+        code = (replay if of_replay else main)(words)
     if name:
         variables[name] = printed.getvalue().strip()
         return code, ""

@@ -33,9 +33,8 @@ def test_aggregates_are_listed(cloud):
 
 
 def test_an_aggregate_is_created_changed_and_deleted(cloud):
-    code, out, err = cloud.run(
-        "aggregate", "create", "fast", "--zone", "west", "--host", "b", "--property", "nvme=true"
-    )
+    words = ("--zone", "west", "--host", "b", "--property", "nvme=true")
+    code, out, err = cloud.run("aggregate", "create", "fast", *words)
     assert (code, err) == (0, "") and out.startswith("aggregate fast ") and "is created from position" in out
     assert listed(cloud)["fast"] == ("west", ["b"], {"nvme": "true"})
     assert cloud.host("b")["zone"] == "west"
@@ -64,7 +63,7 @@ def test_an_aggregate_is_created_changed_and_deleted(cloud):
         (("set", "nobody", "--property", "a=b"), 1, "there is no aggregate 'nobody'"),
         (("set", "rack", "--remove-host", "b"), 1, "b is not a host of the aggregate rack, wanted some of a"),
         (("set", "rack", "--unset", "hdd"), 1, "has no property 'hdd', wanted some of availability_zone, ssd"),
-        (("delete", "rack"), 1, "the aggregate rack has 1 hosts, as a; remove them first"),
+        (("delete", "rack"), 1, "the aggregate rack has hosts, such as a; remove all 1 first"),
         (("delete", "nova's"), 1, "use openstack aggregate"),
         (("list", "nobody"), 1, "there is no aggregate 'nobody'"),
     ],

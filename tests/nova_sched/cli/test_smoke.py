@@ -83,7 +83,7 @@ def test_several_instances(cloud):
         (("9:512",), 1, "the scheduler answers req-"),
         (("4:512", "--count", "5"), 1, "No valid host was found"),
         ((), 2, "a FLAVOR is needed"),
-        (("big",), 2, "'big' is no list of amounts"),
+        (("big",), 2, "'big' is not a list of amounts"),
         (("1:512", "--count", "0"), 2, "--count and --timeout are more than 0"),
     ],
 )
