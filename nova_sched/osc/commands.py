@@ -1,7 +1,8 @@
 """The commands of nova-sched and of the replay tool as commands of python-openstackclient.
 
-Each is the same class with another name: it reads the logs itself (``--log``, ``NOVA_SCHED_LOG``, or ``[cells]`` of the
-services' configuration), so it runs where these can be reached. A session with Keystone is made only for hosts of Nova.
+Each is the same class with another name: it reads the logs itself (``--scheduler-log``, ``NOVA_SCHED_LOG``, or
+``[cells]`` of the services' configuration), so it runs where these can be reached. A session with Keystone is made only
+for hosts of Nova.
 """
 
 import re
@@ -35,7 +36,10 @@ from nova_sched.cli import (  # noqa: E402
 from nova_sched.process.text import one_line  # noqa: E402
 
 WHERE = "the plugin reads the logs itself, so run it where their broker or files can be reached"
+#: python-openstackclient takes --log for an abbreviation of its own --log-file, wherever it is typed.
+LOG, OURS = "--scheduler-log", "--log"
 _EXAMPLE = re.compile(r"^  nova-sched(?:-replay)?((?: --log \S+)*) (.+)$", re.MULTILINE)
+_OURS = re.compile(rf"{OURS}(?![\w-])")
 
 
 class _Plugin:
@@ -44,9 +48,12 @@ class _Plugin:
     auth_required = False
 
     def get_parser(self, prog_name):
-        """The parser of the command; its examples have the names that are typed here."""
+        """The parser of the command; its options and examples have the names that are typed here."""
         parser = super().get_parser(prog_name)
-        parser.epilog = _EXAMPLE.sub(r"  openstack scheduler \2\1", parser.epilog)
+        action = parser._option_string_actions.pop(OURS)
+        action.option_strings = [LOG]
+        parser._option_string_actions[LOG] = action
+        parser.epilog = _OURS.sub(LOG, _EXAMPLE.sub(r"  openstack scheduler \2\1", parser.epilog))
         return parser
 
     def run(self, parsed_args):
@@ -55,7 +62,8 @@ class _Plugin:
             return super().run(parsed_args)
         except errors.NovaSchedError as fault:
             where = f" ({WHERE})" if isinstance(fault, errors.LogUnavailable) else ""
-            self.app.stderr.write(f"openstack {self.cmd_name}: {one_line(f'{fault}{where}')}\n")
+            text = _OURS.sub(LOG, f"{fault}{where}")
+            self.app.stderr.write(f"openstack {self.cmd_name}: {one_line(text)}\n")
             return fault.exit_code
 
 

@@ -57,14 +57,14 @@ def cloud(tmp_path, capsys):
 
 
 def logs_of(cloud):
-    return [word for cell, url in cloud.urls.items() for word in ("--log", f"{cell}={url}")]
+    return [word for cell, url in cloud.urls.items() for word in ("--scheduler-log", f"{cell}={url}")]
 
 
 def test_every_command_is_there(openstack):
     code, out, _ = openstack("help", "scheduler", "host", "drain")
     assert code == 0 and "openstack scheduler host drain" in out and "exit codes: 0 nothing is left" in out
     code, out, _ = openstack("command", "list", "--group", "openstack.scheduler", "-f", "json")
-    listed = {name for group in json.loads(out) for name in group["Commands"].split("\n")}
+    listed = {name for group in json.loads(out) for name in group["Commands"]}
     known = {point.name.replace("_", " ") for point in metadata.entry_points(group="openstack.scheduler.v1")}
     assert code == 0 and listed == known and len(known) > 20
 
@@ -72,32 +72,40 @@ def test_every_command_is_there(openstack):
 def test_questions_need_no_credentials(openstack):
     code, out, err = openstack("scheduler", "host", "list", "--limit", "2", "-f", "json", NOVA_SCHED_LOG=str(DEMO))
     assert code == 0 and [row["host"] for row in json.loads(out)] == ["host-0", "host-1"] and "2 of 120 hosts" in err
-    code, out, _ = openstack("scheduler", "dry-run", "4:8192", "--log", str(DEMO))
+    code, out, _ = openstack("scheduler", "dry-run", "4:8192", "--scheduler-log", str(DEMO))
     assert code == 0 and out.startswith("chosen host-")
-    code, out, _ = openstack("scheduler", "dry-run", "400:8192", "--log", str(DEMO))
+    code, out, _ = openstack("scheduler", "dry-run", "400:8192", "--scheduler-log", str(DEMO))
     assert code == errors.EXIT_NEGATIVE and "0/120 hosts" in out
-    code, out, _ = openstack("scheduler", "conflicts", "--by", "pair", "-f", "csv", "--log", str(DEMO))
+    code, out, _ = openstack("scheduler", "conflicts", "--by", "pair", "-f", "csv", "--scheduler-log", str(DEMO))
     assert code == 0 and out.startswith("lost_by,won_by,conflicts\nscheduler/scheduler-1,scheduler/scheduler-2,83\n")
 
 
 @pytest.mark.parametrize(
     "words, code, told",
     [
-        (("host", "list"), errors.EXIT_USAGE, "no log is named; name one with --log CELL=URL"),
-        (("host", "list", "--log", "cell1=sqlite:///none.db"), errors.EXIT_UNREACHABLE, "so run it where their broker"),
+        (("host", "list"), errors.EXIT_USAGE, "no log is named; name one with --scheduler-log CELL=URL"),
+        (("host", "list", "--scheduler-log", "cell1=sqlite:///none.db"), errors.EXIT_UNREACHABLE, "so run it where"),
         (
-            ("host", "list", "--log", "cell1=rabbit://u:secret@127.0.0.1:1/?stream=x"),
+            ("host", "list", "--scheduler-log", "cell1=rabbit://u:secret@127.0.0.1:1/?stream=x"),
             errors.EXIT_UNREACHABLE,
             "the plugin reads the logs itself",
         ),
-        (("host", "list", "nobody", "--log", str(DEMO)), errors.EXIT_NEGATIVE, "there is no host 'nobody'"),
-        (("dry-run", "--log", str(DEMO)), errors.EXIT_USAGE, "a FLAVOR"),
+        (("host", "list", "nobody", "--scheduler-log", str(DEMO)), errors.EXIT_NEGATIVE, "there is no host 'nobody'"),
+        (("dry-run", "--scheduler-log", str(DEMO)), errors.EXIT_USAGE, "a FLAVOR"),
     ],
 )
 def test_errors_are_one_sentence_with_our_exit_codes(openstack, words, code, told):
     found, out, err = openstack("scheduler", *words)
     assert (found, out) == (code, "") and told in err and "secret" not in err
     assert err.startswith("openstack scheduler ")
+
+
+def test_log_of_openstack_itself_is_not_written_into_a_log(openstack, tmp_path):
+    """--log is an abbreviation of --log-file there."""
+    before = DEMO.read_bytes()
+    code, _, err = openstack("scheduler", "host", "list", "--log", str(DEMO))
+    assert code == 2 and "name the logs with --scheduler-log CELL=URL" in err and DEMO.read_bytes() == before
+    assert openstack("--log", str(tmp_path / "own.log"), "module", "list")[0] == 0 and (tmp_path / "own.log").exists()
 
 
 def test_a_host_of_an_agent_without_credentials_and_a_host_of_nova_with_them(openstack, cloud):
@@ -132,5 +140,5 @@ def test_an_old_plugin_says_that_it_is_old(openstack, cloud):
 
 
 def test_another_version_of_the_commands_is_refused(openstack):
-    code, _, err = openstack("--os-scheduler-api-version", "2", "scheduler", "host", "list", "--log", str(DEMO))
+    code, _, err = openstack("--os-scheduler-api-version", "2", "scheduler", "host", "list")
     assert code != 0 and "the commands of nova_sched have version 1, got 2; upgrade nova_sched here" in err
