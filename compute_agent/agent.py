@@ -8,6 +8,8 @@ import logging
 import threading
 
 from compute_agent.voice import HostVoice
+from nova_sched.process.monitoring.families import Sample, one_or_zero
+from nova_sched.process.monitoring.pulse import Pulse
 from rpc_api import concurrency, errors
 from rpc_api.clock import SYSTEM
 from rpc_api.contracts import conductor as conductor_rpc
@@ -76,6 +78,8 @@ class Agent:
         self._stopped = threading.Event()
         #: Held while the log is opened again.
         self._opening = threading.Lock()
+        #: Of the loop that beats and reports.
+        self.pulse = Pulse("beats", clock, report_interval)
         self._thread = concurrency.vital_thread(self._run, f"agent {server}")
 
     @property
@@ -161,9 +165,29 @@ class Agent:
             },
         }
 
+    def samples(self):
+        """Samples for its metrics."""
+        cell = (self._cell,)
+        yield Sample("nova_sched_log_appendable", one_or_zero(self._appender.fault is None), cell)
+        yield Sample("nova_sched_log_events_waiting", self._appender.waiting, cell)
+        yield Sample("nova_sched_log_append_duration_seconds", self._appender.waited, cell)
+        yield Sample("nova_sched_agent_hosts", len(self.hosts))
+        yield Sample("nova_sched_agent_instances", sum(len(voice.driver.running()) for voice in self.hosts.values()))
+        yield Sample("nova_sched_agent_conductors_answer", one_or_zero(self._watch.silent_since is None))
+
+    def why_not_ready(self) -> list[str]:
+        """A sentence for each reason why its hosts cannot be reported, or are not watched, now."""
+        found = [] if self._appender.fault is None else [self._appender.fault]
+        if self.epoch is None:
+            found.append(f"no conductor of {self._cell} has sent the epoch of the log")
+        if self._watch.silent_since is not None:
+            found.append(f"no conductor of {self._cell} answers")
+        return found
+
     def _run(self):
         next_confirm = self._clock.monotonic() + self._confirm_interval
         while not self._stopped.wait(self._report_interval if self.epoch else min(self._report_interval, FIRST_BEAT)):
+            self.pulse.beat()
             steps = [self._beat, self._report_changes]
             if self._appender.fault:
                 steps.insert(0, self._open_again)

@@ -2,7 +2,7 @@
 
 from compute_agent import config
 from compute_agent.agent import Agent
-from nova_sched.process.process import Remaining, Service
+from nova_sched.process.service import Remaining, Service
 from rpc_api.config import Buses
 from rpc_api.contracts.agent import VERSION
 
@@ -57,6 +57,17 @@ class AgentService(Service):
 
     def report(self):
         return {"cell": self._cell.name, "driver": self._conf.compute_agent.driver, **self._agent.facts()}
+
+    MONITORING_PORT = 9777
+
+    def pulses(self):
+        return [] if self._agent is None else [self._agent.pulse]
+
+    def samples(self):
+        return () if self._agent is None else self._agent.samples()
+
+    def why_not_ready(self):
+        return self._agent.why_not_ready()
 
 
 service = AgentService

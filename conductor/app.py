@@ -1,11 +1,11 @@
 """The conductors as service processes: of the API level, and of one cell."""
 
-from conductor import config
+from conductor import config, shown
 from conductor.api import ApiConductor
 from conductor.cell import CellConductor
 from conductor.tap.source import source_of
 from nova_sched.process.checkpoint_options import maker_of
-from nova_sched.process.process import Remaining, Service
+from nova_sched.process.service import Remaining, Service
 from nova_sched.process.snapshot_store import store_of
 from rpc_api import config as shared
 from rpc_api.contracts.conductor import VERSION, cell_topic
@@ -75,6 +75,19 @@ class ApiService(Service):
             "cells": ", ".join(cell.name for cell in self._cells),
         }
 
+    MONITORING_PORT = 9775
+
+    def samples(self):
+        return () if self._conductor is None else shown.samples_of_api(self._conductor)
+
+    def why_not_ready(self):
+        silent = self._conductor.silent
+        found = ["no scheduler answers; see to them and to the broker"] if silent["schedulers"] is not None else []
+        return [*found, *self._buses.faults()]
+
+    def look(self):
+        self._buses.look()
+
 
 class CellService(Service):
     """The conductor of one cell, answering the cell's topic on the cell's message queue."""
@@ -125,8 +138,25 @@ class CellService(Service):
         return drained
 
     def report(self):
-        return {"level": "cell", **self._conductor.report()}
+        return {"level": "cell", **shown.facts_of_cell(self._conductor)}
+
+    MONITORING_PORT = 9776
+
+    def pulses(self):
+        return [] if self._conductor is None else [self._conductor.pulse]
+
+    def followed(self):
+        return [] if self._conductor is None else [shown.followed_by(self._conductor)]
+
+    def samples(self):
+        return () if self._conductor is None else shown.samples_of_cell(self._conductor)
+
+    def why_not_ready(self):
+        return [*shown.why_cell_not_ready(self._conductor), *self._buses.faults()]
+
+    def look(self):
+        self._buses.look()
 
     @property
     def fault(self):
-        return self._conductor.fault
+        return None if self._conductor is None else self._conductor.fault

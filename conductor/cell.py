@@ -20,7 +20,7 @@ from nova_sched.process.backlog import Backlog
 from nova_sched.process.cell_log import CellLog
 from nova_sched.process.log_counts import LogCounts
 from nova_sched.process.log_state import READ
-from nova_sched.process.report import log_facts, projection_facts
+from nova_sched.process.monitoring.pulse import Pulse
 from nova_sched.process.tuning import collector_paused
 from nova_sched.projection.projection import MISSED_PIN
 from rpc_api import concurrency, errors, faults
@@ -72,13 +72,14 @@ class CellConductor:
         self._clock = clock
         self._agents = AgentAPI(bus, agent_topic)
         self._timeouts = {"build_instance": build_timeout, "cancel_build": cancel_timeout}
-        self._log = CellLog(cell, log_url, self.name, self._on_log, clock, store, bool(require_accounts))
+        #: Its CellLog.
+        self.log = CellLog(cell, log_url, self.name, self._on_log, clock, store, bool(require_accounts))
         #: Writes checkpoints into the log, and knows whether API writes may be taken.
-        self.keeping = Keeping(self._log, lambda: self.engine, clock, checkpoints)
+        self.keeping = Keeping(self.log, lambda: self.engine, clock, checkpoints)
         self._store = store
         self._snapshot_interval = snapshot_interval
         #: Held while the engine is called, or its projection is read.
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self.engine = CellEngine(cell, self.name, self.publish, service_down_time, claim_ttl, require_accounts)
         #: Whether the state is up to date with the log: not at the start, and not while the log is read again.
         self._current = threading.Event()
@@ -86,14 +87,17 @@ class CellConductor:
         #: The level of the log for which a snapshot was kept.
         self._level = 1
         #: Publishes what nova-computes publish.
-        self.tap = tap_of(cell, tap_source, self, self._lock, clock, service_down_time)
+        self.tap = tap_of(cell, tap_source, self, self.lock, clock, service_down_time)
         self._losses = HostLosses(cell)
-        self._backlog = Backlog(FAR_BEHIND_AFTER)
+        #: How far it is behind the log.
+        self.backlog = Backlog(FAR_BEHIND_AFTER)
         self._casts = AgentCasts(self._agents, self.name, clock)
         self._counts = LogCounts(cell)
         self._stopped = threading.Event()
         #: The fault because of which it could not start, or cannot go on.
         self.fault = None
+        #: Of the loop that takes the lock of the state once a second.
+        self.pulse = Pulse("watch", clock, TICK)
         self._ticker = concurrency.vital_thread(self._tick_all, f"{self.name} tick")
 
     @property
@@ -104,7 +108,7 @@ class CellConductor:
     @property
     def producer(self):
         """Its producer in the cell's log."""
-        return self._log.producer
+        return self.log.producer
 
     def publish(self, *data):
         """Append events in the forms of the log's level. Call it under the lock."""
@@ -121,7 +125,7 @@ class CellConductor:
         """Fold the records that the log has. If the log cannot be read now, wait without end; that time does not count
         for ``timeout``. Raises a fault that lasts until the operator changes something, and LogUnavailable if folding
         does not end in time."""
-        self._log.start()
+        self.log.start()
         self._ticker.start()
         self.keeping.start()
         waited = 0.0
@@ -129,7 +133,7 @@ class CellConductor:
             waited = waited + WAIT_STEP if self._readable else 0.0
             if waited >= timeout:
                 raise self.engine.beginning_is_lost or errors.LogUnavailable(
-                    f"{self.name} did not catch up with {self._log.url} within {timeout} s; "
+                    f"{self.name} did not catch up with {self.log.url} within {timeout} s; "
                     "see to its broker, or give it more time"
                 )
         if self.fault is not None:
@@ -147,34 +151,18 @@ class CellConductor:
         if self._ticker.is_alive():
             self._ticker.join(min(timeout, TICK_SECONDS))
         self._end_watch()
-        return self._log.close(max(0.0, deadline - self._clock.monotonic()))
+        return self.log.close(max(0.0, deadline - self._clock.monotonic()))
 
     def _end_watch(self):
         """Publish for how long it watched claims, unless another thread has the lock for long. Without that, claims are
         as old as after a crash."""
-        if self._lock.acquire(timeout=TICK_SECONDS):
+        if self.lock.acquire(timeout=TICK_SECONDS):
             try:
                 self.engine.on_end(self._clock.monotonic())
             except errors.NovaSchedError as fault:
                 LOG.warning("%s cannot publish for how long it watched claims: %s", self.name, fault)
             finally:
-                self._lock.release()
-
-    def report(self) -> dict:
-        """Facts for the report of the process."""
-        with self._lock:
-            facts = {
-                "builds in flight": len(self.engine.building),
-                **projection_facts(self.projection),
-                **self.tap.facts(),
-            }
-        return {
-            "name": self.name,
-            "cell": self.cell,
-            "fault": str(self.fault or self._log.fault or "none"),
-            **facts,
-            **log_facts(self._log, facts["position"]),
-        }
+                self.lock.release()
 
     # --- the log -----------------------------------------------------------------------------------------------
 
@@ -199,32 +187,32 @@ class CellConductor:
 
     def _on_begin(self, beginning):
         self._current.clear()
-        self._backlog.begin()
+        self.backlog.begin()
         try:
-            with self._lock, collector_paused():
+            with self.lock, collector_paused():
                 self.engine.on_begin(beginning)
         except errors.NovaSchedError as fault:
             LOG.warning("the snapshot of %s is not used: %s", self.cell, fault)
-            self._log.refuse_snapshot()
+            self.log.refuse_snapshot()
         self._look_at_level()
         self._look_how_far()
 
     def _on_records(self, batch):
         asked, began = {}, self._clock.monotonic()
         try:
-            with self._lock:
+            with self.lock:
                 asked = self.engine.on_records(batch.records, began)
                 self.tap.report_again(asked)
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
-            self._log.begin_anew()
+            self.log.begin_anew()
         if self.engine.is_current:
-            _follow_backlog(self.cell, self._backlog, batch, self._clock.monotonic())
-        self._log.taken(self._clock.monotonic() - began, SHARE_FAR_BEHIND if self._backlog.is_far else 1.0)
+            _follow_backlog(self.cell, self.backlog, batch, self._clock.monotonic())
+        self.log.taken(self._clock.monotonic() - began, SHARE_FAR_BEHIND if self.backlog.is_far else 1.0)
         self._look_at_level()
         self._look_how_far()
         if self._current.is_set():
-            self._log.check_heard(self.projection.producers.get(self.name))
+            self.log.check_heard(self.projection.producers.get(self.name))
         self._casts.ask_to_report(asked, self.projection)
 
     def _look_at_level(self):
@@ -235,15 +223,15 @@ class CellConductor:
             LOG.error("%s builds nothing any more: %s", self.name, projection.unknown_level())
             self._on_fault(projection.unknown_level())
         if projection.counts[MISSED_PIN]:
-            self._log.doubt_snapshot()
+            self.log.doubt_snapshot()
         if projection.level > self._level and self.engine.is_current:
             self._level = projection.level
             self.keep_snapshot()
 
     def _look_how_far(self):
         if self.engine.is_current and not self._current.is_set():
-            self._log.speak_after(self.projection.producers.get(self.name))
-            with self._lock:
+            self.log.speak_after(self.projection.producers.get(self.name))
+            with self.lock:
                 asked = self.engine.hosts_to_ask()
             self._current.set()
             self._casts.ask_many_to_report(asked, self.projection)
@@ -252,7 +240,7 @@ class CellConductor:
         """Read the log again after a gap, and wait for an unreachable one; a lasting fault ends the start."""
         if fault is None and self.projection.is_too_new:
             return
-        with self._lock:
+        with self.lock:
             now = self._clock.monotonic()
             was_down_for = self.engine.log_state.fault(fault, READ, now)
             if was_down_for is not None:
@@ -274,7 +262,7 @@ class CellConductor:
         steps = self.engine.build(build)
         answer = fault = None
         while True:
-            with self._lock:
+            with self.lock:
                 try:
                     step = steps.send(answer) if fault is None else steps.throw(fault)
                 except StopIteration as end:
@@ -291,7 +279,7 @@ class CellConductor:
 
     def delete_instance(self, context, host, instance_uuid):
         """Have an instance deleted by the agent of its host."""
-        with self._lock:
+        with self.lock:
             server = self.engine.server_of(host)
             if server is None:
                 raise errors.UsageError(f"host {host} is not known in cell {self.cell}; name a host of this cell")
@@ -300,7 +288,7 @@ class CellConductor:
 
     def beat(self, context, hosts, agent, epoch):
         """Hosts are alive; the agent that answers at ``agent`` reports for them in the log's incarnation ``epoch``."""
-        with self._lock:
+        with self.lock:
             unknown = self.engine.on_beat(agent, hosts, epoch, self._clock.monotonic())
         if self._readable:
             # Otherwise the log may be another one by now, and the agent may be right.
@@ -315,6 +303,7 @@ class CellConductor:
                 self.tick()
             except errors.LogUnavailable as fault:
                 LOG.warning("%s cannot append: %s", self.name, fault)
+            self.pulse.beat()
             if self._store is not None and self._clock.monotonic() >= next_snapshot:
                 self.keep_snapshot()
                 next_snapshot = self._clock.monotonic() + self._snapshot_interval
@@ -322,15 +311,15 @@ class CellConductor:
     def keep_snapshot(self):
         """Keep the state as a snapshot, for services that start later."""
         if not self.keeping.keep_snapshot():
-            with self._lock:
+            with self.lock:
                 packed = self.engine.packed_state()
             self.keeping.store(packed)
 
     def tick(self):
         """Publish the events and log the lines that are due after the time that has passed."""
-        with self._lock:
-            self.engine.on_tick(self._clock.monotonic(), self._readable, self._log.fault is None)
-            self.tap.on_tick(self._clock.monotonic(), self._readable and self._log.fault is None)
+        with self.lock:
+            self.engine.on_tick(self._clock.monotonic(), self._readable, self.log.fault is None)
+            self.tap.on_tick(self._clock.monotonic(), self._readable and self.log.fault is None)
             counts = dict(self.projection.counts)
             servers = self.engine.agents_to_tell(self._clock.monotonic())
             epoch, level = self.projection.epoch, self.projection.level

@@ -18,29 +18,30 @@ class Keeping:
         limits = Limits() if maker is None else maker.limits
         #: Whether API writes may be taken.
         self.gate = WriteGate(log, self._state, clock, limits)
-        self._keeper = None if maker is None else CheckpointKeeper(log, maker, self.gate, clock)
+        #: Writes the checkpoints; None without a maker.
+        self.keeper = None if maker is None else CheckpointKeeper(log, maker, self.gate, clock)
         self._is_said = False
 
     def start(self) -> None:
         """Start to write."""
-        if self._keeper is not None:
-            self._keeper.start()
+        if self.keeper is not None:
+            self.keeper.start()
 
     def tick(self) -> None:
         """Write now what is due, without waiting for the thread."""
-        self._keeper.tick()
+        self.keeper.tick()
 
     def close(self) -> None:
         """End the thread and its process."""
-        if self._keeper is not None:
-            self._keeper.close()
+        if self.keeper is not None:
+            self.keeper.close()
 
     def keep_snapshot(self) -> bool:
         """Have a snapshot made by a process of its own, so that nothing waits for it; False if there is none for this
         log."""
-        if self._keeper is None or not self._engine().projection.rules.one_ledger:
+        if self.keeper is None or not self._engine().projection.rules.one_ledger:
             return False
-        self._keeper.keep_snapshot()
+        self.keeper.keep_snapshot()
         return True
 
     def store(self, packed: bytes | None) -> None:

@@ -9,4 +9,4 @@ from placement_api.router import Router
 
 def make_app(conf: cfg.ConfigOpts, region: Region) -> auth.Application:
     """The routes over a region, inside all middleware. ``conf`` has the options of :mod:`placement_api.config`."""
-    return middleware.stack(conf, Router(conf, region))
+    return middleware.stack(conf, Router(conf, region), region)

@@ -8,7 +8,7 @@ from nova_sched.process.backlog import Backlog
 from nova_sched.process.cell_log import CellLog
 from nova_sched.process.checkpoint_duty import Limits
 from nova_sched.process.log_state import READ, LogState, beginning_is_lost
-from nova_sched.process.report import log_facts, projection_facts
+from nova_sched.process.monitoring.pulse import Pulse
 from nova_sched.process.tuning import collector_paused
 from nova_sched.process.write_gate import WriteGate
 from nova_sched.projection.beginning import projection_of
@@ -18,6 +18,7 @@ from placement_api.http_errors import BadRequest, TooLarge, Unavailable
 from placement_api.under_way import Refusals, UnderWay
 from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
+from rpc_api.histogram import Histogram
 
 LOG = logging.getLogger(__name__)
 
@@ -57,16 +58,18 @@ class LedgerLog:
         self._region = region
         self._clock = clock
         self._accounts_required = accounts_required
-        self._log = CellLog(cell, url, name, self._on_log, clock, store, accounts_required)
+        self.cell_log = CellLog(cell, url, name, self._on_log, clock, store, accounts_required)
         self.projection = Projection(cell, region.table, whole=False)
         self._state = LogState()
         self._state.expect()
-        self._gate = WriteGate(self._log, self._facts, clock, Limits())
+        self._gate = WriteGate(self.cell_log, self._facts, clock, Limits())
         #: Why no write may be taken; looked at again in each tick.
-        self._refusal: str | None = f"the log of {cell} is being read"
+        self.refusal: str | None = f"the log of {cell} is being read"
         self._refusals = Refusals(cell)
-        self._backlog = Backlog(5.0)
-        self._under_way = UnderWay(cell, self._log.producer_name)
+        #: How far it is behind the log.
+        self.backlog = Backlog(5.0)
+        #: The writes whose outcome is not read back.
+        self.under_way = UnderWay(cell, self.cell_log.producer_name)
         #: Called when more is folded; those who wait for a position hold its lock.
         self._folded = threading.Condition(region.lock)
         self._current = threading.Event()
@@ -80,11 +83,15 @@ class LedgerLog:
         self._stopped = threading.Event()
         #: The fault because of which it cannot start, or cannot go on.
         self.fault: errors.NovaSchedError | None = None
+        #: From the publication of writes until they were read back; under the lock.
+        self.write_times = Histogram()
+        #: Of the loop that takes the lock of the state once a second.
+        self.pulse = Pulse(f"ledger of {cell}", clock, TICK)
         self._ticker = concurrency.vital_thread(self._tick_all, f"{name} tick {cell}")
 
     def start(self) -> "LedgerLog":
         """Start to read; :meth:`wait_current` waits until the log is folded."""
-        self._log.start()
+        self.cell_log.start()
         self._ticker.start()
         return self
 
@@ -96,17 +103,10 @@ class LedgerLog:
             raise self.fault
         return self._current.is_set()
 
-    def report(self) -> dict:
-        """Facts for the report of the process."""
-        with self._region.lock:
-            facts = {"writes in flight": len(self._under_way), **projection_facts(self.projection)}
-        start = {"cell": self.cell, "takes writes": self._refusal or "yes"}
-        return {**start, **facts, **log_facts(self._log, facts["position"])}
-
     def close(self, timeout: float = 5.0) -> bool:
         """Append what is waiting, and end the threads; True when nothing was left."""
         self._stopped.set()
-        drained = self._log.close(timeout)
+        drained = self.cell_log.close(timeout)
         if self._ticker.is_alive():
             self._ticker.join(timeout)
         self._give_up("the service is stopping")
@@ -138,7 +138,7 @@ class LedgerLog:
     @property
     def is_stuck(self) -> bool:
         """Whether a write or a fence waits for so long that others should not wait for the log, too."""
-        began = min(filter(None, (self._under_way.oldest, *list(self._fencing.values()))), default=None)
+        began = min(filter(None, (self.under_way.oldest, *list(self._fencing.values()))), default=None)
         return began is not None and self._clock.monotonic() - began > STUCK_SECONDS
 
     def fence(self) -> None:
@@ -146,7 +146,7 @@ class LedgerLog:
         number = next(self._fence_numbers)
         self._fencing[number] = self._clock.monotonic()
         try:
-            position = self._log.fence()
+            position = self.cell_log.fence()
         except errors.NovaSchedError as fault:
             LOG.debug("a fence in the log of %s has failed: %s", self.cell, fault)
             raise Unavailable(f"The log of {self.cell} cannot be read now; try again later.") from None
@@ -189,18 +189,18 @@ class LedgerLog:
         """Append an event, and return its outcome when it was folded. Unavailable if the log takes no writes now, or if
         the outcome is not known: then the event may count later, and a client that repeats meets its own write.
         TooLarge and BadRequest for an event that no log takes."""
-        if self._refusal is not None:
+        if self.refusal is not None:
             self._look_at_gate()
-        if self._refusal is not None:
+        if self.refusal is not None:
             # (The reason for which a log cannot be reached has the address of its broker: that is for the operator.)
             unreachable = f"the log of {self.cell} cannot be reached; try again later"
-            why = self._refusal if self.why_down is None else unreachable
+            why = self.refusal if self.why_down is None else unreachable
             raise Unavailable(f"{why[0].upper()}{why[1:]}.")
-        if self.is_stuck and len(self._under_way) >= WAITING_MAX:
+        if self.is_stuck and len(self.under_way) >= WAITING_MAX:
             # The threads of the server are for the other logs and for reads, too.
-            raise Unavailable(f"{len(self._under_way)} writes wait for the log of {self.cell}, which does not answer")
+            raise Unavailable(f"{len(self.under_way)} writes wait for the log of {self.cell}, which does not answer")
         with self._region.lock:
-            producer = self._log.producer
+            producer = self.cell_log.producer
             producer.level = self.projection.level
             try:
                 producer.publish(event)
@@ -212,7 +212,8 @@ class LedgerLog:
                 LOG.warning("the log of %s takes no write: %s", self.cell, fault)
                 raise Unavailable(f"The log of {self.cell} takes no write now; try again later.") from None
             mark, epoch = (producer.epoch, producer.sequence), self._epoch
-            outcome = self._under_way.expect(mark, self._clock.monotonic())
+            began = self._clock.monotonic()
+            outcome = self.under_way.expect(mark, began)
         try:
             written = outcome.result(READ_BACK_SECONDS)
         except TimeoutError:
@@ -222,7 +223,8 @@ class LedgerLog:
             ) from None
         finally:
             with self._region.lock:
-                self._under_way.forget(mark)
+                self.under_way.forget(mark)
+                self.write_times.add(self._clock.monotonic() - began)
         if self._shared is not None:
             self._shared.acknowledge(epoch, written.position)
         return written
@@ -234,7 +236,7 @@ class LedgerLog:
 
     def _give_up(self, why):
         with self._region.lock:
-            self._under_way.give_up(why)
+            self.under_way.give_up(why)
             self._folded.notify_all()
 
     # --- what the log delivers -----------------------------------------------------------------------------------
@@ -257,14 +259,14 @@ class LedgerLog:
 
     def _fail(self, fault):
         self.fault = fault
-        self._refusal = str(fault)
+        self.refusal = str(fault)
         self._give_up(str(fault))
         self._current.set()
 
     def _on_begin(self, beginning):
         self._current.clear()
-        self._backlog.begin()
-        self._refusal = f"the log of {self.cell} is being read"
+        self.backlog.begin()
+        self.refusal = f"the log of {self.cell} is being read"
         try:
             with self._region.lock, collector_paused():
                 self.projection.forget()
@@ -276,12 +278,12 @@ class LedgerLog:
                 self.projection.writes = []
                 self._state.begin(beginning)
                 if beginning.begun_anew:
-                    self._under_way.give_up("its log was recreated")
-                self._under_way.settle(self.projection)
+                    self.under_way.give_up("its log was recreated")
+                self.under_way.settle(self.projection)
                 self._state.folded(self.projection)
         except errors.NovaSchedError as fault:
             LOG.warning("the snapshot of %s is not used: %s", self.cell, fault)
-            self._log.refuse_snapshot()
+            self.cell_log.refuse_snapshot()
         self._look_how_far()
 
     def _on_records(self, batch):
@@ -291,23 +293,23 @@ class LedgerLog:
                 self.projection.fold(batch.records)
                 self._epoch = self.projection.epoch
                 self._state.folded(self.projection)
-                self._under_way.settle(self.projection)
+                self.under_way.settle(self.projection)
                 self._folded.notify_all()
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
-            self._log.begin_anew()
+            self.cell_log.begin_anew()
         if self._current.is_set():
-            self._backlog.folded(batch.records, batch.at_end, self._clock.monotonic())
-        self._log.taken(self._clock.monotonic() - began)
+            self.backlog.folded(batch.records, batch.at_end, self._clock.monotonic())
+        self.cell_log.taken(self._clock.monotonic() - began)
         if self.projection.counts[MISSED_PIN]:
-            self._log.doubt_snapshot()
+            self.cell_log.doubt_snapshot()
         self._look_how_far()
         if self._current.is_set():
-            self._log.check_heard(self.projection.producers.get(self._log.producer_name))
+            self.cell_log.check_heard(self.projection.producers.get(self.cell_log.producer_name))
 
     def _look_how_far(self):
         if self.is_readable and not self._current.is_set():
-            self._log.speak_after(self.projection.producers.get(self._log.producer_name))
+            self.cell_log.speak_after(self.projection.producers.get(self.cell_log.producer_name))
             self._look_at_gate()
             self._epoch, self.was_read = self.projection.epoch, True
             self._current.set()
@@ -319,7 +321,7 @@ class LedgerLog:
             self._state.fault(fault, READ, self._clock.monotonic())
             self._folded.notify_all()
         if fault is not None:
-            self._refusal = str(fault)
+            self.refusal = str(fault)
             if not self.was_read and not faults.may_pass(fault):
                 self._fail(fault)
 
@@ -329,9 +331,9 @@ class LedgerLog:
         return facts_of(self.cell, self.projection, self._state)
 
     def _look_at_gate(self):
-        fault = self.fault or self._log.fault
-        self._refusal = str(fault) if fault is not None else self._gate.refusal()
-        self._refusals.look(self._refusal, self._clock.monotonic())
+        fault = self.fault or self.cell_log.fault
+        self.refusal = str(fault) if fault is not None else self._gate.refusal()
+        self._refusals.look(self.refusal, self._clock.monotonic())
 
     def _tick_all(self):
         while not self._stopped.wait(TICK):
@@ -340,5 +342,7 @@ class LedgerLog:
             except errors.NovaSchedError as fault:
                 self._fail(fault)
             self._look_at_gate()
+            with self._region.lock:
+                self.pulse.beat()
             if self._state.is_headless:
-                self._log.look_for_snapshot()
+                self.cell_log.look_for_snapshot()

@@ -10,12 +10,15 @@ from typing import Any
 
 from oslo_config import cfg
 from oslo_context import context as oslo_context
-from oslo_middleware import cors, healthcheck, http_proxy_to_wsgi, request_id
+from oslo_middleware import cors, http_proxy_to_wsgi, request_id
 
+from nova_sched.process.monitoring.health import Health
 from placement_api import access_log as access_log_handler
 from placement_api import auth
 from placement_api.error_answers import answer
 from placement_api.http_errors import BadRequest, HTTPError, TooLarge
+from placement_api.measures import NO_ROUTE, ROUTE, RequestMeasures
+from placement_api.region import Region
 from rpc_api.clock import SYSTEM, Clock
 
 LOG = logging.getLogger(__name__)
@@ -30,19 +33,22 @@ _CHUNK = 64 * 1024
 _DIGITS = 20
 
 
-def stack(conf: cfg.ConfigOpts, application: auth.Application, clock: Clock = SYSTEM) -> auth.Application:
-    """All middleware around an application. A request passes it from the last line to the first."""
+def stack(
+    conf: cfg.ConfigOpts, application: auth.Application, region: Region, clock: Clock = SYSTEM
+) -> auth.Application:
+    """All middleware around an application that answers for a region. A request passes it from the last line to the
+    first."""
     application = body_limit(application, conf.placement_api.max_body_bytes)
     application = auth.context_wrapper(application)
     application = auth.wrapper(conf)(application)
     # Before the token is checked: a browser asks for the rules of CORS without one, as a load balancer asks for health.
     if conf.cors.allowed_origin:
         application = cors.CORS(application, conf)
-    application = health(application, conf)
+    application = health(application, conf, region)
     if conf.oslo_middleware.enable_proxy_headers_parsing:
         application = http_proxy_to_wsgi.HTTPProxyToWSGI(application, conf)
     application = faults(application)
-    application = access_log(application, clock)
+    application = access_log(application, region.measures, clock)
     return with_request_id(application)
 
 
@@ -87,9 +93,9 @@ def _read(stream: Any, most: int) -> bytes:
         _check(size, most)
 
 
-def health(application: auth.Application, conf: cfg.ConfigOpts) -> auth.Application:
-    """Answer ``/healthcheck``, without a token; ``[healthcheck]`` says what is checked."""
-    checks = healthcheck.Healthcheck(application, conf)
+def health(application: auth.Application, conf: cfg.ConfigOpts, region: Region) -> auth.Application:
+    """Answer ``/healthcheck``, without a token: whether this worker can answer, and what ``[healthcheck]`` names."""
+    checks = Health(conf, region.why_cannot_answer, application)
 
     def answered(environ: auth.Environ, start_response: auth.StartResponse) -> Iterable[bytes]:
         chosen: auth.Application = checks if environ.get("PATH_INFO") == HEALTHCHECK_PATH else application
@@ -114,9 +120,9 @@ def faults(application: auth.Application) -> auth.Application:
     return guarded
 
 
-def access_log(application: auth.Application, clock: Clock) -> auth.Application:
-    """Log one line for each answer: address of the client, method, path, status, length, microversion, seconds, request
-    id, user."""
+def access_log(application: auth.Application, measures: RequestMeasures, clock: Clock) -> auth.Application:
+    """Count each answer, and log one line for it: address of the client, method, path, status, length, microversion,
+    seconds, request id, user."""
 
     def logged(environ: auth.Environ, start_response: auth.StartResponse) -> Iterable[bytes]:
         began, method, uri = clock.monotonic(), environ.get("REQUEST_METHOD", "-"), _uri(environ)
@@ -124,15 +130,17 @@ def access_log(application: auth.Application, clock: Clock) -> auth.Application:
         def started(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             found = {name.lower(): value for name, value in headers}
             context = environ.get(auth.CONTEXT)
+            code, seconds = status.partition(" ")[0], clock.monotonic() - began
+            measures.add(method, environ.get(ROUTE, NO_ROUTE), code, seconds)
             ACCESS_LOG.info(
                 "%s %s %s %s %s %s %.3f %s %s",
                 environ.get("REMOTE_ADDR") or "-",
                 method,
                 uri,
-                status.partition(" ")[0],
+                code,
                 found.get("content-length", "-"),
                 found.get(VERSION_HEADER, "-").rpartition(" ")[2],
-                clock.monotonic() - began,
+                seconds,
                 environ.get(request_id.ENV_REQUEST_ID, "-"),
                 (context and context.user_id) or "-",
             )

@@ -15,6 +15,7 @@ from placement_api.candidates.summaries import Summaries
 from placement_api.freshness import SharedPositions
 from placement_api.http_errors import Unavailable
 from placement_api.ledger_log import LedgerLog
+from placement_api.measures import RequestMeasures
 from rpc_api import concurrency, errors, events
 from rpc_api.clock import SYSTEM
 from rpc_api.feed.epoch import open_at_level
@@ -52,6 +53,8 @@ class Region:
         self.table = HostTable()
         self.summaries = Summaries(self.table)
         self.has_neighbours = has_neighbours
+        #: Of the requests that this worker answers.
+        self.measures = RequestMeasures()
         self.logs = {
             cell: LedgerLog(
                 self,
@@ -145,14 +148,12 @@ class Region:
         """The fault because of which a log cannot go on; None if all can."""
         return next((log.fault for log in self.logs.values() if log.fault is not None), None)
 
-    def report(self) -> dict:
-        """Facts for the report of the process."""
-        return {
-            "name": self.name,
-            "new roots": self.new_roots.cell,
-            "writes over several logs": len({uuid for one in self.projections() for uuid in one.prepared}),
-            **{n: log.report() for n, log in self.logs.items()},
-        }
+    def why_cannot_answer(self) -> list[str]:
+        """A sentence for each reason why this worker cannot answer at all. State that may be old is not one: answers
+        about it are marked."""
+        if self.fault is not None:
+            return [str(self.fault)]
+        return [] if self.was_read else [f"no log was read yet: {log.why_stale}" for log in self.logs.values()]
 
     # --- reading -------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import webob
 from webob.acceptparse import create_accept_header
 
 from placement_api import http_errors, routes, versions
+from placement_api.measures import ROUTE
 from placement_api.policies import Enforcer
 from placement_api.request import Request
 from placement_api.responses import error_body
@@ -50,7 +51,7 @@ class Router:
         found = routes.find(request.environ.get("PATH_INFO", ""))
         if found is None:
             raise http_errors.NotFound("The resource could not be found.")
-        methods, arguments = found
+        methods, arguments, request.environ[ROUTE] = found
         request.provider_uuid = arguments.get("uuid")
         route = methods.get(request.method)
         if route is None or (request.version < route.since and route.missing == 405):

@@ -99,8 +99,9 @@ def _split(path: str) -> tuple[str, ...]:
     return tuple(path.strip("/").split("/"))
 
 
-#: Number of words of a path -> (its words, None for an argument; names of the arguments; its methods).
-_BY_LENGTH: dict[int, list[tuple[tuple[str | None, ...], tuple[str, ...], dict[str, Route]]]] = {}
+#: Number of words of a path -> (its words, None for an argument; names of the arguments; its methods; the path as in
+#: ROUTES).
+_BY_LENGTH: dict[int, list[tuple[tuple[str | None, ...], tuple[str, ...], dict[str, Route], str]]] = {}
 for _path, _methods in ROUTES.items():
     _words = _split(_path)
     _BY_LENGTH.setdefault(len(_words), []).append(
@@ -108,18 +109,19 @@ for _path, _methods in ROUTES.items():
             tuple(None if word.startswith("{") else word for word in _words),
             tuple(word[1:-1] for word in _words if word.startswith("{")),
             _methods,
+            _path,
         )
     )
 
 
-def find(path: str) -> tuple[dict[str, Route], dict[str, str]] | None:
-    """The methods of a path, and the arguments in it; None for an unknown path."""
+def find(path: str) -> tuple[dict[str, Route], dict[str, str], str] | None:
+    """The methods of a path, the arguments in it, and the path as in :data:`ROUTES`; None for an unknown path."""
     if path in ("", "/"):
-        return ROUTES["/"], {}
+        return ROUTES["/"], {}, "/"
     if not path.startswith("/"):
         return None
     words = tuple(path[1:].split("/"))
-    for pattern, names, methods in _BY_LENGTH.get(len(words), ()):
+    for pattern, names, methods, route in _BY_LENGTH.get(len(words), ()):
         arguments = []
         for wanted, word in zip(pattern, words, strict=True):
             if wanted is None and word:
@@ -127,5 +129,5 @@ def find(path: str) -> tuple[dict[str, Route], dict[str, str]] | None:
             elif wanted != word:
                 break
         else:
-            return methods, dict(zip(names, arguments, strict=True))
+            return methods, dict(zip(names, arguments, strict=True)), route
     return None

@@ -4,10 +4,11 @@ import logging
 import socket
 import threading
 
-from nova_sched.process.process import Remaining, Service
+from nova_sched.process.service import Remaining, Service
 from placement_api import config
 from placement_api.app import make_app
 from placement_api.connections import WebServer
+from placement_api.shown import ShownRegion
 from placement_api.starting import ServedPort, region_of, state_dir_of
 from rpc_api import concurrency, errors
 
@@ -25,6 +26,7 @@ class PlacementService(Service):
     def __init__(self, conf):
         self._conf = conf
         self.region = region_of(conf)
+        self._shown = ShownRegion(self.region)
         self._server = self._port = None
 
     def start(self):
@@ -46,7 +48,24 @@ class PlacementService(Service):
         return self.region.close(time.left) and drained
 
     def report(self):
-        return self.region.report()
+        return self._shown.report()
+
+    MONITORING_PORT = 9778
+
+    def monitoring_port(self, configured):
+        return super().monitoring_port(configured) + self.region.worker.number
+
+    def pulses(self):
+        return self._shown.pulses()
+
+    def followed(self):
+        return self._shown.followed()
+
+    def samples(self):
+        return self._shown.samples()
+
+    def why_not_ready(self):
+        return self._shown.why_not_ready()
 
     @property
     def fault(self):

@@ -44,7 +44,9 @@ class WorkerName:
     def __init__(self, directory: Path, name: str):
         self.path = directory / "placement-workers.lock"
         self._file = open_file(self.path)
-        self.producer = f"placement/{name}-{take(self._file)}"
+        #: From 0 on; the name of its producer in the logs has it.
+        self.number = take(self._file)
+        self.producer = f"placement/{name}-{self.number}"
 
     def keep(self) -> None:
         """Keep the file from being removed as an old one; NovaSchedError if it was removed."""

@@ -17,6 +17,7 @@ from rpc_api.accounts import speaks_for
 from rpc_api.contracts import agent, conductor, scheduler
 from rpc_api.log.checks import mask_password
 from rpc_api.log.rabbit_address import parse_address
+from rpc_api.monitoring_options import MONITORING_GROUP, MONITORING_OPTS, TRACING_GROUP, TRACING_OPTS
 from rpc_api.waiting import until_it_passes
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def list_opts() -> list[tuple[cfg.OptGroup, Sequence[cfg.Opt]]]:
         (CELL_GROUP, CELL_OPTS),
         (SNAPSHOTS_GROUP, SNAPSHOTS_OPTS),
         (CHECKPOINTS_GROUP, CHECKPOINTS_OPTS),
+        (MONITORING_GROUP, MONITORING_OPTS),
+        (TRACING_GROUP, TRACING_OPTS),
         (scheduler.GROUP, scheduler.OPTS),
         (conductor.GROUP, conductor.OPTS),
         (agent.GROUP, agent.OPTS),
@@ -234,6 +237,8 @@ class Buses:
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._conf = conf
         self._buses: dict[str | None, MessagingBus] = {}
+        #: URL -> why its broker could not be used at the last :meth:`look`.
+        self._faults: dict[str | None, str] = {}
 
     def top(self, checked: bool = True) -> MessagingBus:
         """The bus of [DEFAULT] transport_url. With ``checked`` it waits for an unreachable broker; LogRefused if the
@@ -260,6 +265,20 @@ class Buses:
             f"the topic {topic} waits for the RPC broker", lambda: bus.serve(topic, server, [endpoint], version)
         )
         return serving
+
+    def look(self) -> None:
+        """Ask each broker whether it can be used, in some seconds at most for each of its hosts."""
+        for url, bus in list(self._buses.items()):
+            try:
+                bus.check()
+            except errors.NovaSchedError as fault:
+                self._faults[url] = str(fault)
+            else:
+                self._faults.pop(url, None)
+
+    def faults(self) -> list[str]:
+        """Why brokers could not be used at the last :meth:`look`: a sentence for each."""
+        return list(self._faults.values())
 
     def close(self) -> None:
         """Close all connections."""

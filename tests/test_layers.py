@@ -73,6 +73,7 @@ IMPURE_MODULES = {
 WAITS = (
     "nova_sched.playground",
     "nova_sched.process.process",
+    "nova_sched.process.service",
     "nova_sched.replay.archive.log",
     "rpc_api.bus",
     "rpc_api.clock",

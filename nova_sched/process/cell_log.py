@@ -92,7 +92,8 @@ class CellLog:
         #: The thread that keeps a snapshot or looks for one; a store that hangs holds it for as long.
         self._storing = None
         self._log = None
-        self._appender = None
+        #: None until the log was there once.
+        self.appender = None
         self._producer = None
         self._producer_name = producer_name
         self._read_before = ReadBefore()
@@ -108,7 +109,7 @@ class CellLog:
         deadline = self._clock.monotonic() + timeout
         self._follower.stop(min(timeout, READ_SECONDS))
         timeout = max(0.0, deadline - self._clock.monotonic())
-        drained = self._appender.close(timeout) if self._appender else True
+        drained = self.appender.close(timeout) if self.appender else True
         if self._log is not None:
             self._log.close()
         return drained
@@ -121,7 +122,7 @@ class CellLog:
         """``known`` is what the fold knows of our producer, (epoch, sequence) or None: in an earlier epoch, which a
         clock that went back gives, none of our events would count."""
         if known is not None and self.producer.epoch < known[0]:
-            self._appender.use(self._log, self._appender.epoch, lambda: self._producer.begin_anew(known[0]))
+            self.appender.use(self._log, self.appender.epoch, lambda: self._producer.begin_anew(known[0]))
 
     def check_heard(self, known) -> None:
         """NameTaken if the fold knows our producer in a later epoch than ours, ``known`` as for :meth:`speak_after`:
@@ -189,7 +190,7 @@ class CellLog:
 
     def _look_for_snapshot(self):
         try:
-            fits = fitting(self._store, self.cell, self._appender.epoch, self._log, False)[0] is not None
+            fits = fitting(self._store, self.cell, self.appender.epoch, self._log, False)[0] is not None
         except errors.NovaSchedError as fault:
             LOG.debug("no snapshot of %s can be looked for: %s", self.cell, fault)
             return
@@ -215,7 +216,7 @@ class CellLog:
     @property
     def fault(self) -> str | None:
         """Why the log cannot be appended to now; None while it can, or was not there yet."""
-        return self._appender.fault if self._appender else None
+        return self.appender.fault if self.appender else None
 
     def bounds(self):
         """The positions of the first and the last record; LogUnavailable when the log cannot be read."""
@@ -304,12 +305,12 @@ class CellLog:
     def _use(self, log, epoch):
         """Append to this log from here on; returns whether it is another one than before."""
         before, self._log = self._log, log
-        if self._appender is None:
-            self._appender = Appender(log, epoch, f"{self._producer_name} to {self.cell}")
-            self._producer = Producer(self._appender, self._producer_name, self._clock)
+        if self.appender is None:
+            self.appender = Appender(log, epoch, f"{self._producer_name} to {self.cell}")
+            self._producer = Producer(self.appender, self._producer_name, self._clock)
             return False
-        begun_anew = epoch != self._appender.epoch
-        self._appender.use(log, epoch, self._producer.begin_anew if begun_anew else lambda: None)
+        begun_anew = epoch != self.appender.epoch
+        self.appender.use(log, epoch, self._producer.begin_anew if begun_anew else lambda: None)
         before.close()
         if begun_anew:
             LOG.warning("the log of %s was recreated: its epoch is %s", self.cell, epoch)

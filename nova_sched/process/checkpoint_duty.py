@@ -52,7 +52,12 @@ class LogFacts(NamedTuple):
 def margin(facts: LogFacts, checkpoint) -> float:
     """The share of a log that comes before the state of a checkpoint: what may be removed before a reader cannot start
     there any more. Negative if a reader cannot."""
-    return (checkpoint.position + 1 - facts.first) / max(1, facts.last + 1 - facts.first)
+    return margin_of(facts.first, facts.last, checkpoint)
+
+
+def margin_of(first: int, last: int, checkpoint) -> float:
+    """The same by the positions of the first and the last record of a log."""
+    return (checkpoint.position + 1 - first) / max(1, last + 1 - first)
 
 
 def refusal_of_writes(cell: str, facts: LogFacts, seen, limits: Limits = Limits()) -> str | None:

@@ -31,6 +31,8 @@ class CheckpointKeeper:
     def __init__(self, log, maker, gate, clock=SYSTEM):
         self._log, self._maker, self._gate = log, maker, gate
         self._clock = clock
+        #: Number of checkpoints that were written, and that could not be written.
+        self.written = self.failures = 0
         self._duty = CheckpointDuty(log.cell, log.producer_name, maker.limits)
         self._stopped, self._wants_snapshot = threading.Event(), threading.Event()
         self._thread = concurrency.vital_thread(self._run, f"{log.producer_name} checkpoints {log.cell}")
@@ -92,6 +94,7 @@ class CheckpointKeeper:
         except (errors.NovaSchedError, OSError, MemoryError) as fault:
             why_not = str(fault) or repr(fault)
         if why_not is not None and not self._stopped.is_set():
+            self.failures += 1
             self._duty.failed(self._clock.monotonic())
             LOG.warning("the checkpoint of %s is not written, and is tried again: %s", self._log.cell, why_not)
 
@@ -128,6 +131,7 @@ class CheckpointKeeper:
             len(contents),
             self._clock.monotonic() - began,
         )
+        self.written += 1
         if self._log.has_store:
             self._log.keep(packed)
         return None

@@ -36,7 +36,8 @@ _NAMES = (b"StateKept", b"CheckpointNamed")
 
 class Checkpoint(NamedTuple):
     """A complete checkpoint: its parts are in the records from ``first`` to ``last``, and it is the state after the
-    record at ``position``. ``at_ns`` is the time of the event that shows it."""
+    record at ``position``. ``at_ns`` is the time of the event that shows it, and ``size`` is in bytes, None if its
+    parts were not read."""
 
     uuid: str
     producer: str
@@ -44,6 +45,7 @@ class Checkpoint(NamedTuple):
     first: int
     last: int
     at_ns: int
+    size: int | None = None
 
 
 def may_keep(cell: str, producer: str, account: str | None, accounts_required: bool = False) -> bool:
@@ -67,7 +69,7 @@ class _Begun:
     def __init__(self, of, position, first, bytes_before):
         self.of, self.position, self.first = of, position, first
         self.bytes_before = bytes_before
-        self.parts = 0
+        self.parts = self.size = 0
         self.received = Received()
 
 
@@ -165,6 +167,7 @@ class Checkpoints:
             )
         begun.received.add(data.content)
         begun.parts += 1
+        begun.size += len(data.content)
         self.last_part = event.producer, position, begun.parts, begun.of
         if begun.parts == begun.of:
             self._end(key, position, event, begun)
@@ -176,7 +179,7 @@ class Checkpoints:
         except errors.NovaSchedError as fault:
             return self._refuse(key, position, str(fault))
         del self._begun[key]
-        found = Checkpoint(key[1], event.producer, head.position, begun.first, position, event.at_ns)
+        found = Checkpoint(key[1], event.producer, head.position, begun.first, position, event.at_ns, begun.size)
         if self._add(found):
             self.others = position - begun.first + 1 - begun.of
             self.bytes = self._bytes_seen - begun.bytes_before

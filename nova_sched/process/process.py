@@ -11,7 +11,6 @@ SIGHUP reloads the options that may change, SIGUSR2 prints a Guru Meditation
 Report.
 """
 
-import abc
 import contextlib
 import io
 import logging
@@ -23,6 +22,8 @@ import sys
 import threading
 import time
 
+from nova_sched.process.notify import Notifier
+from nova_sched.process.service import Service
 from nova_sched.process.version import PROJECT, version
 from rpc_api import concurrency, errors, noise
 
@@ -42,48 +43,6 @@ HELP_END = (
     "2 wrong usage or configuration, 3 broker or log unreachable, 4 gap or partial data, 5 data of a newer version."
 )
 OWN_FAULT = "a fault in nova_sched itself ({fault}); run it with --debug and see its log"
-
-
-class Remaining:
-    """A time limit that several steps share."""
-
-    def __init__(self, seconds: float):
-        self._ends_at = time.monotonic() + seconds
-
-    @property
-    def left(self) -> float:
-        """The seconds that are left, at least 0."""
-        return max(0.0, self._ends_at - time.monotonic())
-
-
-class Service(abc.ABC):
-    """The interface of a service to its process."""
-
-    @abc.abstractmethod
-    def start(self) -> None:
-        """Start, and return when the service serves; NovaSchedError if it cannot."""
-
-    @abc.abstractmethod
-    def serves(self) -> str:
-        """Return what the service serves, for the "is ready" line of the log."""
-
-    @abc.abstractmethod
-    def drain(self, timeout: float) -> bool:
-        """Take no more calls, finish calls in flight and append waiting events, in about ``timeout`` seconds.
-
-        Return whether nothing was left. It is also called after a start that failed."""
-
-    @abc.abstractmethod
-    def report(self) -> dict:
-        """Return facts about the present state for the operator (may be slow, may raise)."""
-
-    def reload(self) -> None:
-        """Apply changed options. If they are wrong, raise NovaSchedError and keep the old ones."""
-
-    @property
-    def fault(self) -> errors.NovaSchedError | None:
-        """The reason why the service cannot continue (the process then ends), or None."""
-        return None
 
 
 def main(program: str, argv, load) -> int:
@@ -298,33 +257,42 @@ class Process:
         self._starting = True
         self._stopping = False
         self._ready = False
+        self._notifier = Notifier()
+        self._monitor = None
         #: (Group or None, option) -> value in force since the start or the last reload.
         self._in_force = {}
 
     def run(self) -> int:
         """Start, serve until a signal or a fault ends it, and drain. Raises the fault."""
         from nova_sched.process import report
+        from nova_sched.process.monitoring.monitor import Monitor
         from nova_sched.process.tuning import prepare_memory, settle_memory
         from rpc_api.levels import LEVEL
 
         self._take_signals()
         report.install(self._program, self._conf, self._service)
         prepare_memory()
+        self._monitor = Monitor(self._program, self._conf, self._service, lambda: self._service.fault)
         fault = None
         try:
+            self._monitor.serve(self._service.monitoring_port(self._conf.monitoring.port))
+            self._notifier.status("is starting, and reads its logs")
             self._service.start()
             settle_memory()
             # Set before the line is logged: its reader may send a signal at once.
-            self._starting, self._ready = False, True
+            self._starting, self._ready, self._monitor.is_started = False, True, True
             self._in_force = values_of(self._conf)
             LOG.info("%s %s, level %d, is ready: %s", self._program, version(), LEVEL, self._service.serves())
+            self._notifier.ready(self._service.serves())
             fault = self._watch()
         except _Stopped:
             LOG.info("%s was stopped before it was ready", self._program)
         except Exception as met:
             fault = met
-        self._starting, self._stopping = False, True
+        self._starting, self._stopping, self._monitor.is_started = False, True, False
+        self._notifier.stopping("is ending" if fault is None else f"ends: {fault}")
         drained = self._drain()
+        self._monitor.close()
         if fault is not None and not self._conf.use_stderr:
             LOG.error("%s ends: %s", self._program, fault)
         if drained is None or _others_run():
@@ -355,7 +323,12 @@ class Process:
             if asked == "stop":
                 return None
             if asked == "reload":
+                self._notifier.reloading()
                 self._reload()
+                self._notifier.ready(self._service.serves())
+            self._notifier.alive(self._service.pulses())
+            if self._notifier.is_status_due():
+                self._notifier.status("; ".join(self._monitor.why_not_ready()) or self._service.serves())
             if self._service.fault is not None:
                 return self._service.fault
             if concurrency.death() is not None:

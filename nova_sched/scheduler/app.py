@@ -3,10 +3,10 @@
 import logging
 
 from nova_sched.process.checkpoint_options import maker_of
-from nova_sched.process.process import Remaining, Service
+from nova_sched.process.service import Remaining, Service
 from nova_sched.process.snapshot_store import store_of
 from nova_sched.request.networks import NotConfigured
-from nova_sched.scheduler import config
+from nova_sched.scheduler import config, shown
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.host_discovery import HostDiscovery, command_of, hosts_of_nova
 from nova_sched.scheduler.neutron import networks_of
@@ -102,6 +102,23 @@ class SchedulerService(Service):
 
     def report(self):
         return scheduler_facts(self.scheduler)
+
+    MONITORING_PORT = 9774
+
+    def pulses(self):
+        return [self.scheduler.pulse]
+
+    def followed(self):
+        return shown.followed_by(self.scheduler)
+
+    def samples(self):
+        return shown.samples_of(self.scheduler)
+
+    def why_not_ready(self):
+        return [*shown.why_not_ready(self.scheduler), *self._buses.faults()]
+
+    def look(self):
+        self._buses.look()
 
     @property
     def fault(self):

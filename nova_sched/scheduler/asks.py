@@ -40,11 +40,13 @@ def kind_of(reason) -> RefusalKind:
 class Ask:
     """One ``select_destinations``: ``future`` gets a list of lists of Placed, one list for each instance.
 
-    ``context`` is the RequestContext whose ids log lines carry; None for none.
+    ``context`` is the RequestContext whose ids log lines carry; None for none. ``trace`` is the RequestTrace that gets
+    its steps; None if it is not traced.
     """
 
-    def __init__(self, request, instance_uuids, alternates, arrived_at, context=None):
+    def __init__(self, request, instance_uuids, alternates, arrived_at, context=None, trace=None):
         self.context = context
+        self.trace = trace
         self.request = request
         self.alternates = alternates
         self.arrived_at = arrived_at
@@ -67,6 +69,7 @@ class Instance:
         "excluded",
         "fenced",
         "placed",
+        "published_at",
         "seed",
         "setbacks",
         "uuid",
@@ -79,8 +82,9 @@ class Instance:
         self.seed = seed
         self.attempt = 0
         self.decision = None
-        #: The Claim that the instance depends on, or None.
+        #: The Claim that the instance depends on, or None; and when it was published.
         self.claim = None
+        self.published_at = 0.0
         self.cell = None
         #: Number of the anchor of its group that is known to be fenced off.
         self.fenced = 0

@@ -11,7 +11,8 @@ class Cell0Keeping:
 
     def __init__(self, maker=None):
         self._maker = maker
-        self._keeper = None
+        #: The CheckpointKeeper; None before the start, and without a maker.
+        self.keeper = None
 
     def start(self, log, engine, faults, clock) -> None:
         """Start to write, for the CellLog of cell0, a scheduler's Engine, and its ``faults`` (cell -> error) of logs
@@ -19,12 +20,12 @@ class Cell0Keeping:
         self._log, self._engine, self._faults = log, engine, faults
         if self._maker is not None:
             gate = WriteGate(log, self._state, clock, self._maker.limits)
-            self._keeper = CheckpointKeeper(log, self._maker, gate, clock).start()
+            self.keeper = CheckpointKeeper(log, self._maker, gate, clock).start()
 
     def close(self) -> None:
         """End the thread and its process."""
-        if self._keeper is not None:
-            self._keeper.close()
+        if self.keeper is not None:
+            self.keeper.close()
 
     def keep_snapshot(self) -> None:
         """Save the state of cell0's log in the snapshot store, once it is known; from level 3 on by a process of its
@@ -32,8 +33,8 @@ class Cell0Keeping:
         projection = self._engine.world.projections[CELL0]
         if self._engine.states.is_behind(CELL0):
             return
-        if self._keeper is not None and projection.rules.one_ledger:
-            self._keeper.keep_snapshot()
+        if self.keeper is not None and projection.rules.one_ledger:
+            self.keeper.keep_snapshot()
         else:
             self._log.keep(snapshot.dump(projection))
 

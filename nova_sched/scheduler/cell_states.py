@@ -71,6 +71,14 @@ class CellStates:
         """Whether the log of a cell grows faster than it is folded."""
         return self._backlogs[cell].is_far
 
+    def behind_since(self, cell) -> float | None:
+        """Since when the end of the log of a cell was not reached; None while it is."""
+        return self._backlogs[cell].since
+
+    def why(self, cell) -> str | None:
+        """The fault of the log of a cell as text; None while it works."""
+        return self._logs[cell].why if self._logs[cell].is_down() else None
+
     def beginning_is_lost(self, cell):
         """The error for a log that stays closed because no service may rebase it; None for another one."""
         return self._lost_beginnings.get(cell) if self._logs[cell].is_headless else None

@@ -63,6 +63,7 @@ def _decide_after_loss(engine, claim, instance, outcome):
 
 def _count_refusal(engine, claim, instance, outcome):
     engine.counts["conflicts"] += 1
+    engine.measures.refused_by_log(outcome.reason)
 
 
 def _count_loss(engine, claim, instance, outcome):

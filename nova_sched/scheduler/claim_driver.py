@@ -7,6 +7,7 @@ from nova_sched.request.server_group import breaks_named
 from nova_sched.scheduler.claim_actions import ACTIONS
 from nova_sched.scheduler.claim_life import ENDS, Action, Event, State
 from nova_sched.scheduler.claims import NEVER
+from nova_sched.scheduler.measures import READ_BACK
 
 LOG = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ class ClaimDriver:
         """A claim was read back with an Outcome. If it has ended meanwhile, nothing happens."""
         if claim.state in ENDS:
             return
+        if claim.state is State.PROPOSED:
+            self._measure(claim, outcome)
         if outcome.reason is not None:
             event = Event.REFUSED
         elif claim.state is State.PROPOSED and self._breaks_group(claim, outcome):
@@ -37,6 +40,20 @@ class ClaimDriver:
         else:
             event = Event.ACCEPTED
         self.happened(claim, event, outcome)
+
+    def _measure(self, claim, outcome):
+        instance, clock = claim.instance, self._engine.clock
+        self._engine.measures.step(
+            instance.ask,
+            READ_BACK,
+            instance.published_at,
+            clock.monotonic(),
+            instance,
+            cell=claim.cell,
+            host=claim.proposed.host,
+            position=outcome.position,
+            refused=None if outcome.reason is None else str(outcome.reason),
+        )
 
     def _breaks_group(self, claim, outcome):
         """Whether an accepted claim breaks the policy of its group. The log may know members of the group by other

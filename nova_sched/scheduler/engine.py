@@ -20,6 +20,7 @@ from nova_sched.scheduler.cell_states import CellStates
 from nova_sched.scheduler.claim_driver import ClaimDriver
 from nova_sched.scheduler.claim_life import Event
 from nova_sched.scheduler.claims import NEVER, Claims
+from nova_sched.scheduler.measures import Measures
 from nova_sched.scheduler.outbox import Outbox
 from nova_sched.scheduler.requests import Requests
 from nova_sched.scheduler.tracking import tracked_changes
@@ -63,6 +64,7 @@ class Engine:
         self.world = World.empty(dict.fromkeys((CELL0, *self.cells), True))
         self.chain = FilterChain(self.world.table, policy)
         self.counts = Counter()
+        self.measures = Measures()
         self.states = CellStates(self.world.table, clock, {CELL0}, cell_down_after)
         self.account_rule = AccountRule(require_accounts)
         self.outbox = Outbox(self._publish, self.counts)
@@ -220,6 +222,11 @@ class Engine:
     def on_refused(self, request_id, instance_uuids, reason):
         """Record why a request fails without a decision."""
         self.outbox.post(CELL0, events.RequestRefused(printable(request_id), tuple(instance_uuids), printable(reason)))
+
+    def on_not_readable(self, request_id, instance_uuids, reason):
+        """Count and record a request that cannot be read, or that needs a service which cannot be reached."""
+        self.measures.not_readable()
+        self.on_refused(request_id, instance_uuids, reason)
 
     def set_policy(self, policy):
         """Use another policy from now on, also for requests that are under way."""

@@ -7,6 +7,7 @@ from nova_sched.projection.state import CELL0
 from nova_sched.request.server_group import as_known, has_no_uuid
 from nova_sched.scheduler.claim_life import Event, ImpossibleEvent
 from nova_sched.scheduler.evidence import decision_event, positions_of
+from nova_sched.scheduler.measures import ANSWER, DECIDE, QUEUE
 from nova_sched.scheduler.placing import all_placed, answer_of, placed
 from nova_sched.selection.decide import claim_of, decide, unreachable_cells
 from nova_sched.selection.needed_members import with_needed_members
@@ -45,13 +46,15 @@ class Requests:
     def add(self, ask) -> None:
         """Decide a request and publish its claims."""
         self._open[id(ask)] = ask
-        of_cell0 = self._engine.world.projections[CELL0]
+        engine = self._engine
+        engine.measures.step(ask, QUEUE, ask.arrived_at, engine.clock.monotonic())
+        of_cell0 = engine.world.projections[CELL0]
         if of_cell0.is_too_new:
             # Nothing may be published there, so the refusal is not recorded either.
             self.fail(ask, errors.LogUnavailable(str(of_cell0.unknown_level())), recorded=True)
             return
         if has_no_uuid(ask.request):
-            ask.request = as_known(ask.request, self._engine.world)
+            ask.request = as_known(ask.request, engine.world)
         if ask.request.check_only:
             self._or_fail(ask, self._check_only, ask)
             return
@@ -92,7 +95,7 @@ class Requests:
         )
         instance.decision = decision
         engine.counts["decisions"] += 1
-        took_ns = int((engine.clock.monotonic() - started) * 1e9)
+        took_ns = self._decided(instance, started)
         if not decision.candidates:
             if engine.is_unsettled():
                 instance.cell = None
@@ -104,6 +107,22 @@ class Requests:
         instance.cell = table.cells.values[table.cell[chosen.row]]
         if chosen.companion is not None or not engine.anchors.waits_for_anchor(instance, anchor, chosen.host):
             self._claim(instance, request, positions, took_ns)
+
+    def _decided(self, instance, started):
+        """Count the decision of an instance, which began at ``started``; returns how long it took, in nanoseconds."""
+        measures, decision, ended = self._engine.measures, instance.decision, self._engine.clock.monotonic()
+        measures.step(
+            instance.ask,
+            DECIDE,
+            started,
+            ended,
+            instance,
+            attempt=instance.attempt,
+            hosts=decision.hosts_total,
+            survivors=decision.survivors,
+        )
+        measures.refused_by_filters(decision.refusals)
+        return int((ended - started) * 1e9)
 
     def _claim(self, instance, request, positions, took_ns):
         """Publish the claim of a decision."""
@@ -118,6 +137,7 @@ class Requests:
             proposed,
             decision_event(engine.policy, instance, request, positions, took_ns, proposed.claim_uuid),
         )
+        instance.published_at = engine.clock.monotonic()
         engine.claims.propose(instance.cell, proposed, (epoch, sequence - 1), instance)
 
     def _positions(self):
@@ -129,15 +149,17 @@ class Requests:
         engine, answer = self._engine, []
         for instance in ask.instances:
             request = with_needed_members(ask.request, engine.world, engine.policy, instance.uuid)
+            started = engine.clock.monotonic()
             instance.decision = decide(
                 engine.world, engine.chain, request._replace(groups=()), instance.uuid, engine.policy, instance.seed
             )
+            self._decided(instance, started)
             if not instance.decision.candidates:
                 self._refuse(instance, request, self._positions(), 0)
                 return
             chosen = instance.decision.candidates[0]
             answer.append([placed(engine.world, engine.policy, instance, chosen, None)])
-        self._finish(ask, answer)
+        self._finish(ask, answer, engine.clock.monotonic())
 
     # --- answers -------------------------------------------------------------------------------------------------
 
@@ -148,15 +170,19 @@ class Requests:
 
     def _answer(self, ask):
         engine = self._engine
+        began = engine.clock.monotonic()
         answer = answer_of(engine.world, engine.chain, engine.policy, ask)
         for instance in ask.instances:
             engine.claim_driver.happened(instance.claim, Event.REQUEST_ANSWERED)
-        self._finish(ask, answer)
+        self._finish(ask, answer, began)
 
-    def _finish(self, ask, answer):
+    def _finish(self, ask, answer, began):
         ask.over = True
         self._open.pop(id(ask), None)
         ask.future.set_result(answer)
+        now, measures = self._engine.clock.monotonic(), self._engine.measures
+        measures.step(ask, ANSWER, began, now)
+        measures.answered(ask, now)
 
     def _or_fail(self, ask, function, *arguments):
         """Run a step of one request; an error fails only that request."""
@@ -205,6 +231,7 @@ class Requests:
                     getattr(fault, "summary", "") or str(fault),
                 )
             ask.future.set_exception(fault)
+        engine.measures.answered(ask, engine.clock.monotonic(), fault)
 
     def fail_late(self, now, timeout) -> None:
         """Fail requests that arrived ``timeout`` seconds ago or earlier, by a monotonic clock that shows ``now``."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nova_sched.process.backlog import SHARE_FAR_BEHIND
 from nova_sched.process.cell_log import CellLog, close_all
 from nova_sched.process.log_counts import LogCounts
+from nova_sched.process.monitoring.pulse import Pulse
 from nova_sched.process.tuning import collector_paused
 from nova_sched.projection.projection import MISSED_PIN
 from nova_sched.scheduler.cell0_checkpoints import Cell0Keeping
@@ -68,19 +69,23 @@ class Scheduler:
         self._inbox = Inbox()
         self._logs = {}
         self._ready = threading.Event()
-        self._fault = None
+        #: The fault that ended this scheduler; None while it decides.
+        self.fault = None
         self._stopping = False
         #: Whether the owner's thread has ended.
         self._ended = False
         self._on_noted = on_noted
-        self._store = store
-        self._keeping = Cell0Keeping(checkpoints)
+        self.store = store
+        #: Of the loop of the owner's thread.
+        self.pulse = Pulse("decisions", clock, TICK)
+        #: Of the checkpoints and snapshots of cell0's log.
+        self.keeping = Cell0Keeping(checkpoints)
         self._snapshot_interval = snapshot_interval
         #: Logs that are not folded far enough yet for this scheduler to publish in them.
         self._silent = set()
         self._counts = {cell: LogCounts(cell) for cell in self.cells}
         #: Log -> the reason why it cannot be read now.
-        self._faults = {}
+        self.faults = {}
         #: Whether the start waits for a log that cannot be read.
         self._waits_for_a_log = False
         self.engine = Engine(
@@ -108,12 +113,12 @@ class Scheduler:
                 self.name,
                 lambda kind, content, name=cell.name: self._inbox.put(kind, name, content),
                 self._clock,
-                self._store,
+                self.store,
                 bool(self.engine.account_rule.wanted),
             )
         for log in self._logs.values():
             log.start()
-        self._keeping.start(self._logs[CELL0], self.engine, self._faults, self._clock)
+        self.keeping.start(self._logs[CELL0], self.engine, self.faults, self._clock)
         self._thread.start()
         return self
 
@@ -131,16 +136,16 @@ class Scheduler:
                     f"{self.name} did not catch up with its logs within {timeout} s; "
                     "check their broker, or raise the timeout"
                 )
-        if self._fault is not None:
-            raise self._fault
-        for name, fault in sorted(self._faults.items()):
+        if self.fault is not None:
+            raise self.fault
+        for name, fault in sorted(self.faults.items()):
             LOG.warning("%s starts without %s: %s", self.name, name, fault)
 
     def _look_if_ready(self):
         """Signal that the logs are folded, or that they cannot be."""
         if self._ready.is_set():
             return
-        found = readiness(self.engine.states, self._faults, len(self.cells) - 1, self._store is not None)
+        found = readiness(self.engine.states, self.faults, len(self.cells) - 1, self.store is not None)
         self._waits_for_a_log = found is Readiness.WAITS_FOR_A_LOG
         if found is Readiness.READY:
             self._publish(CELL0, events.PolicyAdopted(self.engine.policy.digest, self.engine.policy.to_json()))
@@ -149,7 +154,7 @@ class Scheduler:
     def select(self, request, instance_uuids, alternates):
         """Ask for hosts. Return a Future of one list of Placed per instance; the chosen host is the first of a list."""
         ask = Ask(request, instance_uuids, alternates, self._clock.monotonic(), log_context.current())
-        if self._stopping or self._fault is not None:
+        if self._stopping or self.fault is not None:
             ask.future.set_exception(self._why_not())
         else:
             self._inbox.put("ask", None, ask)
@@ -159,13 +164,13 @@ class Scheduler:
 
     def _why_not(self):
         """The error for requests after the end. Not a UsageError, which would blame the request."""
-        if self._fault is None:
+        if self.fault is None:
             return errors.LogClosed(f"{self.name} is stopping; ask another scheduler")
-        return errors.NovaSchedError(str(self._fault)) if isinstance(self._fault, errors.UsageError) else self._fault
+        return errors.NovaSchedError(str(self.fault)) if isinstance(self.fault, errors.UsageError) else self.fault
 
     def refuse(self, request_id, instance_uuids, reason) -> None:
         """Record why a request is refused without a decision."""
-        self.call(lambda engine: engine.on_refused(request_id, instance_uuids, reason))
+        self.call(lambda engine: engine.on_not_readable(request_id, instance_uuids, reason))
 
     def call(self, function):
         """Run ``function(engine)`` in the owner's thread, and return a Future of its result."""
@@ -192,11 +197,6 @@ class Scheduler:
         return self.engine.policy
 
     @property
-    def fault(self):
-        """The fault that ended this scheduler; None while it decides."""
-        return self._fault
-
-    @property
     def logs(self):
         """Cell name -> its CellLog, cell0 first."""
         return dict(self._logs)
@@ -204,7 +204,7 @@ class Scheduler:
     def stop(self, timeout: float = 5.0) -> bool:
         """Stop taking requests, append waiting events, and end the threads. Return whether nothing was left."""
         deadline = self._clock.monotonic() + timeout
-        self._keeping.close()
+        self.keeping.close()
         self._stopping = True
         self._inbox.put("stop", None, None)
         if self._thread.is_alive():
@@ -227,6 +227,7 @@ class Scheduler:
         next_snapshot = self._clock.monotonic() + self._snapshot_interval
         try:
             while True:
+                self.pulse.beat()
                 inbox.take(0.0 if inbox.undecided else max(0.0, next_tick - self._clock.monotonic()))
                 # Records of the logs come first, so that requests are decided on the newest state.
                 for kind, cell, content in inbox.batch:
@@ -249,8 +250,8 @@ class Scheduler:
                     for cell, projection in self.engine.world.projections.items():
                         self._counts[cell].look(projection.counts)
                     next_tick = self._clock.monotonic() + TICK
-                if self._store is not None and self._clock.monotonic() >= next_snapshot:
-                    self._keeping.keep_snapshot()
+                if self.store is not None and self._clock.monotonic() >= next_snapshot:
+                    self.keeping.keep_snapshot()
                     next_snapshot = self._clock.monotonic() + self._snapshot_interval
         except errors.NovaSchedError as fault:
             self._give_up(fault)
@@ -299,7 +300,7 @@ class Scheduler:
         """Close a cell whose log is pinned to a level that we do not know; drop a snapshot that does not know the
         pin."""
         projection = self.engine.world.projections[cell]
-        if projection.is_too_new and cell not in self._faults:
+        if projection.is_too_new and cell not in self.faults:
             self._note_fault(cell, projection.unknown_level())
         if projection.counts[MISSED_PIN]:
             self._logs[cell].doubt_snapshot()
@@ -314,16 +315,16 @@ class Scheduler:
         if fault is None and self.engine.world.projections[cell].is_too_new:
             return
         if fault is None:
-            self._faults.pop(cell, None)
+            self.faults.pop(cell, None)
         else:
-            self._faults[cell] = fault
+            self.faults[cell] = fault
         self.engine.on_fault(cell, fault)
         self._look_if_ready()
 
     def _give_up(self, fault):
         # Before the scheduler is ready, wait_ready raises the fault.
         LOG.log(logging.ERROR if self._ready.is_set() else logging.DEBUG, "%s stops deciding: %s", self.name, fault)
-        self._fault = fault
+        self.fault = fault
         self._ready.set()
         concurrency.report_if_out_of_threads(fault.__cause__ or fault)
         self._answer_taken()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rpc_api import codec, concurrency, errors, faults
 from rpc_api.clock import SYSTEM, Clock
 from rpc_api.events.schema import FrozenRecord
+from rpc_api.histogram import Histogram
 from rpc_api.log.port import EventLog
 from rpc_api.waiting import Outage
 
@@ -33,10 +34,14 @@ class Appender:
     drop the duplicates.
     """
 
-    def __init__(self, log: EventLog, epoch: str | None, name: str = "") -> None:
+    def __init__(self, log: EventLog, epoch: str | None, name: str = "", clock: Clock = SYSTEM) -> None:
         self.log = log
         self.epoch = epoch
         self.name = name
+        self._clock = clock
+        #: How long the first event of each batch waited until it was durable.
+        self.waited = Histogram()
+        self._first_queued_at = 0.0
         self._changed = threading.Condition()
         #: Packed events in their order, in runs of one level. An event keeps the level with which it was queued.
         self._waiting: list[tuple[int, list[bytes]]] = []
@@ -63,6 +68,8 @@ class Appender:
                     f"{waiting} events wait for {self.log.url}, wanted less than {MAX_WAITING}; see to the log's broker"
                 )
             packed = pack_events()
+            if not self._waiting:
+                self._first_queued_at = self._clock.monotonic()
             if not self._waiting or self._waiting[-1][0] != level:
                 self._waiting.append((level, []))
             self._waiting[-1][1].extend(packed)
@@ -75,6 +82,11 @@ class Appender:
         with self._changed:
             self._changed.wait_for(lambda: self._durable >= ticket or not self._thread.is_alive(), timeout)
             return self._durable >= ticket
+
+    @property
+    def waiting(self) -> int:
+        """Number of events that are not durable yet."""
+        return self._queued - self._durable
 
     @property
     def fault(self) -> str | None:
@@ -117,9 +129,10 @@ class Appender:
                 if self._closed:
                     return
                 batch, self._waiting = self._waiting, []
-                last = self._queued
+                last, queued_at = self._queued, self._first_queued_at
             if not self._append(batch):
                 return
+            self.waited.add(self._clock.monotonic() - queued_at)
             with self._changed:
                 self._durable = last
                 self._changed.notify_all()

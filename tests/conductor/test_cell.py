@@ -394,7 +394,7 @@ def test_a_log_that_is_far_behind_is_named_and_leaves_time_for_beats_and_builds(
     shares = []
     with Cell(LocalBus()) as cell, caplog.at_level(logging.WARNING):
         flat_out = Voice("compute_agent/loud")
-        taken, cell.conductor._log.taken = cell.conductor._log.taken, lambda took, share: shares.append(share)
+        taken, cell.conductor.log.taken = cell.conductor.log.taken, lambda took, share: shares.append(share)
         position = cell.folded().position
 
         def bring(at_end):
@@ -407,7 +407,7 @@ def test_a_log_that_is_far_behind_is_named_and_leaves_time_for_beats_and_builds(
             cell.clock.seconds += seconds
             bring(at_end=False)
         bring(at_end=True)
-        cell.conductor._log.taken = taken
+        cell.conductor.log.taken = taken
         assert cell.conductor.fault is None
     assert shares == [1.0, 1.0, *[SHARE_FAR_BEHIND] * 3, 1.0]
     first, again, over = [record.getMessage() for record in caplog.records]

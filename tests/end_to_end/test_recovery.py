@@ -347,9 +347,9 @@ def test_a_scheduler_keeps_no_state_of_cell0_that_is_not_folded(tmp_path):
         site.conductor()
         scheduler, kept = site.scheduler(), []
         scheduler._logs["cell0"].keep = kept.append
-        scheduler.call(lambda engine: scheduler._keeping.keep_snapshot()).result(SECONDS_MAX)
+        scheduler.call(lambda engine: scheduler.keeping.keep_snapshot()).result(SECONDS_MAX)
         assert len(kept) == 1
-        scheduler.call(lambda engine: (engine.states.expect("cell0"), scheduler._keeping.keep_snapshot())).result(
+        scheduler.call(lambda engine: (engine.states.expect("cell0"), scheduler.keeping.keep_snapshot())).result(
             SECONDS_MAX
         )
         assert len(kept) == 1

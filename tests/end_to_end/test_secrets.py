@@ -12,6 +12,7 @@ import uuid
 import pytest
 from oslo_config import cfg
 
+from conductor.shown import facts_of_cell
 from nova_sched.cli.main import main
 from nova_sched.process.snapshot_store import FileStore, open_store
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
@@ -158,7 +159,7 @@ def go_through(site, said, capsys):
         fault = client.call_async(CONTEXT, "select_destinations", **arguments).exception(SECONDS_MAX)
         assert fault is not None
         answers.append(told(fault))
-    answers += [scheduler_facts(scheduler), conductor.report()]
+    answers += [scheduler_facts(scheduler), facts_of_cell(conductor)]
     named = [part for cell, url in site.urls.items() for part in ("--log", f"{cell}={url}")]
     for command in (
         ["replay", "tail", *named],

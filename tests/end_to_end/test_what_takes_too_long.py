@@ -6,7 +6,8 @@ import threading
 import pytest
 from oslo_config import cfg
 
-from nova_sched.process.process import Process, Service
+from nova_sched.process.process import Process
+from nova_sched.process.service import Service
 from nova_sched.process.snapshot_store import FileStore
 from rpc_api import errors
 from tests.end_to_end.test_recovery import SECONDS_MAX, Site

@@ -9,6 +9,7 @@ import amqp
 import pytest
 
 from conductor.cell import CellConductor
+from conductor.shown import facts_of_cell
 from conductor.tap import model, tap
 from conductor.tap.tap import READING, STANDBY, Tap
 from rpc_api import errors, events
@@ -282,7 +283,7 @@ def test_a_host_comes_into_the_log(nova, cell):
     nova.publish("node destroyed")
     cell.wait(lambda projection: not projection.hosts, "the host is still in the log")
     assert len(nova.read()) == 4
-    assert cell.conductor.report()["tap"].startswith("reads, rabbit://")
+    assert facts_of_cell(cell.conductor)["tap"].startswith("reads, rabbit://")
 
 
 def test_garbage_is_counted_and_does_not_stop_the_tap(nova, cell):
@@ -290,7 +291,7 @@ def test_garbage_is_counted_and_does_not_stop_the_tap(nova, cell):
     garbage = [b"", b"\xff" * 100, b"{}", with_fields(BODIES["node saved"], uuid=7), b"[" * 100_000]
     nova.publish(*garbage, "heartbeat", "node saved")
     cell.wait(lambda projection: "host1" in projection.hosts, "the host is not in the log")
-    assert cell.conductor.report()["tap messages that cannot be used"] == {"invalid-object": 1, "not-a-call": 4}
+    assert facts_of_cell(cell.conductor)["tap messages that cannot be used"] == {"invalid-object": 1, "not-a-call": 4}
     assert len(nova.read()) == 7
 
 
