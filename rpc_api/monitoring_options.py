@@ -31,8 +31,8 @@ TRACING_OPTS = [
     cfg.BoolOpt(
         "enabled",
         default=False,
-        help="Whether services send traces: a span for each RPC call and, in a scheduler, for each step of a decision. "
-        "Needs the extra nova_sched[trace].",
+        help="Whether schedulers send traces: a span for each select_destinations and for each step of it. The span of "
+        "the caller is continued if the message has one. Needs the extra nova_sched[trace].",
     ),
     cfg.URIOpt(
         "endpoint",

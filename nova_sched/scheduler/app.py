@@ -5,6 +5,7 @@ import logging
 from nova_sched.process.checkpoint_options import maker_of
 from nova_sched.process.service import Remaining, Service
 from nova_sched.process.snapshot_store import store_of
+from nova_sched.process.tracing import flush, provider_of
 from nova_sched.request.networks import NotConfigured
 from nova_sched.scheduler import config, shown
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
@@ -39,6 +40,7 @@ class SchedulerService(Service):
         self._server = self._endpoint = None
         self._notifications = notifications_of(conf)
         store = store_of(conf)
+        self._provider = provider_of(conf, "nova-sched-scheduler")
         self.scheduler = Scheduler(
             options.name,
             cell0,
@@ -50,6 +52,7 @@ class SchedulerService(Service):
             snapshot_interval=conf.snapshots.interval,
             require_accounts=conf.cells.require_accounts,
             checkpoints=maker_of(conf, cell0.name, cell0.log, store),
+            tracing=_tracing_of(self._provider),
         )
         self._discovery = HostDiscovery(
             command_of(options.discover_hosts_command), options.discover_hosts_in_cells_interval, self._hosts_of_nova
@@ -84,6 +87,7 @@ class SchedulerService(Service):
         drained = self.scheduler.stop(time.left) and drained
         self._notifications.close()
         self._buses.close()
+        flush(self._provider)
         return drained
 
     def reload(self):
@@ -123,6 +127,15 @@ class SchedulerService(Service):
     @property
     def fault(self):
         return self.scheduler.fault
+
+
+def _tracing_of(provider):
+    """The Tracing of a TracerProvider; None, without an import of its packages, for None."""
+    if provider is None:
+        return None
+    from nova_sched.scheduler.trace import Tracing
+
+    return Tracing(provider)
 
 
 service = SchedulerService

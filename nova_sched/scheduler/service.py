@@ -46,7 +46,7 @@ class Scheduler:
 
     ``start`` opens and folds the logs; ``select`` may then be called from any thread. The scheduler starts from the
     snapshots in ``store``, a SnapshotStore, and saves the state of cell0's log there every ``snapshot_interval``
-    seconds. ``checkpoints`` is a Maker of those of cell0's log, or None."""
+    seconds. ``checkpoints`` is a Maker of those of cell0's log, or None, and ``tracing`` a Tracing, or None."""
 
     def __init__(
         self,
@@ -62,8 +62,10 @@ class Scheduler:
         snapshot_interval=600.0,
         require_accounts=None,
         checkpoints=None,
+        tracing=None,
     ):
         self.name = f"scheduler/{name}"
+        self._tracing = tracing
         self.cells = {cell.name: cell for cell in (cell0, *cells)}
         self._clock = clock
         self._inbox = Inbox()
@@ -72,13 +74,10 @@ class Scheduler:
         #: The fault that ended this scheduler; None while it decides.
         self.fault = None
         self._stopping = False
-        #: Whether the owner's thread has ended.
         self._ended = False
         self._on_noted = on_noted
         self.store = store
-        #: Of the loop of the owner's thread.
         self.pulse = Pulse("decisions", clock, TICK)
-        #: Of the checkpoints and snapshots of cell0's log.
         self.keeping = Cell0Keeping(checkpoints)
         self._snapshot_interval = snapshot_interval
         #: Logs that are not folded far enough yet for this scheduler to publish in them.
@@ -157,6 +156,7 @@ class Scheduler:
         if self._stopping or self.fault is not None:
             ask.future.set_exception(self._why_not())
         else:
+            ask.trace = None if self._tracing is None else self._tracing.begin(ask)
             self._inbox.put("ask", None, ask)
             if self._ended:
                 self._inbox.turn_down_rest(self._why_not)

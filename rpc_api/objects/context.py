@@ -13,6 +13,8 @@ NOVA_KEYS: Mapping[str, Any] = {
     "quota_class": None,
     "service_catalog": None,
 }
+#: The keys of W3C's trace context, which oslo.messaging adds to those of a message while it traces.
+TRACE_KEYS = ("traceparent", "tracestate")
 
 
 class RequestContext(context.RequestContext):
@@ -26,6 +28,8 @@ class RequestContext(context.RequestContext):
         timestamp: str | None = None,
         quota_class: str | None = None,
         service_catalog: list[dict[str, Any]] | None = None,
+        traceparent: str | None = None,
+        tracestate: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -35,12 +39,15 @@ class RequestContext(context.RequestContext):
         self.timestamp = timestamp
         self.quota_class = quota_class
         self.service_catalog = service_catalog or []
+        self.traceparent = traceparent
+        self.tracestate = tracestate
 
     def to_dict(self) -> dict[str, Any]:
         """The keys and values that :meth:`from_dict` takes, as Nova writes them."""
         values = super().to_dict()
         values["user_id"] = self.user_id
         values.update({name: getattr(self, name) for name in NOVA_KEYS})
+        values.update({name: getattr(self, name) for name in TRACE_KEYS if getattr(self, name) is not None})
         values["user_name"] = self.user_name
         values["project_name"] = self.project_name
         return values
@@ -49,6 +56,7 @@ class RequestContext(context.RequestContext):
     def from_dict(cls, values: Mapping[str, Any], **kwargs: Any) -> "RequestContext":
         """The context of a message, without the keys that we do not know."""
         nova = {name: values.get(name, default) for name, default in NOVA_KEYS.items()}
+        nova.update({name: value for name in TRACE_KEYS if isinstance(value := values.get(name), str)})
         user_id = values.get("user_id", values.get("user"))
         return super().from_dict(dict(values), **{"user_id": user_id, **nova, **kwargs})
 
