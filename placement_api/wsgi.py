@@ -2,7 +2,8 @@
 
 The configuration is that of ``nova-sched-placement``, from the usual files or from those that
 ``OS_NOVA_SCHED_CONFIG_FILES`` names, separated by ``:``. A process begins to read the logs with its first request,
-after the server has made its worker processes: threads do not pass into a new process.
+after the server has made its worker processes: threads do not pass into a new process. From then on it also has its own
+port for metrics and health, if [monitoring] is enabled.
 """
 
 import functools
@@ -15,12 +16,15 @@ from placement_api.http_errors import Unavailable
 from rpc_api import errors
 
 LOG = logging.getLogger(__name__)
+PROGRAM = "nova-sched-placement"
 
 #: Seconds that the first request waits for the logs. Later ones get 503 until a log is read.
 FIRST_WAIT = 5.0
 
 _lock = threading.Lock()
 _applications: dict[int, object] = {}
+#: Process -> what answers for its metrics and health.
+_monitors: dict[int, object] = {}
 
 
 def application(environ, start_response):
@@ -51,23 +55,30 @@ def _made():
     from oslo_config import cfg
 
     from nova_sched.process import process, unread_options
+    from nova_sched.process.monitoring.monitor import Monitor
     from placement_api import config
     from placement_api.app import make_app
+    from placement_api.service import PlacementService
+    from placement_api.shown import ShownRegion
     from placement_api.starting import region_of
 
     conf = cfg.ConfigOpts()
     process.register_options(conf, config)
     files = os.environ.get("OS_NOVA_SCHED_CONFIG_FILES", "")
     arguments = [f"--config-file={name}" for name in files.split(":") if name]
-    process.parse(conf, "nova-sched-placement", arguments)
-    process.set_up_log(conf, "nova-sched-placement")
+    process.parse(conf, PROGRAM, arguments)
+    process.set_up_log(conf, PROGRAM)
     region = region_of(conf)
     made = make_app(conf, region)
     unread_options.warn(conf)
+    monitor = Monitor(PROGRAM, conf, ShownRegion(region), lambda: region.fault)
+    port = conf.monitoring.port or PlacementService.MONITORING_PORT
+    _monitors[os.getpid()] = monitor.serve(port + region.worker.number)
     region.start()
     try:
         region.wait_ready(min(FIRST_WAIT, conf.cells.catch_up_timeout))
     except errors.LogUnavailable as fault:
         LOG.warning("the Placement API begins before its logs are read: %s", fault)
+    monitor.is_started = True
     LOG.info("%s answers for the logs of %s", region.name, ", ".join(region.logs))
     return made
