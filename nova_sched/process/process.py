@@ -12,6 +12,7 @@ Report.
 """
 
 import contextlib
+import faulthandler
 import io
 import logging
 import os
@@ -95,6 +96,9 @@ def _run(program, argv, app):
     unread_options.warn(conf)
     if fault is not None:
         raise fault
+    if sys.__stderr__ is not None:
+        # systemd's watchdog ends a service that is stuck with SIGABRT: then its log has the stacks of all threads.
+        faulthandler.enable(sys.__stderr__)
     return Process(program, conf, service).run()
 
 
