@@ -3,6 +3,7 @@ thread may ask, and only a report waits for the lock."""
 
 from collections.abc import Iterator
 
+from conductor.tap.decode import UNREAD_CODES
 from conductor.tap.tap import READING, STANDBY, Tap
 from nova_sched.process.log_state import READ
 from nova_sched.process.monitoring.families import Sample, counted, one_or_zero
@@ -47,7 +48,7 @@ def samples_of_tap(cell: str, tap) -> Iterator[Sample]:
     yield Sample(f"{prefix}_reading", one_or_zero(tap.state == READING), (cell,))
     yield Sample(f"{prefix}_standby", one_or_zero(tap.state == STANDBY), (cell,))
     yield from counted(f"{prefix}_messages_total", [("used", tap.used), ("ignored", tap.ignored)], cell)
-    yield from counted(f"{prefix}_messages_unread_total", list(tap.unread.items()), cell)
+    yield from counted(f"{prefix}_messages_unread_total", [(code, tap.unread[code]) for code in UNREAD_CODES], cell)
     yield Sample(f"{prefix}_losses_total", tap.drops, (cell,))
     yield Sample(f"{prefix}_unsure_hosts", len(tap.model.unsure), (cell,))
 

@@ -16,6 +16,8 @@ NAME, NAMESPACE, CHANGES = "nova_object.name", "nova_object.namespace", "nova_ob
 METHODS = ("create", "save", "destroy")
 #: A compute node of 1,000 devices is 300 KB. A larger message is not parsed.
 MAX_BYTES = 8 * 1024 * 1024
+#: The codes of messages that cannot be used: by decode(), and by the tap.
+UNREAD_CODES = ("too-large", "not-a-call", "invalid-object", "not-used", "not-published", "internal-fault")
 
 
 class Change(NamedTuple):

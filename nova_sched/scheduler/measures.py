@@ -5,6 +5,7 @@ The thread that owns the engine writes it; any thread may read it. Times are sec
 
 from collections import Counter
 
+from nova_sched.projection.claim_refusals import ClaimRefused
 from rpc_api import errors
 from rpc_api.histogram import Histogram
 
@@ -25,6 +26,8 @@ OUTCOMES = (
 #: The names under which refusals are counted are bounded: classes of a deployment may make up reasons.
 KEYS_MAX = 500
 OTHER = "other"
+#: The code for a claim that broke the rule of its group in a way that the log cannot see.
+GROUP = "group"
 
 
 def outcome_of(fault: BaseException) -> str:
@@ -43,8 +46,9 @@ class Measures:
         self.steps = {step: Histogram() for step in STEPS}
         #: (Filter, code of the reason) -> hosts that decisions refused.
         self.hosts_refused = Counter()
-        #: Code of the reason -> claims that the log refused.
-        self.claims_refused = Counter()
+        #: Code of the reason -> claims that the log refused. Those that are known begin with 0, so that Prometheus sees
+        #: the first one.
+        self.claims_refused = Counter({str(code): 0 for code in (GROUP, *ClaimRefused)})
 
     def step(self, ask, step, began, ended, instance=None, **facts) -> None:
         """A step of a request is done; ``facts`` are for its trace, if it has one."""
@@ -61,7 +65,7 @@ class Measures:
 
     def refused_by_log(self, reason) -> None:
         """The log refused a claim for a Reason; None if it broke the rule of its group in a way that it cannot see."""
-        code, counts = "group" if reason is None else reason.code, self.claims_refused
+        code, counts = GROUP if reason is None else reason.code, self.claims_refused
         counts[code if code in counts or len(counts) < KEYS_MAX else OTHER] += 1
 
     def answered(self, ask, now, fault=None) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from nova_sched.process.checkpoint_duty import margin_of
 from nova_sched.process.monitoring.families import Sample, counted, one_or_zero
 from nova_sched.projection.projection import DIVERGENCE, SET_ASIDE
+from nova_sched.projection.set_aside import CODES
 from rpc_api import concurrency, errors
 from rpc_api.clock import SYSTEM, Clock
 from rpc_api.events import EVENTS
@@ -134,12 +135,9 @@ def _counts(cell: str, counts: Counter[str]) -> Iterator[Sample]:
     yield from counted(
         "nova_sched_log_events_folded_total", [(name, known[name]) for name in EVENTS if name in known], cell
     )
-    aside = f"{SET_ASIDE}:"
-    yield from counted(
-        "nova_sched_log_events_set_aside_total",
-        [(name.removeprefix(aside), number) for name, number in known.items() if name.startswith(aside)],
-        cell,
-    )
+    # All of them, from 0 on: Prometheus sees no increase in a series that appears.
+    aside = [(code, known.get(f"{SET_ASIDE}:{code}", 0)) for code in sorted(CODES)]
+    yield from counted("nova_sched_log_events_set_aside_total", aside, cell)
     for family, names in (
         ("events_ignored_total", ("duplicate", "stale-epoch")),
         ("claims_total", ("claim-accepted", "claim-refused")),

@@ -5,32 +5,10 @@ from typing import NamedTuple
 import msgpack
 
 from nova_sched.projection.projection import Projection, shows_level
+from nova_sched.projection.set_aside import CODES as CODES
 from nova_sched.replay.logs.reading import decoded_records
 from rpc_api import errors
 from rpc_api.codec import DecodedRecord, Event
-
-#: The codes of set-aside events: those of the codec, and those of the fold.
-CODES = frozenset(
-    {
-        "undecodable",
-        "unknown-format",
-        "too-large",
-        "unknown-type",
-        "newer-version",
-        "invalid",
-        "foreign-epoch",
-        "not-allowed",
-        "not-its-account",
-        "busy",
-        "not-its-authority",
-        "not-its-host",
-        "not-rebased",
-        "wrong-log",
-        "lower-level",
-        "older-level",
-        "newer-level",
-    }
-)
 
 
 class SetAsideEvent(NamedTuple):
