@@ -389,6 +389,20 @@ def put(*consumers):
     return events.AllocationsPut(consumers, *REQUEST)
 
 
+def imported(name, generation=1, *inventories, parent=None, traits=(), aggregates=(), before=None):
+    """A provider as another Placement has it."""
+    parent_uuid = None if parent is None else uuid_of(parent)
+    uuids = tuple(map(uuid_of, aggregates))
+    return events.ProviderImported(
+        uuid_of(name), name, parent_uuid, generation, inventories, tuple(traits), uuids, before, *REQUEST
+    )
+
+
+def consumer_imported(its_generation, *of_consumer, **options):
+    """A consumer as another Placement has it: a :func:`consumer_put`, and its generation there."""
+    return events.ConsumerImported(consumer_put(*of_consumer, **options), its_generation, *REQUEST)
+
+
 def providers_reported(host, inventory=None):
     """The tree of a host, reported by itself."""
     return events.ProvidersReported(host, pack(events.ReportedProviders((inventory or tree(host)).providers)))

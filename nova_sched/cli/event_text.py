@@ -31,12 +31,28 @@ COLOURS = {
     "HostConfirmed": ("dim",),
     "AuthorityPassed": ("bold", "yellow"),
     **dict.fromkeys(
-        ("AllocationsPut", "AllocationsDropped", "Reshaped", "AllocationsPrepared", "WriteCommitted", "WriteEnded"),
+        (
+            "AllocationsPut",
+            "AllocationsDropped",
+            "Reshaped",
+            "AllocationsPrepared",
+            "WriteCommitted",
+            "WriteEnded",
+            "ConsumerImported",
+        ),
         ("cyan",),
     ),
     "WriteAborted": ("yellow",),
     **dict.fromkeys(
-        ("ProviderCreated", "ProviderChanged", "ProviderDeleted", "InventoriesPut", "TraitsPut", "AggregatesPut"),
+        (
+            "ProviderCreated",
+            "ProviderChanged",
+            "ProviderDeleted",
+            "InventoriesPut",
+            "TraitsPut",
+            "AggregatesPut",
+            "ProviderImported",
+        ),
         ("magenta",),
     ),
     **dict.fromkeys(("ClassCreated", "ClassRenamed", "ClassDeleted", "TraitCreated", "TraitDeleted"), ("blue",)),
@@ -356,6 +372,11 @@ _WRITES = {
         ("WriteCommitted", "WriteAborted"), lambda data: f"{data.write_uuid} for {_some(data.consumer_uuids)}"
     ),
     "WriteEnded": lambda data: data.write_uuid,
+    "ProviderImported": lambda data: (
+        f"{_named(data)} with {_totals(data.inventories) or 'nothing'} at generation {data.generation}"
+        + (" if new" if data.before is None else _expected(data.before))
+    ),
+    "ConsumerImported": lambda data: f"{consumer_put(data.consumer)} at generation {data.generation}",
     "ClassRenamed": lambda data: f"{data.name} to {data.new_name}",
     **dict.fromkeys(("ClassCreated", "ClassDeleted", "TraitCreated", "TraitDeleted"), lambda data: data.name),
 }

@@ -35,11 +35,13 @@ def unknown_provider(provider_uuid: str) -> Reason:
     return refused(WriteRefused.UNKNOWN_PROVIDER, provider_uuid)
 
 
-def _invalid(event: EventOf[object], fault: str) -> SetAside:
+def invalid(event: EventOf[object], fault: str) -> SetAside:
+    """No API would write this."""
     return SetAside("invalid", f"a {event.name} of {event.producer} is refused: {fault}; fix its producer", b"")
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
+    """Whether a text can be the name of a provider, a class or a trait."""
     return 0 < len(name) <= MAX_NAME
 
 
@@ -51,16 +53,11 @@ def provider_created(
 ) -> Answer:
     """Add a provider; a host may wait for it."""
     data = event.data
-    if not _is_name(data.name):
-        return _invalid(event, f"a name of {len(data.name)} characters, wanted 1 to {MAX_NAME}")
-    if data.parent_uuid == data.provider_uuid:
-        return refused(WriteRefused.OWN_PARENT, data.provider_uuid)
-    if data.parent_uuid is not None and data.parent_uuid not in projection.trees:
-        return refused(WriteRefused.UNKNOWN_PARENT, data.parent_uuid)
-    if data.provider_uuid in projection.trees:
-        return refused(WriteRefused.UUID_TAKEN, data.provider_uuid)
-    if data.name in projection.provider_names:
-        return refused(WriteRefused.NAME_TAKEN, data.name)
+    if not is_name(data.name):
+        return invalid(event, f"a name of {len(data.name)} characters, wanted 1 to {MAX_NAME}")
+    reason = creation_refusal(projection, data.provider_uuid, data.name, data.parent_uuid)
+    if reason is not None:
+        return reason
     apart = SetApart(projection, consumers_of_strays(projection, data.provider_uuid))
     row = provider_rows.add_provider(projection, data.provider_uuid, data.name, data.parent_uuid)
     mark_written(projection.table, row, event.at_ns, by=0)
@@ -68,6 +65,17 @@ def provider_created(
     if data.parent_uuid is None:
         root_found(projection, data.provider_uuid)
     return None
+
+
+def creation_refusal(projection: State, provider_uuid: str, name: str, parent_uuid: str | None) -> Reason | None:
+    """Why a provider cannot be created; None if it can."""
+    if parent_uuid == provider_uuid:
+        return refused(WriteRefused.OWN_PARENT, provider_uuid)
+    if parent_uuid is not None and parent_uuid not in projection.trees:
+        return refused(WriteRefused.UNKNOWN_PARENT, parent_uuid)
+    if provider_uuid in projection.trees:
+        return refused(WriteRefused.UUID_TAKEN, provider_uuid)
+    return refused(WriteRefused.NAME_TAKEN, name) if name in projection.provider_names else None
 
 
 def consumers_of_strays(projection: State, provider_uuid: str) -> set[str]:
@@ -89,13 +97,11 @@ def provider_changed(
     row = row_of(projection, data.provider_uuid)
     if row is None:
         return unknown_provider(data.provider_uuid)
-    if not _is_name(data.name):
-        return _invalid(event, f"a name of {len(data.name)} characters, wanted 1 to {MAX_NAME}")
-    reason = reported_refusal(projection, row) or _move_refusal(projection, row, data)
+    if not is_name(data.name):
+        return invalid(event, f"a name of {len(data.name)} characters, wanted 1 to {MAX_NAME}")
+    reason = reported_refusal(projection, row) or move_refusal(projection, row, data)
     if reason is not None:
         return reason
-    if projection.provider_names.get(data.name, data.provider_uuid) != data.provider_uuid:
-        return refused(WriteRefused.NAME_TAKEN, data.name)
     provider_rows.rename_provider(projection, data.provider_uuid, data.name)
     if data.parent_uuid != parent_of(projection.table, row):
         trees = [data.provider_uuid, *([] if data.parent_uuid is None else [data.parent_uuid])]
@@ -108,7 +114,8 @@ def provider_changed(
     return None
 
 
-def _move_refusal(projection: State, row: int, data: events.ProviderChanged) -> Reason | None:
+def move_refusal(projection: State, row: int, data: events.ProviderChanged) -> Reason | None:
+    """Why a provider cannot get a name and a parent; None if it can."""
     table, parent = projection.table, parent_of(projection.table, row)
     if data.parent_uuid is not None:
         new_parent = row_of(projection, data.parent_uuid)
@@ -127,6 +134,8 @@ def _move_refusal(projection: State, row: int, data: events.ProviderChanged) -> 
                 return refused(WriteRefused.AGENT_DECIDES, target.name)
     elif parent is not None and not data.may_move:
         return refused(WriteRefused.MAY_NOT_MOVE, data.provider_uuid)
+    if projection.provider_names.get(data.name, data.provider_uuid) != data.provider_uuid:
+        return refused(WriteRefused.NAME_TAKEN, data.name)
     return None
 
 
@@ -179,7 +188,7 @@ def inventories_put(
     known, names = inventories_of(table, row), [inventory.resource_class for inventory in data.inventories]
     fault = inventories_fault(projection, table.uuids[row], data.inventories)
     if data.kind not in KINDS or (fault and data.kind != REMOVE):
-        return _invalid(event, fault or f"the kind {data.kind[:40]!r}, wanted one of {', '.join(KINDS)}")
+        return invalid(event, fault or f"the kind {data.kind[:40]!r}, wanted one of {', '.join(KINDS)}")
     gone = {ALL: [name for name in known if name not in names], REMOVE: names}.get(data.kind, [])
     reason = (
         generation_refusal(projection, row, data.generation)
@@ -278,8 +287,8 @@ def _created(
     custom: dict[str, int], event: EventOf[events.ClassCreated | events.TraitCreated], exists: WriteRefused
 ) -> Answer:
     name = event.data.name
-    if not _is_name(name) or not name.startswith(CUSTOM):
-        return _invalid(event, f"the name {name[:MAX_NAME]!r}, wanted {CUSTOM} and at most {MAX_NAME} characters")
+    if not is_name(name) or not name.startswith(CUSTOM):
+        return invalid(event, f"the name {name[:MAX_NAME]!r}, wanted {CUSTOM} and at most {MAX_NAME} characters")
     if name in custom:
         return refused(exists, name)
     custom[name] = event.at_ns
@@ -289,8 +298,8 @@ def _created(
 def class_renamed(projection: State, position: int, event: EventOf[events.ClassRenamed], noted: list[Noted]) -> Answer:
     """Give a resource class another name, in inventories and allocations."""
     name, new_name = event.data.name, event.data.new_name
-    if not _is_name(new_name) or not new_name.startswith(CUSTOM):
-        return _invalid(event, f"the name {new_name[:MAX_NAME]!r}, wanted {CUSTOM} and at most {MAX_NAME} characters")
+    if not is_name(new_name) or not new_name.startswith(CUSTOM):
+        return invalid(event, f"the name {new_name[:MAX_NAME]!r}, wanted {CUSTOM} and at most {MAX_NAME} characters")
     if name not in projection.custom_classes:
         return refused(WriteRefused.UNKNOWN_CLASS, name)
     if name == new_name:

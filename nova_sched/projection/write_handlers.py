@@ -1,9 +1,9 @@
-"""The table of the writes of Placement's API."""
+"""The table of the writes of Placement's API, and of an import from another Placement."""
 
 from collections.abc import Callable
 from typing import Any
 
-from nova_sched.projection import prepared, provider_writes, writes
+from nova_sched.projection import imports, prepared, provider_writes, writes
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.provider_writes import Answer, row_of
 from nova_sched.projection.state import EventOf, State
@@ -47,6 +47,8 @@ _HANDLERS: dict[str, Callable[..., Answer]] = {
     "ClassDeleted": provider_writes.class_deleted,
     "TraitCreated": provider_writes.trait_created,
     "TraitDeleted": provider_writes.trait_deleted,
+    "ProviderImported": imports.provider_imported,
+    "ConsumerImported": imports.consumer_imported,
 }
 WRITE_HANDLERS: dict[str, Callable[[State, int, Any, list[Noted]], Answer]] = {
     name: _write(handler) for name, handler in _HANDLERS.items()

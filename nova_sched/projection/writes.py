@@ -50,7 +50,7 @@ def allocations_dropped(
     consumer_uuid = event.data.consumer_uuid
     if consumer_uuid not in projection.consumers:
         return refused(WriteRefused.NOTHING_HELD, consumer_uuid)
-    reason = lock_refusal(projection, consumer_uuid) or _authority_refusal(projection, consumer_uuid, ())
+    reason = lock_refusal(projection, consumer_uuid) or authority_refusal(projection, consumer_uuid, ())
     if reason is None:
         take_out(projection, consumer_uuid)
     return reason
@@ -157,7 +157,7 @@ def put_refusal(projection: State, consumers: Sequence[ConsumerPut], instead: In
             if allocation.provider_uuid not in projection.trees:
                 return unknown_provider(allocation.provider_uuid)
     for one in consumers:
-        reason = _authority_refusal(projection, one.consumer_uuid, {each.provider_uuid for each in one.allocations})
+        reason = authority_refusal(projection, one.consumer_uuid, {each.provider_uuid for each in one.allocations})
         if reason is not None:
             return reason
     return (
@@ -174,7 +174,7 @@ def lock_refusal(projection: State, consumer_uuid: str) -> Reason | None:
     return None if write_uuid is None else refused(WriteRefused.LOCKED, consumer_uuid, write_uuid)
 
 
-def _authority_refusal(projection: State, consumer_uuid: str, providers: Iterable[str]) -> Reason | None:
+def authority_refusal(projection: State, consumer_uuid: str, providers: Iterable[str]) -> Reason | None:
     """The agent of a host says what is held there, now or by this write."""
     hosts = [projection.hosts.get(entry.host) for entry in projection.consumers.get(consumer_uuid, ())]
     for tree in (*hosts, *map(projection.trees.__getitem__, providers)):

@@ -61,6 +61,8 @@ EVENTS = {
         provider.ClassDeleted,
         provider.TraitCreated,
         provider.TraitDeleted,
+        provider.ProviderImported,
+        provider.ConsumerImported,
     )
 }
 
@@ -146,5 +148,7 @@ ClassRenamed = provider.ClassRenamed.Frozen
 ClassDeleted = provider.ClassDeleted.Frozen
 TraitCreated = provider.TraitCreated.Frozen
 TraitDeleted = provider.TraitDeleted.Frozen
+ProviderImported = provider.ProviderImported.Frozen
+ConsumerImported = provider.ConsumerImported.Frozen
 
 __all__ = ["EVENTS", "TABLE", "FrozenRecord", "from_object", "thaw", "to_object", *EVENTS]

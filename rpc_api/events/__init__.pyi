@@ -1186,6 +1186,40 @@ class TraitDeleted(NamedTuple):
     @property
     def may_hold_maps(self) -> bool: ...
 
+class ProviderImported(NamedTuple):
+    """A provider is as another Placement has it, with its ``generation`` there: it is created, or gets this name and
+    parent, these inventories, traits and aggregates, and no others. Before it must have the generation ``before`` here,
+    or be unknown (None)."""
+
+    provider_uuid: str
+    name: str
+    parent_uuid: str | None
+    generation: int
+    inventories: tuple[Inventory, ...]
+    traits: tuple[str, ...]
+    aggregates: tuple[str, ...]
+    before: int | None
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ConsumerImported(NamedTuple):
+    """A consumer holds what another Placement says, with its ``generation`` there. It was given away already, so no
+    room is asked for, and no provider gets another generation. ``consumer`` has the condition: the generation that it
+    must have here before. Its ``terms`` replace those that it has on their host; nothing has to hold for them."""
+
+    consumer: ConsumerPut
+    generation: int
+    request_id: str
+    user_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
 @overload
 def thaw(name: Literal["Evidence"], packed: bytes) -> Evidence: ...
 @overload

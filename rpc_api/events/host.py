@@ -174,8 +174,8 @@ class HostReported(SchemaObject):
     VERSION = "1.3"  # 1.1: HostInventory 1.1, HostConsumers 1.1; 1.2: HostStatus 1.1; 1.3: HostInventory 1.2
     OLDER = {1: "1.1", 2: "1.2"}
     ROLES = AGENT
-    #: A conductor reports the facts of a host whose authority is Nova.
-    LATER_ROLES = {"conductor": 3}
+    #: A conductor reports the facts of a host whose authority is Nova; so does an operator who imports a cloud.
+    LATER_ROLES = {"conductor": 3, "operator": 3}
     fields = {
         "host": fields.StringField(),
         "server": fields.StringField(),
@@ -285,8 +285,8 @@ class InstancesTracked(SchemaObject):
 
     VERSION = "1.0"
     ROLES = frozenset({"scheduler"})
-    #: A conductor that taps the messages of nova-compute.
-    LATER_ROLES = {"conductor": 3}
+    #: A conductor that taps the messages of nova-compute, and an operator who imports a cloud.
+    LATER_ROLES = {"conductor": 3, "operator": 3}
     fields = {
         "host": fields.StringField(),
         "instances": fields.ListOfObjectsField("TrackedInstance"),

@@ -299,3 +299,43 @@ class TraitDeleted(SchemaObject):
     LEVEL = 3
     ROLES = WRITERS
     fields = {"name": fields.StringField(), **_of_request()}
+
+
+@register
+class ProviderImported(SchemaObject):
+    """A provider is as another Placement has it, with its ``generation`` there: it is created, or gets this name and
+    parent, these inventories, traits and aggregates, and no others. Before it must have the generation ``before`` here,
+    or be unknown (None)."""
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = frozenset({"operator"})
+    MAX_BYTES = MAX_WRITE_BYTES
+    fields = {
+        "provider_uuid": fields.UUIDField(),
+        "name": fields.StringField(),
+        "parent_uuid": fields.UUIDField(nullable=True),
+        "generation": fields.NonNegativeIntegerField(),
+        "inventories": fields.ListOfObjectsField("Inventory"),
+        "traits": fields.ListOfStringsField(),
+        "aggregates": fields.ListOfUUIDField(),
+        "before": fields.NonNegativeIntegerField(nullable=True),
+        **_of_request(),
+    }
+
+
+@register
+class ConsumerImported(SchemaObject):
+    """A consumer holds what another Placement says, with its ``generation`` there. It was given away already, so no
+    room is asked for, and no provider gets another generation. ``consumer`` has the condition: the generation that it
+    must have here before. Its ``terms`` replace those that it has on their host; nothing has to hold for them."""
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = frozenset({"operator"})
+    MAX_BYTES = MAX_WRITE_BYTES
+    fields = {
+        "consumer": fields.ObjectField("ConsumerPut"),
+        "generation": fields.NonNegativeIntegerField(),
+        **_of_request(),
+    }

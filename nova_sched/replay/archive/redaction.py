@@ -11,6 +11,7 @@ from hashlib import blake2b
 from nova_sched.projection import provider_tree
 from nova_sched.projection.write_handlers import WRITE_HANDLERS
 from nova_sched.replay.archive.pseudonyms import UUID, Pseudonyms
+from nova_sched.replay.logs.matching import consumers_in
 from nova_sched.selection.decide import summarize
 from rpc_api import digest, errors, events
 from rpc_api.objects.image_meta import ImageMetaProps
@@ -68,7 +69,7 @@ class Known:
 
     def _see_write(self, data):
         self.ids.add(data.user_id)
-        for one in getattr(data, "consumers", ()):
+        for one in consumers_in(data):
             self.ids.update((one.project_id, one.user_id))
 
 
@@ -241,6 +242,8 @@ class Redactor:
         hidden = {"user_id": self.of.name(data.user_id), "request_id": self.of.kept(data.request_id)}
         if "consumers" in data._fields:
             hidden["consumers"] = tuple(map(self._consumer_put, data.consumers))
+        if "consumer" in data._fields:
+            hidden["consumer"] = self._consumer_put(data.consumer)
         return data._replace(**hidden)
 
     def _consumer_put(self, one):

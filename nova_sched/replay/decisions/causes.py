@@ -101,7 +101,7 @@ class LogTraces:
         mine = inventories_of(table, table.row_of_uuid[uuid]).get(resource_class)
 
         def gives(event):
-            if event.name == "InventoriesPut" and event.data.provider_uuid == uuid:
+            if event.name in ("InventoriesPut", "ProviderImported") and event.data.provider_uuid == uuid:
                 return mine in event.data.inventories
             if event.name == "Reshaped":
                 return any(one.provider_uuid == uuid and mine in one.inventories for one in event.data.inventories)

@@ -30,6 +30,7 @@ ABOUT = frozenset(
         "RequestRefused",
         "AllocationsPut",
         "AllocationsDropped",
+        "ConsumerImported",
         "Reshaped",
         "AllocationsPrepared",
         "WriteCommitted",

@@ -49,8 +49,13 @@ def _of_request(data):
     return Subjects((), (), (), (data.request_id,))
 
 
+def consumers_in(data) -> tuple:
+    """Return the ConsumerPuts of a write of Placement's API or of an import."""
+    return (data.consumer,) if "consumer" in data._fields else getattr(data, "consumers", ())
+
+
 def _of_consumers(data):
-    consumers = data.consumers
+    consumers = consumers_in(data)
     return Subjects(
         tuple(dict.fromkeys(one.terms.host for one in consumers if one.terms is not None)),
         tuple(dict.fromkeys(uuid for one in consumers for uuid in _consumers_of(one))),
@@ -115,10 +120,12 @@ _SUBJECTS = {
     "AuthorityPassed": _of_host,
     "ProviderCreated": _of_named_provider,
     "ProviderChanged": _of_named_provider,
+    "ProviderImported": _of_named_provider,
     **dict.fromkeys(("ProviderDeleted", "InventoriesPut", "TraitsPut", "AggregatesPut"), _of_provider),
     "AllocationsPut": _of_consumers,
     "Reshaped": _of_consumers,
     "AllocationsPrepared": _of_consumers,
+    "ConsumerImported": _of_consumers,
     **dict.fromkeys(
         ("WriteCommitted", "WriteAborted"), lambda data: Subjects((), data.consumer_uuids, (), (data.request_id,))
     ),
@@ -157,8 +164,8 @@ def projects_of(event) -> tuple:
         found = (event.data.project_id,)
     elif event.name == "InstanceStarted":
         found = (event.data.consumer.project_id,)
-    elif event.name in ("AllocationsPut", "AllocationsPrepared", "Reshaped"):
-        found = tuple(dict.fromkeys(one.project_id for one in event.data.consumers))
+    elif event.name in ("AllocationsPut", "AllocationsPrepared", "Reshaped", "ConsumerImported"):
+        found = tuple(dict.fromkeys(one.project_id for one in consumers_in(event.data)))
     elif event.name == "DecisionMade":
         try:
             found = (events.thaw("Evidence", event.data.evidence).request.project_id,)

@@ -7,6 +7,8 @@ from rpc_api.codec import Event
 
 #: The fact of a provider that each write raises.
 GENERATION = "generation"
+#: Writes that change what is used of a provider, and nothing that it has.
+_OF_USE = ("AllocationsPut", "ConsumerImported")
 #: Number of last events to keep about one host or instance.
 KEPT = 4
 #: Number of instances whose events are kept, in addition to those that are held at either moment.
@@ -134,7 +136,7 @@ class Causes:
     def _keep_write(self, event, cause):
         of = subjects(event)
         for uuid in of.providers:
-            self._keep(self.uses if event.name == "AllocationsPut" else self.providers, uuid, cause)
+            self._keep(self.uses if event.name in _OF_USE else self.providers, uuid, cause)
         for uuid in of.instances:
             self._keep(self.instances, uuid, cause)
         for name in (getattr(event.data, field, None) for field in ("name", "new_name")):

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from nova_sched.projection.ledger import NO_HOST, Host
+from nova_sched.replay.logs.matching import consumers_in
 from rpc_api.codec import Event
 
 #: (Producer, its epoch, sequence) of an event.
@@ -35,9 +36,9 @@ def add_places(projection, record, places: dict[Mark, Places]) -> None:
             asked = data.allocations
         elif event.name == "AllocationsDropped":
             consumers = (data.consumer_uuid,)
-        elif event.name in ("AllocationsPut", "Reshaped"):
-            consumers = [each.consumer_uuid for each in data.consumers]
-            asked = [allocation for each in data.consumers for allocation in each.allocations]
+        elif event.name in ("AllocationsPut", "Reshaped", "ConsumerImported"):
+            consumers = [each.consumer_uuid for each in consumers_in(data)]
+            asked = [allocation for each in consumers_in(data) for allocation in each.allocations]
         else:
             continue
         found = places.setdefault(mark_of(event), Places(set(), set()))

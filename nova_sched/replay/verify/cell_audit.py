@@ -3,7 +3,7 @@
 from nova_sched.projection.ledger import AGENT, NO_HOST
 from nova_sched.projection.provider_rows import parent_of
 from nova_sched.replay.logs.matching import subjects
-from nova_sched.replay.verify import write_laws
+from nova_sched.replay.verify import import_laws, write_laws
 from nova_sched.replay.verify.holdings import NOBODY, Held, guest_of
 from nova_sched.replay.verify.hosts_audit import HostsAudit
 from nova_sched.replay.verify.providers import Providers
@@ -118,7 +118,7 @@ class CellAudit(HostsAudit):
     def written(self, position, event, reason):
         """Check whether a write was rightly accepted, or refused for a ``reason``; change what an accepted one
         changes."""
-        fault = write_laws.fault_of(self, event)
+        fault = import_laws.fault_of(self, event)
         # Terms count for a consumer that comes to their host.
         bound = [
             one
@@ -129,8 +129,8 @@ class CellAudit(HostsAudit):
             if fault is not None:
                 self._wrong(f"position {position}: {_named(event)} was accepted, although {fault}")
             # (No tree can have a loop or a uuid twice.)
-            if fault is None or event.name not in write_laws.OF_TREES:
-                write_laws.apply(self, event)
+            if fault is None or event.name not in import_laws.OF_TREES:
+                import_laws.apply(self, event)
             for one in bound:
                 if one.consumer_uuid in self.hosts.get(one.terms.host, NOBODY).held:
                     self._check_terms(position, one.consumer_uuid, one.terms)

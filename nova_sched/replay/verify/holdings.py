@@ -95,6 +95,16 @@ class Holdings:
                 self.generations[one.consumer_uuid] = before.get(one.consumer_uuid, 0) + 1
         self._mark(named)
 
+    def take_over(self, one, generation):
+        """Give a consumer what another Placement says, with its generation there. Terms replace those on their host."""
+        uuid, before = one.consumer_uuid, self._holdings(one.consumer_uuid)
+        self.drop(uuid)
+        gone = [held for held in before if one.terms is None or held[0] != one.terms.host]
+        for name, part in self._by_host(one.allocations).items():
+            self._hold(name, uuid, _put_held(one, name, part, gone))
+        if one.allocations:
+            self.generations[uuid] = generation
+
     def hold(self, write_uuid, allocations):
         """A write over several logs holds some allocations, and no others, until it ends."""
         self.drop(write_uuid)

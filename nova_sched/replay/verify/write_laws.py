@@ -29,12 +29,14 @@ def _reported(state, uuid):
     return f"the agent reports {uuid}" if state.providers_of.of[uuid].reported else None
 
 
-def _unknown_class(state, names):
+def unknown_class(state, names) -> str | None:
+    """Return which class does not exist."""
     unknown = next((name for name in names if not is_known(name, state.providers_of.classes)), None)
     return unknown and f"there is no class {unknown}"
 
 
-def _in_use(state, uuid, names):
+def in_use(state, uuid, names) -> str | None:
+    """Return which classes of a provider are in use."""
     busy = [name for name in sorted(names) if state.used[uuid, name] > 0]
     return f"in use: {', '.join(busy)} of {uuid}" if busy else None
 
@@ -42,7 +44,8 @@ def _in_use(state, uuid, names):
 # --- providers -----------------------------------------------------------------------------------------------------
 
 
-def _created(state, data):
+def creation_fault(state, data) -> str | None:
+    """Return why a provider may not be created."""
     providers = state.providers_of
     if data.parent_uuid == data.provider_uuid:
         return "a loop: it is its own parent"
@@ -53,7 +56,8 @@ def _created(state, data):
     return "another provider has its name" if providers.named(data.name) else None
 
 
-def _changed(state, data):
+def change_fault(state, data, may_move) -> str | None:
+    """Return why a provider may not get a name and a parent."""
     providers, uuid = state.providers_of, data.provider_uuid
     if uuid not in providers:
         return _unknown(state, uuid)
@@ -62,7 +66,7 @@ def _changed(state, data):
         return _reported(state, uuid)
     if data.parent_uuid is not None and data.parent_uuid not in providers:
         return f"the parent {data.parent_uuid} is not there"
-    if parent is not None and data.parent_uuid != parent and not data.may_move:
+    if parent is not None and data.parent_uuid != parent and not may_move:
         return "it may not leave its parent"
     if data.parent_uuid in providers.under(uuid):
         return "a loop: it would be above itself"
@@ -89,13 +93,13 @@ def _inventories(state, data):
     if uuid not in state.providers_of:
         return _unknown(state, uuid)
     has, names = state.providers_of.of[uuid].inventories, [one.resource_class for one in data.inventories]
-    fault = _stale(state, uuid, data.generation) or _reported(state, uuid) or _unknown_class(state, names)
+    fault = _stale(state, uuid, data.generation) or _reported(state, uuid) or unknown_class(state, names)
     if fault is None and data.kind == "add" and has.keys() & set(names):
         fault = "an inventory that is added is there"
     if fault is None and data.kind in ("change", "remove") and set(names) - has.keys():
         fault = "an inventory that is named is not there"
     gone = {"all": has.keys() - set(names), "remove": names}.get(data.kind, ())
-    return fault or _in_use(state, uuid, gone)
+    return fault or in_use(state, uuid, gone)
 
 
 def _traits(state, data):
@@ -124,7 +128,7 @@ def put_fault(state, consumers, instead) -> str | None:
     """Return why the allocations of some consumers may not be written; the providers of ``instead`` have those
     inventories (uuid -> class -> Inventory)."""
     for one in consumers:
-        if _is_locked(state, one.consumer_uuid):
+        if is_locked(state, one.consumer_uuid):
             return f"{one.consumer_uuid} is in a write over several logs"
         found = state.generations.get(one.consumer_uuid)
         if one.guarded and found != one.generation:
@@ -134,14 +138,15 @@ def put_fault(state, consumers, instead) -> str | None:
         if allocation.provider_uuid not in state.providers_of:
             return _unknown(state, allocation.provider_uuid)
     for one in consumers:
-        fault = _agent_decides(state, one.consumer_uuid, one.allocations)
+        fault = agent_decides(state, one.consumer_uuid, one.allocations)
         if fault is not None:
             return fault
     names = [*(name for of in instead.values() for name in of), *(allocation.resource_class for allocation in amounts)]
-    return _unknown_class(state, names) or _no_room(state, consumers, amounts, instead)
+    return unknown_class(state, names) or _no_room(state, consumers, amounts, instead)
 
 
-def _is_locked(state, consumer):
+def is_locked(state, consumer) -> bool:
+    """Return whether a consumer takes part in a write over several logs."""
     return (
         consumer in state.prepared
         or any(consumer == one.consumer_uuid for part in state.prepared.values() for one in part.consumers)
@@ -159,7 +164,7 @@ def _under_way(state, data):
     return None if data.write_uuid in state.prepared else f"there is no write {data.write_uuid} under way"
 
 
-def _agent_decides(state, consumer, allocations):
+def agent_decides(state, consumer, allocations):
     """The authority over a host says what is held there: the API writes nothing on a host of an agent."""
     hosts = {*state.hosts_of(consumer), *(state.providers_of.host(held.provider_uuid) for held in allocations)}
     for name in sorted(filter(None, hosts)):
@@ -193,9 +198,9 @@ def _no_room(state, consumers, amounts, instead):
 def _dropped(state, data):
     if data.consumer_uuid not in state.generations:
         return f"{data.consumer_uuid} holds nothing"
-    if _is_locked(state, data.consumer_uuid):
+    if is_locked(state, data.consumer_uuid):
         return f"{data.consumer_uuid} is in a write over several logs"
-    return _agent_decides(state, data.consumer_uuid, ())
+    return agent_decides(state, data.consumer_uuid, ())
 
 
 def _reshaped(state, data):
@@ -265,8 +270,8 @@ def _class_renamed(state, data):
 
 
 _FAULTS = {
-    "ProviderCreated": _created,
-    "ProviderChanged": _changed,
+    "ProviderCreated": creation_fault,
+    "ProviderChanged": lambda state, data: change_fault(state, data, data.may_move),
     "ProviderDeleted": _deleted,
     "InventoriesPut": _inventories,
     "TraitsPut": _traits,
@@ -296,14 +301,16 @@ def apply(state, event) -> None:
     _EFFECTS[event.name](state, event.data)
 
 
-def _create(state, data):
+def create(state, data) -> None:
+    """Add a provider."""
     strays = state.on_hosts_of(state.users_of([data.provider_uuid]))
     state.providers_of.add(data.provider_uuid, data.name, data.parent_uuid)
     state.regroup(strays)
     state.root_came(data.provider_uuid)
 
 
-def _change(state, data):
+def change(state, data) -> None:
+    """Give a provider a name and a parent."""
     providers, uuid = state.providers_of, data.provider_uuid
     if uuid not in providers:
         return
@@ -405,8 +412,8 @@ def _rename_class(state, data):
 
 
 _EFFECTS = {
-    "ProviderCreated": _create,
-    "ProviderChanged": _change,
+    "ProviderCreated": create,
+    "ProviderChanged": change,
     "ProviderDeleted": _delete,
     "InventoriesPut": _put_inventories,
     "TraitsPut": _put_traits,

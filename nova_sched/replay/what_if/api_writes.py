@@ -10,6 +10,7 @@ OF_PROVIDERS = frozenset(
         "ProviderDeleted",
         "TraitsPut",
         "AggregatesPut",
+        "ProviderImported",
         "ClassCreated",
         "ClassRenamed",
         "ClassDeleted",
@@ -29,6 +30,17 @@ def _put(run, cell, event):
     if others:
         consumers = tuple(one._replace(guarded=False, generation=None) for one in others)
         run.emit(cell, event._replace(data=event.data._replace(consumers=consumers)))
+
+
+def _imported(run, cell, event):
+    """An imported consumer that is no instance of the traffic is as it was imported."""
+    one = event.data.consumer
+    if one.consumer_uuid in run.decided:
+        if not one.allocations:
+            run.leave(run.decided[one.consumer_uuid])
+    else:
+        consumer = one._replace(guarded=False, generation=None)
+        run.emit(cell, event._replace(data=event.data._replace(consumer=consumer)))
 
 
 def _dropped(run, cell, event):
@@ -60,6 +72,7 @@ def _given_up(run, cell, event):
 OF_CONSUMERS = {
     "AllocationsPut": _put,
     "AllocationsDropped": _dropped,
+    "ConsumerImported": _imported,
     "AllocationsPrepared": _prepared,
     "WriteCommitted": _committed,
     "WriteAborted": _given_up,

@@ -12,6 +12,7 @@ from tests.builders import (
     Voice,
     consumer_put,
     created,
+    imported,
     inventory_of,
     of,
     providers_reported,
@@ -71,6 +72,16 @@ TEXTS = [
     (events.ClassDeleted("CUSTOM_X", "", None), "CUSTOM_X request req-r user ada"),
     (events.TraitCreated("CUSTOM_T", "", None), "CUSTOM_T request req-r user ada"),
     (events.TraitDeleted("CUSTOM_T", "", None), "CUSTOM_T request req-r user ada"),
+    (imported("pool", 9), f"{POOL} pool with nothing at generation 9 if new request req-r user ada"),
+    (
+        imported("disk", 9, inventory_of(DISK, 100), parent="pool", before=4),
+        f"{uuid_of('disk')} disk under {POOL} with DISK_GB=100 at generation 9 if at generation 4 "
+        "request req-r user ada",
+    ),
+    (
+        events.ConsumerImported(consumer_put("volume", of("pool", 4, DISK), generation=None), 7, "", None),
+        f"{VOLUME} holds DISK_GB=4 if new at generation 7 request req-r user ada",
+    ),
 ]
 
 

@@ -17,6 +17,7 @@ from tests.builders import (
     created,
     deleted,
     expired,
+    imported,
     inventory_of,
     moved,
     of,
@@ -167,6 +168,8 @@ SAMPLES = [
     events.ClassDeleted("CUSTOM_A", *REQUEST),
     events.TraitCreated("CUSTOM_A", *REQUEST),
     events.TraitDeleted("CUSTOM_A", *REQUEST),
+    imported("pool"),
+    events.ConsumerImported(consumer_put("vm"), 3, *REQUEST),
 ]
 
 

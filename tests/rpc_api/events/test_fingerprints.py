@@ -84,11 +84,13 @@ FINGERPRINTS = {
     "ClassCreated": "1.0-43cf3e9256bd8bd4",
     "ClassDeleted": "1.0-43cf3e9256bd8bd4",
     "ClassRenamed": "1.0-ca5d536bd92d3b15",
+    "ConsumerImported": "1.0-ceaa78b6992e52d1",
     "ConsumerPut": "1.0-05aedc0aa16c2583",
     "InventoriesPut": "1.0-2d5815acc89241b0",
     "ProviderChanged": "1.0-d9e16597b13ad3e8",
     "ProviderCreated": "1.0-b6785b3717ef992e",
     "ProviderDeleted": "1.0-118bf596f5d368a8",
+    "ProviderImported": "1.0-51dbfb541123a188",
     "ProviderInventories": "1.0-0712697bc7b7ad31",
     "ProvidersReported": "1.0-5e90454e6e98719c",
     "ReportedProviders": "1.0-5f19f0d691f41aa2",
@@ -151,6 +153,8 @@ ROLES = {
     "ClassDeleted": {OPERATOR, PLACEMENT},
     "TraitCreated": {OPERATOR, PLACEMENT},
     "TraitDeleted": {OPERATOR, PLACEMENT},
+    "ProviderImported": {OPERATOR},
+    "ConsumerImported": {OPERATOR},
     "StateKept": {SCHEDULER, CONDUCTOR, OPERATOR},
     "CheckpointNamed": {SCHEDULER, CONDUCTOR, OPERATOR},
 }
@@ -179,9 +183,10 @@ def test_roles():
 
 def test_roles_that_came_later():
     later = {name: cls.LATER_ROLES for name, cls in EVENTS.items() if cls.LATER_ROLES}
+    of_tap_and_import = {CONDUCTOR: 3, OPERATOR: 3}
     assert later == {
-        "HostReported": {CONDUCTOR: 3},
-        "InstancesTracked": {CONDUCTOR: 3},
+        "HostReported": of_tap_and_import,
+        "InstancesTracked": of_tap_and_import,
         **{name: {OPERATOR: 3} for name in ("LogRebased", "HostRemoved", "ClaimReleased")},
     }
 
