@@ -78,13 +78,13 @@ class Devices:
         found = Counter({key: pool.count for key, pool in pools.items()})
         for device in self._not_free.get(node_id, {}).values() if node_id is not None else ():
             # A device that fits several pools is not counted: a pool must not seem larger than it is.
-            fitting = [key for key, pool in pools.items() if _fits(device, pool)]
+            fitting = [key for key, pool in pools.items() if fits(device, pool)]
             if len(fitting) == 1:
                 found[fitting[0]] += 1
         return found
 
 
-def _fits(device: Mapping[str, Any], pool: events.PCIPool) -> bool:
+def fits(device: Mapping[str, Any], pool: events.PCIPool) -> bool:
     """Whether a device belongs to a pool, by what both have. Older releases of Nova have no address in a pool."""
     address = pool.tags.get("address")
     return (

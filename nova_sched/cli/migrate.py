@@ -1,0 +1,266 @@
+"""``nova-sched import``, ``compare`` and ``export``: take over a running cloud, and give it back."""
+
+from nova_sched.cli import output
+from nova_sched.cli.command import REFUSED, ReplayCommand, add_config_file
+from nova_sched.cli.create_log import user
+from nova_sched.migration import cell_database, from_nova, from_placement, take_over, to_placement
+from nova_sched.migration.cells import read_hosts
+from nova_sched.migration.cloud import Cloud
+from nova_sched.migration.from_logs import placement_of
+from nova_sched.migration.services import Service, session_of
+from nova_sched.process.text import one_line
+from rpc_api import errors
+
+ACCOUNT = """\
+The account of the cloud is that of the variables OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, ... as an openrc file sets
+them (any plugin of keystoneauth1: OS_AUTH_TYPE). It needs the rights of an administrator. Endpoints come from the
+catalog of Keystone; once Placement's endpoint in the catalog is ours, name the other one with --placement.
+"""
+IMPORT_EPILOG = f"""\
+{ACCOUNT}
+What differs is written into the logs, with the generations of the cloud, and compared again, until nothing differs.
+Repeat the command as often as you like. docs/operating/migration.md has the whole way, and the way back.
+
+examples:
+  nova-sched import
+  nova-sched import --cell-database cell1=mysql+pymysql://nova:secret@db/nova_cell1
+  nova-sched import --placement http://controller:8778 --placement-only
+
+exit codes: 0 nothing differs any more, 1 something still differs, 2 wrong usage, 3 a log, a service or a database
+cannot be reached, 5 a log is pinned to a level that this version does not know
+"""
+COMPARE_EPILOG = f"""\
+{ACCOUNT}
+Each line is one difference: of a provider, a consumer, a resource class, a trait, an aggregate, a host or an instance.
+Generations are equal after an import, and not after an export: they count with --generations only.
+
+examples:
+  nova-sched compare
+  nova-sched compare --placement http://controller:8778 --placement-only -o json
+
+exit codes: 0 nothing differs, 1 something differs, 2 wrong usage, 3 a log, a service or a database cannot be reached
+"""
+EXPORT_EPILOG = f"""\
+{ACCOUNT}
+The Placement gets the providers, resource classes, traits, aggregates, consumers and allocations of the logs, and loses
+all others. No client may use it meanwhile. Repeat the command until nothing differs.
+
+examples:
+  nova-sched export --placement http://controller:8780
+
+exit codes: 0 nothing differs any more, 1 something still differs, 2 wrong usage, 3 a log or the Placement cannot be
+reached
+"""
+ROUNDS = 3
+#: Differences and refusals that are shown of an import or an export.
+SHOWN = 20
+COLUMNS = ("kind", "id", "name", "what", "cloud", "ours")
+
+
+class _Migration(ReplayCommand):
+    when_down = REFUSED
+
+    def add_arguments(self, parser):
+        parser.add_argument(
+            "--placement", metavar="URL", help="endpoint of the stock Placement (default: that of the catalog)"
+        )
+        parser.add_argument(
+            "--threads",
+            type=int,
+            default=from_placement.THREADS,
+            metavar="N",
+            help=f"requests to Placement side by side (default: {from_placement.THREADS})",
+        )
+        add_config_file(parser, "configuration of the services, which names the logs (default: /etc/nova_sched/...)")
+
+    def _begin(self, source, arguments):
+        """Look at the arguments, and fold the logs."""
+        if arguments.threads < 1:
+            raise errors.UsageError(f"--threads is {arguments.threads}, wanted at least 1")
+        self._session = session_of()
+        self._placement = Service("placement", self._session, arguments.placement)
+        with self.history(source, arguments) as history:
+            world = history.world_at({cell: log.bounds().last for cell, log in source.logs.items()})
+        for projection in world.projections.values():
+            if projection.is_too_new:
+                raise projection.unknown_level()
+        return world.projections
+
+    def _read(self, arguments, label):
+        with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
+            return from_placement.read(
+                self._placement, arguments.threads, lambda what, *done: update(f"{label}: {what}", *done)
+            )
+
+    def _tell_some(self, sentences):
+        for sentence in sentences[:SHOWN]:
+            self.say(one_line(sentence))
+        if len(sentences) > SHOWN:
+            self.say(f"and {len(sentences) - SHOWN} more")
+
+
+class _FromCloud(_Migration):
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        parser.add_argument("--nova", metavar="URL", help="endpoint of Nova (default: that of the catalog)")
+        parser.add_argument(
+            "--placement-only",
+            action="store_true",
+            help="leave Nova out: aggregates, services, instances, server groups",
+        )
+        parser.add_argument(
+            "--cell-database",
+            action="append",
+            default=[],
+            metavar="CELL=URL",
+            dest="databases",
+            help="database of a cell of Nova, for the facts of hosts, NUMA nodes and PCI devices; it is only read "
+            "(mysql+pymysql://...)",
+        )
+        parser.add_argument(
+            "--hosts", metavar="FILE", help="what nova-manage cell_v2 list_hosts prints, if there are several cells"
+        )
+
+    def _cloud(self, arguments, label):
+        found = self._read(arguments, label)
+        nova = None
+        if not arguments.placement_only:
+            nova = from_nova.read(Service("compute", self._session, arguments.nova))
+        return Cloud(found, nova, {cell: cell_database.read(url) for cell, url in self._databases(arguments)})
+
+    def _databases(self, arguments):
+        for text in arguments.databases:
+            cell, equals, url = text.partition("=")
+            if not equals or "://" not in url or "://" in cell:
+                raise errors.UsageError("--cell-database names no cell and URL, wanted CELL=mysql+pymysql://...")
+            yield cell, url
+
+    def _hosts(self, arguments):
+        if arguments.hosts is None:
+            return {}
+        try:
+            with open(arguments.hosts) as file:
+                return read_hosts(file.read())
+        except (OSError, UnicodeDecodeError) as fault:
+            raise errors.UsageError(f"--hosts {arguments.hosts} cannot be read ({fault}); check the file") from None
+
+
+class Import(_FromCloud):
+    """Take over a running cloud: write what differs from its Placement and Nova into the logs."""
+
+    EPILOG = IMPORT_EPILOG
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--rounds",
+            type=int,
+            default=ROUNDS,
+            metavar="N",
+            help=f"how often to read and write until nothing differs (default: {ROUNDS})",
+        )
+        parser.add_argument(
+            "--name",
+            default=user(),
+            help="publish as operator/NAME (default: the name of the user who runs the command)",
+        )
+
+    def run_on(self, source, arguments):
+        if arguments.rounds < 1:
+            raise errors.UsageError(f"--rounds is {arguments.rounds}, wanted at least 1")
+        projections = self._begin(source, arguments)
+        hosts = self._hosts(arguments)
+        importer = take_over.TakeOver(source.logs, projections, arguments.name)
+        written = None
+        for number in range(1, arguments.rounds + 2):
+            cloud = self._cloud(arguments, f"round {number}")
+            importer.follow()
+            found = take_over.differences(cloud, projections, generations=True)
+            if not found or number > arguments.rounds or (written is not None and not written.events):
+                break
+            written = importer.round(cloud, hosts)
+            self.out.write(
+                f"round {number}: {len(found)} differences, {written.events} events written, "
+                f"{len(written.refusals)} without effect\n"
+            )
+            self._tell_some([refusal.sentence() for refusal in written.refusals])
+        for facts in cloud.databases.values():
+            self._tell_some(facts.faults)
+        return self._end(cloud, found)
+
+    def _end(self, cloud, found):
+        placement = cloud.placement
+        self.out.write(
+            f"{len(placement.providers)} providers, {len(placement.consumers)} consumers: "
+            f"{len(found) or 'no'} {'difference' if len(found) == 1 else 'differences'} left\n"
+        )
+        self._tell_some([one.sentence() for one in found])
+        if any(one.kind == "host" and one.what == "known" and one.ours is None for one in found):
+            self.say("hosts without facts: start the tap of their cell, or name its database with --cell-database")
+        return errors.EXIT_NEGATIVE if found else errors.EXIT_OK
+
+
+class Compare(_FromCloud):
+    """Compare a running cloud with the logs, and name every difference."""
+
+    EPILOG = COMPARE_EPILOG
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--generations", action="store_true", help="count generations of providers and consumers as differences"
+        )
+        parser.add_argument(
+            "-o",
+            "--output",
+            choices=("lines", *output.FORMS),
+            default="lines",
+            help="form of the output (lines: one sentence per difference)",
+        )
+
+    def run_on(self, source, arguments):
+        projections = self._begin(source, arguments)
+        cloud = self._cloud(arguments, "cloud")
+        found = take_over.differences(cloud, projections, arguments.generations)
+        for facts in cloud.databases.values():
+            self._tell_some(facts.faults)
+        if arguments.output == "lines":
+            self.out.writelines(f"{one_line(one.sentence())}\n" for one in found)
+        else:
+            rows = output.Rows(self.out, arguments.output, COLUMNS, (), self.paint)
+            for one in found:
+                rows.write(one._asdict())
+            rows.end()
+        self.say(f"{len(found)} {'difference' if len(found) == 1 else 'differences'}")
+        return errors.EXIT_NEGATIVE if found else errors.EXIT_OK
+
+
+class Export(_Migration):
+    """Give a cloud back: write the state of the logs into a stock Placement."""
+
+    EPILOG = EXPORT_EPILOG
+
+    def run_on(self, source, arguments):
+        if arguments.placement is None:
+            raise errors.UsageError(
+                "--placement is missing, wanted the endpoint of the stock Placement: that of the catalog may be ours"
+            )
+        projections = self._begin(source, arguments)
+        ours = placement_of(projections)
+        to_placement.check_complete(ours)
+        there = self._read(arguments, "before")
+        found = take_over.differences(Cloud(there, None, {}), projections, generations=False)
+        if found:
+            with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
+                writer = to_placement.Writer(self._placement, there, arguments.threads, update)
+                writer.bring_to(ours)
+            self.out.write(f"{len(found)} differences, {writer.written} writes, {len(writer.refused)} without effect\n")
+            self._tell_some(writer.refused)
+            there = self._read(arguments, "after")
+            found = take_over.differences(Cloud(there, None, {}), projections, generations=False)
+        self.out.write(
+            f"{len(ours.providers)} providers, {len(ours.consumers)} consumers: "
+            f"{len(found) or 'no'} {'difference' if len(found) == 1 else 'differences'} left\n"
+        )
+        self._tell_some([one.sentence() for one in found])
+        return errors.EXIT_NEGATIVE if found else errors.EXIT_OK

@@ -1,0 +1,222 @@
+"""Read the database of a cell of Nova: what neither its REST API nor Placement says of hosts and instances.
+
+Nothing is written; an account that may only SELECT is enough. SQLAlchemy and the driver of the URL must be installed.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from conductor.tap import devices, facts
+from conductor.tap.objects import BINARY, COMPUTE_NODE, DATA, IMAGE_PREFIX, PCI_DEVICE, SERVICE, Wrong, fields_of
+from nova_sched.request.instances import image_properties_of
+from rpc_api import errors, events
+from rpc_api.digest import pool_key
+from rpc_api.packing import pack
+
+_NODES = """
+    SELECT id, uuid, host, hypervisor_hostname, hypervisor_type, hypervisor_version, cpu_info, host_ip, stats, metrics,
+           supported_instances, numa_topology, pci_stats, running_vms
+    FROM compute_nodes WHERE deleted = 0 ORDER BY id"""
+_SERVICES = f"""
+    SELECT host, "binary", disabled, disabled_reason, forced_down, version
+    FROM services WHERE deleted = 0 AND "binary" = '{BINARY}'"""
+_DEVICES = """
+    SELECT compute_node_id, address, vendor_id, product_id, dev_type, status, numa_node, parent_addr, instance_uuid,
+           request_id
+    FROM pci_devices WHERE deleted = 0"""
+_INSTANCES = """
+    SELECT i.uuid, i.host, i.node, e.numa_topology
+    FROM instances i JOIN instance_extra e ON e.instance_uuid = i.uuid WHERE i.deleted = 0 AND i.host IS NOT NULL"""
+_IMAGES = f"""
+    SELECT m.instance_uuid, m."key", m.value
+    FROM instance_system_metadata m JOIN instances i ON i.uuid = m.instance_uuid
+    WHERE i.deleted = 0 AND m.deleted = 0 AND m."key" LIKE '{IMAGE_PREFIX}%'"""
+_MAPPINGS = """
+    SELECT h.host, c.name FROM host_mappings h JOIN cell_mappings c ON c.id = h.cell_id"""
+
+
+class CellFacts(NamedTuple):
+    """``reports`` are the HostReported of the hosts of a cell, ``nodes`` their hosts by the uuid of the compute node,
+    ``guests`` the packed Guest of each instance with NUMA nodes or PCI devices, ``images`` the properties of images by
+    instance, and ``faults`` a sentence for each thing that cannot be read."""
+
+    reports: Mapping[str, events.HostReported]
+    nodes: Mapping[str, str]
+    guests: Mapping[str, bytes]
+    images: Mapping[str, Mapping[str, str]]
+    faults: list[str]
+
+
+def read(url: str) -> CellFacts:
+    """The facts of a cell. UsageError for a URL that cannot be used, ServiceUnavailable for a database that cannot be
+    read."""
+    with _rows(url) as rows:
+        services = {row["host"]: row for row in rows(_SERVICES)}
+        found = list(rows(_DEVICES))
+        reports, nodes, pools, faults = {}, {}, {}, []
+        for row in rows(_NODES):
+            host = row["host"] or row["hypervisor_hostname"]
+            try:
+                report, node = _report(host, row, services.get(host), found)
+            except (Wrong, ValueError, TypeError) as wrong:
+                faults.append(f"the compute node {row['uuid']} of {host} cannot be read: {wrong}")
+                continue
+            if host in reports:
+                faults.append(f"the host {host} has several compute nodes, of which the first one is imported")
+                continue
+            reports[host], nodes[node["uuid"]], pools[host] = report, host, _pools(report)
+        guests = {}
+        used = _used(found)
+        for row in rows(_INSTANCES):
+            try:
+                guest = _guest(row["numa_topology"], used.get(row["uuid"], ()), pools.get(row["host"], ()))
+            except (ValueError, TypeError, KeyError) as wrong:
+                faults.append(f"the NUMA topology of the instance {row['uuid']} cannot be read: {wrong!r}")
+                continue
+            if guest is not None:
+                guests[row["uuid"]] = guest
+        images: dict[str, dict[str, str]] = {}
+        for row in rows(_IMAGES):
+            images.setdefault(row["instance_uuid"], {})[row["key"].removeprefix(IMAGE_PREFIX)] = row["value"]
+    return CellFacts(
+        reports, nodes, guests, {uuid: image_properties_of(texts) for uuid, texts in images.items()}, faults
+    )
+
+
+def hosts_of_cells(url: str) -> dict[str, str]:
+    """Host -> name of its cell, of the API database of Nova."""
+    with _rows(url) as rows:
+        return {row["host"]: row["name"] for row in rows(_MAPPINGS)}
+
+
+@contextmanager
+def _rows(url: str) -> Iterator[Any]:
+    """A function that gives the rows of a query as dictionaries."""
+    try:
+        import sqlalchemy
+    except ImportError:
+        raise errors.UsageError(
+            "SQLAlchemy is not installed, which reads databases; install nova_sched[database], or leave the option out"
+        ) from None
+    try:
+        engine = sqlalchemy.create_engine(url)
+    except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError) as fault:
+        raise errors.UsageError(
+            f"the URL of the database cannot be used: {_line(fault)}; wanted mysql+pymysql://USER:PASSWORD@HOST/NAME"
+        ) from None
+    quote = engine.dialect.identifier_preparer.quote_identifier
+
+    def rows(query: str) -> Iterator[dict[str, Any]]:
+        for word in ("binary", "key"):
+            query = query.replace(f'"{word}"', quote(word))
+        return (dict(row) for row in connection.execute(sqlalchemy.text(query)).mappings())
+
+    try:
+        with engine.connect() as connection:
+            yield rows
+    except sqlalchemy.exc.SQLAlchemyError as fault:
+        # (Its text has the statement on further lines.)
+        raise errors.ServiceUnavailable(
+            f"the database {engine.url.render_as_string(hide_password=True)} cannot be read: "
+            f"{_line(getattr(fault, 'orig', None) or fault)}; check the URL, the account and the server"
+        ) from None
+    finally:
+        engine.dispose()
+
+
+def _line(fault: BaseException) -> str:
+    return " ".join(str(fault).split())[:300].rstrip(".")
+
+
+# --- hosts -----------------------------------------------------------------------------------------------------------
+
+
+def _report(
+    host: str, row: Mapping[str, Any], service: Mapping[str, Any] | None, found: list[dict[str, Any]]
+) -> tuple[events.HostReported, dict[str, Any]]:
+    node = fields_of({DATA: _as_sent(row)}, COMPUTE_NODE)
+    if not facts.is_complete({**node, "host": host}):
+        raise Wrong(f"one of {', '.join(facts.NEEDED)} is missing")
+    known = devices.Devices()
+    for device in found:
+        if device["compute_node_id"] == row["id"]:
+            known.take(fields_of({DATA: device}, PCI_DEVICE))
+    pools, _ = known.pools_of(host, node, None, 0.0)
+    of_service = {} if service is None else fields_of({DATA: _flags(service)}, SERVICE)
+    version = of_service.get("version")
+    inventory = facts.inventory_of({**node, "host": host}, None if version is None else str(version), pools)
+    status = facts.status_of(node, {"disabled": False, "forced_down": False, **of_service}, None)
+    return facts.report_of(host, inventory, status), node
+
+
+def _flags(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A service with true and false, which some databases have as numbers."""
+    return {**row, **{name: bool(row[name]) for name in ("disabled", "forced_down")}}
+
+
+def _as_sent(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of compute_nodes in the form in which nova-compute sends the object."""
+    supported = json.loads(row["supported_instances"] or "[]")
+    return {
+        **row,
+        "host": row["host"],
+        "stats": {name: None if text is None else str(text) for name, text in json.loads(row["stats"] or "{}").items()},
+        "supported_hv_specs": [
+            {DATA: dict(zip(("arch", "hv_type", "vm_mode"), one, strict=True))} for one in supported
+        ],
+        "pci_device_pools": json.loads(row["pci_stats"]) if row["pci_stats"] else None,
+    }
+
+
+def _pools(report: events.HostReported) -> tuple[events.PCIPool, ...]:
+    return events.thaw("HostInventory", report.inventory).pci_pools
+
+
+# --- instances -------------------------------------------------------------------------------------------------------
+
+
+def _used(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    used: dict[str, list[dict[str, Any]]] = {}
+    for device in found:
+        if device["instance_uuid"] and device["status"] in ("claimed", "allocated"):
+            used.setdefault(device["instance_uuid"], []).append(device)
+    return used
+
+
+def _guest(topology: str | None, used: Any, pools: tuple[events.PCIPool, ...]) -> bytes | None:
+    """The packed Guest of an instance; None if it has neither NUMA nodes nor devices."""
+    numa = _numa_uses(json.loads(topology)) if topology else ()
+    counts: Counter[tuple[str, str | None]] = Counter()
+    for device in used:
+        fitting = [pool for pool in pools if devices.fits(fields_of({DATA: device}, PCI_DEVICE), pool)]
+        if len(fitting) == 1:
+            counts[pool_key(fitting[0]), device["request_id"]] += 1
+    pci = tuple(
+        events.PCIUse(pool, count, request)
+        for (pool, request), count in sorted(counts.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+    )
+    return pack(events.Guest(numa, pci, {})) if numa or pci else None
+
+
+def _numa_uses(topology: Mapping[str, Any] | None) -> tuple[events.NUMAUse, ...]:
+    """The use of NUMA nodes by an instance: its nodes have the numbers of those of its host."""
+    uses = []
+    for number, primitive in enumerate(topology[DATA]["cells"] if topology else ()):
+        cell = primitive[DATA]
+        pins = {int(guest): host for guest, host in (cell.get("cpu_pinning_raw") or {}).items()}
+        uses.append(
+            events.NUMAUse(
+                cell["id"],
+                number,
+                len(set(cell["cpuset"]) - pins.keys()),
+                tuple(sorted(pins.items())),
+                tuple(sorted(cell.get("cpuset_reserved") or ())),
+                cell.get("cpu_thread_policy") == "isolate",
+                cell["memory"],
+                cell.get("pagesize") or 0,
+            )
+        )
+    return tuple(uses)

@@ -1,0 +1,75 @@
+"""In which log the providers of a cloud belong: those of a compute node in that of its cell, all others in that of the
+API level, as at the endpoint of the region."""
+
+from collections.abc import Iterable, Mapping
+
+from nova_sched.migration.model import Placement, root_of
+from nova_sched.projection.projection import Projection
+from nova_sched.projection.state import CELL0
+from rpc_api import errors
+
+#: Number of hosts that an error names.
+SHOWN = 5
+
+
+def cells_of(
+    wanted: Placement,
+    projections: Mapping[str, Projection],
+    host_of: Mapping[str, str] | None,
+    cell_of_host: Mapping[str, str],
+) -> dict[str, str]:
+    """Root provider -> the name of its log. ``host_of`` are the hosts of compute nodes by uuid, None if Nova was not
+    asked; ``cell_of_host`` is what the operator, or a database, says about hosts. UsageError if it is not known."""
+    roots = sorted({root_of(wanted, uuid) for uuid in wanted.providers})
+    cells = [cell for cell in projections if cell != CELL0]
+    unknown = sorted({cell for cell in cell_of_host.values() if cell not in projections})
+    if unknown:
+        raise errors.UsageError(f"hosts are in the cell {unknown[0]}, and no log of this name is named; add it")
+    if len(cells) == 1:
+        return dict.fromkeys(roots, cells[0])
+    if not cells:
+        raise errors.UsageError("no log of a cell is named, wanted that of each cell")
+    known = _known(projections, roots)
+    hosts = {name: cell for cell, projection in projections.items() for name in projection.hosts}
+    hosts |= {host.name: cell for cell, one in projections.items() for host in one.waiting.values()} | dict(
+        cell_of_host
+    )
+    found, missing = {}, []
+    for root in roots:
+        host = None if host_of is None else host_of.get(root)
+        if host is not None and host in hosts:
+            found[root] = hosts[host]
+        elif root in known:
+            found[root] = known[root]
+        elif host_of is not None and host is None and CELL0 in projections:
+            found[root] = CELL0
+        else:
+            missing.append(host or wanted.providers[root].name)
+    if missing:
+        raise errors.UsageError(
+            f"the cell of {len(missing)} hosts is not known ({', '.join(missing[:SHOWN])}); name it with --hosts, a "
+            "file with what nova-manage cell_v2 list_hosts prints, or with --cell-database"
+        )
+    return found
+
+
+def _known(projections: Mapping[str, Projection], roots: Iterable[str]) -> dict[str, str]:
+    """The roots that a log has, or for which a host waits there."""
+    return {
+        root: cell
+        for cell, projection in projections.items()
+        for root in roots
+        if root in projection.trees or root in projection.waiting
+    }
+
+
+def read_hosts(text: str) -> dict[str, str]:
+    """Host -> cell, of the table that ``nova-manage cell_v2 list_hosts`` prints. UsageError if there is no row."""
+    found = {}
+    for line in text.splitlines():
+        columns = [column.strip() for column in line.strip().strip("|").split("|")]
+        if len(columns) == 3 and columns[2] != "Hostname":
+            found[columns[2]] = columns[0]
+    if not found:
+        raise errors.UsageError("the file of --hosts has no row, wanted what nova-manage cell_v2 list_hosts prints")
+    return found

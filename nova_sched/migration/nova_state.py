@@ -1,0 +1,243 @@
+"""Hosts, instances, server groups and aggregates: what Nova has and our logs do not, and the events that change it."""
+
+from collections.abc import Iterator, Mapping
+
+from conductor.tap import facts
+from nova_sched.migration.cloud import Cloud
+from nova_sched.migration.compare import Difference, changed, changed_map
+from nova_sched.migration.from_nova import ComputeService
+from nova_sched.projection.ledger import MEMBER, NOVA, Entry, Host
+from nova_sched.projection.projection import Projection
+from nova_sched.projection.state import CELL0
+from nova_sched.selection.claim_rules import RULE_OF_POLICY
+from rpc_api import errors, events
+from rpc_api.events.schema import FrozenRecord
+
+#: Instances that one event names.
+MAX_TRACKED = 500
+
+
+# --- terms of consumers ----------------------------------------------------------------------------------------------
+
+
+class Terms:
+    """The server group and the guest of instances on the hosts of a log that belong to Nova."""
+
+    def __init__(self, cloud: Cloud, projection: Projection) -> None:
+        self._cloud, self._projection = cloud, projection
+
+    def __call__(self, uuid: str) -> events.ClaimTerms | None:
+        """The terms of an instance; None if it has none, or if its host is not known here."""
+        nova = self._cloud.nova
+        instance = None if nova is None else nova.instances.get(uuid)
+        host = None if instance is None else self._projection.hosts.get(instance.host)
+        if nova is None or instance is None or host is None or host.authority != NOVA:
+            return None
+        group, guest = nova.groups.get(uuid), self._cloud.guest(uuid)
+        if group is None and guest is None:
+            return None
+        rule = None
+        if group is not None:
+            policy = RULE_OF_POLICY.get(group.policy, MEMBER)
+            limit = group.limit if group.policy == "anti-affinity" else 0
+            rule = events.GroupRule(group.uuid, policy, instance.host, uuid, limit)
+        return events.ClaimTerms(instance.host, uuid, rule, guest, None)
+
+
+def entry_of(projection: Projection, terms: events.ClaimTerms) -> Entry | None:
+    """What the instance of some terms holds on their host; None if it holds nothing there."""
+    entries = projection.consumers.get(terms.instance_uuid, ())
+    return next((entry for entry in entries if entry.host == terms.host), None)
+
+
+def terms_differ(entry: Entry, terms: events.ClaimTerms) -> list[str]:
+    """What an entry has in another way than its terms say: ``server group``, ``NUMA`` or ``PCI``. Who made it may have
+    had more to say, such as the anchor of an affinity group."""
+    found = []
+    if terms.rule is not None and (entry.rule is None or entry.rule.group_uuid != terms.rule.group_uuid):
+        found.append("server group")
+    if terms.guest is not None:
+        wanted = events.thaw("Guest", terms.guest)
+        has = events.Guest((), (), {}) if entry.guest is None else events.thaw("Guest", entry.guest)
+        if _cells(wanted) != _cells(has):
+            found.append("NUMA")
+        if _devices(wanted) != _devices(has):
+            found.append("PCI")
+    return found
+
+
+def _cells(guest: events.Guest) -> list[tuple[object, ...]]:
+    return sorted((use.cell, use.shared_cpus, use.pins, use.memory_mb, use.page_kb) for use in guest.numa)
+
+
+def _devices(guest: events.Guest) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for use in guest.pci:
+        counts[use.pool] = counts.get(use.pool, 0) + use.count
+    return counts
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+def host_events(cloud: Cloud, projection: Projection) -> list[FrozenRecord]:
+    """The facts of hosts that a log does not know, from the database of its cell, and the status of those it knows."""
+    found: list[FrozenRecord] = []
+    waiting = {host.name for host in projection.waiting.values()}
+    if projection.cell in cloud.databases:
+        reports = cloud.databases[projection.cell].reports
+        found += [
+            report for name, report in sorted(reports.items()) if name not in projection.hosts and name not in waiting
+        ]
+    for name, service in sorted(cloud.nova.services.items()) if cloud.nova is not None else ():
+        host = projection.hosts.get(name)
+        if host is not None and host.authority == NOVA and _status(host) != _status_of(service):
+            disabled, reason, forced_down = _status_of(service)
+            status = host.status._replace(disabled=disabled, disabled_reason=reason, forced_down=forced_down)
+            found.append(facts.report_of(name, host.inventory, status))
+    return found
+
+
+def _status(host: Host) -> tuple[bool, str | None, bool]:
+    status = host.status
+    return status.disabled, status.disabled_reason if status.disabled else None, status.forced_down
+
+
+def _status_of(service: ComputeService) -> tuple[bool, str | None, bool]:
+    return service.disabled, service.disabled_reason if service.disabled else None, service.forced_down
+
+
+def instance_events(cloud: Cloud, projection: Projection) -> list[FrozenRecord]:
+    """Where instances are, and the properties of their images."""
+    found: list[FrozenRecord] = []
+    for host, wanted in sorted(_wanted_instances(cloud, projection).items()):
+        tracked = projection.tracked.of(host)
+        new = []
+        for uuid, properties in sorted(wanted.items()):
+            known = tracked.get(uuid)
+            if known is None or (properties is not None and properties != known.image_properties):
+                new.append(events.TrackedInstance(uuid, dict(properties or {})))
+        gone = sorted(tracked.keys() - wanted.keys())
+        found += [
+            events.InstancesTracked(host, tuple(new[start : start + MAX_TRACKED]), ())
+            for start in range(0, len(new), MAX_TRACKED)
+        ]
+        found += [
+            events.InstancesTracked(host, (), tuple(gone[start : start + MAX_TRACKED]))
+            for start in range(0, len(gone), MAX_TRACKED)
+        ]
+    return found
+
+
+def _wanted_instances(cloud: Cloud, projection: Projection) -> dict[str, dict[str, Mapping[str, str] | None]]:
+    """Host of Nova -> the instances that it should have, with the properties of their images."""
+    if cloud.nova is None:
+        return {}
+    wanted: dict[str, dict[str, Mapping[str, str] | None]] = {
+        name: {} for name, host in projection.hosts.items() if host.authority == NOVA
+    }
+    for uuid, instance in cloud.nova.instances.items():
+        if instance.host in wanted:
+            wanted[instance.host][uuid] = cloud.image_properties(uuid)
+    return wanted
+
+
+def aggregate_events(cloud: Cloud, projections: Mapping[str, Projection]) -> list[FrozenRecord]:
+    """The aggregates that differ; UsageError if there are some, and the log of cell0 is not named."""
+    if cloud.nova is None:
+        return []
+    ours = _aggregates(projections)
+    found: list[FrozenRecord] = [
+        events.AggregateUpdated(uuid, one.name, tuple(sorted(one.hosts)), dict(sorted(one.metadata.items())))
+        for uuid, one in sorted(cloud.nova.aggregates.items())
+        if uuid not in ours
+        or (ours[uuid].name, frozenset(ours[uuid].hosts), ours[uuid].metadata) != (one.name, one.hosts, one.metadata)
+    ]
+    found += [events.AggregateDeleted(uuid) for uuid in sorted(ours.keys() - cloud.nova.aggregates.keys())]
+    if found and CELL0 not in projections:
+        raise errors.UsageError(f"host aggregates differ, and they are in the log of {CELL0}; name it with --log")
+    return found
+
+
+def _aggregates(projections: Mapping[str, Projection]) -> dict[str, events.AggregateUpdated]:
+    return {uuid: one for projection in projections.values() for uuid, one in projection.aggregates.items()}
+
+
+# --- differences -----------------------------------------------------------------------------------------------------
+
+
+def differences_of_nova(cloud: Cloud, projections: Mapping[str, Projection]) -> list[Difference]:
+    """What Nova and the logs have in different ways."""
+    return [*_of_aggregates(cloud, projections), *_of_hosts(cloud, projections), *_of_instances(cloud, projections)]
+
+
+def _of_aggregates(cloud: Cloud, projections: Mapping[str, Projection]) -> Iterator[Difference]:
+    theirs, ours = cloud.nova.aggregates if cloud.nova else {}, _aggregates(projections)
+    for uuid in sorted(theirs.keys() | ours.keys()):
+        there, here = theirs.get(uuid), ours.get(uuid)
+        if there is None or here is None:
+            yield Difference("aggregate", uuid, (there or here).name, "exists", there and True, here and True)
+            continue
+        yield from changed("aggregate", uuid, there.name, "name", there.name, here.name)
+        for host in sorted(there.hosts ^ frozenset(here.hosts)):
+            member = f"host {host}"
+            yield Difference(
+                "aggregate", uuid, there.name, member, host in there.hosts or None, host in here.hosts or None
+            )
+        yield from changed_map("aggregate", uuid, there.name, "metadata", there.metadata, here.metadata)
+
+
+def _of_hosts(cloud: Cloud, projections: Mapping[str, Projection]) -> Iterator[Difference]:
+    theirs = cloud.nova.services if cloud.nova else {}
+    ours = {name: host for projection in projections.values() for name, host in projection.hosts.items()}
+    for name in sorted(theirs.keys() | {name for name, host in ours.items() if host.authority == NOVA}):
+        service, host = theirs.get(name), ours.get(name)
+        if service is None or host is None:
+            yield Difference("host", name, None, "known", service and True, host and True)
+            continue
+        yield from changed("host", name, None, "authority", NOVA, host.authority)
+        there, here = _status_of(service), _status(host)
+        for what, value, known in zip(("disabled", "disabled reason", "forced down"), there, here, strict=True):
+            yield from changed("host", name, None, what, value, known)
+        if not service.forced_down and service.is_up == host.lost:
+            last = f"{'up' if service.is_up else 'down'}, last heard at {service.heard}"
+            yield Difference("host", name, None, "state", last, "down" if host.lost else "up")
+
+
+def _of_instances(cloud: Cloud, projections: Mapping[str, Projection]) -> Iterator[Difference]:
+    theirs = cloud.nova.instances if cloud.nova else {}
+    tracked = {
+        uuid: one
+        for projection in projections.values()
+        for host in projection.hosts.values()
+        if host.authority == NOVA
+        for uuid, one in projection.tracked.of(host.name).items()
+    }
+    for uuid in sorted(theirs.keys() | tracked.keys()):
+        there, here = theirs.get(uuid), tracked.get(uuid)
+        hosts = (one.host if one else None for one in (there, here))
+        yield from changed("instance", uuid, None, "host", *hosts)
+        properties = cloud.image_properties(uuid)
+        if here is not None and there is not None and properties is not None:
+            yield from changed_map("instance", uuid, None, "image property", properties, here.image_properties)
+    for projection in projections.values():
+        terms_of = Terms(cloud, projection)
+        for uuid in sorted(theirs.keys() & projection.consumers.keys()):
+            terms = terms_of(uuid)
+            entry = None if terms is None else entry_of(projection, terms)
+            for what in terms_differ(entry, terms) if entry is not None else ():
+                yield Difference("instance", uuid, None, what, _term(terms, what), _term(entry, what))
+
+
+def _term(of: events.ClaimTerms | Entry, what: str) -> str | None:
+    if what == "server group":
+        return None if of.rule is None else of.rule.group_uuid
+    guest = None if of.guest is None else events.thaw("Guest", of.guest)
+    if guest is None:
+        return None
+    if what == "NUMA":
+        return "; ".join(
+            f"node {use.cell}: {use.shared_cpus} CPUs, pins {[list(pin) for pin in use.pins]}, {use.memory_mb} MB"
+            for use in guest.numa
+        )
+    return " ".join(f"{pool}={count}" for pool, count in sorted(_devices(guest).items()))

@@ -1,0 +1,63 @@
+"""Take over a cloud while it runs: compare what was read with the logs, and write what differs."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from nova_sched.migration import compare, nova_state, to_logs
+from nova_sched.migration.cells import cells_of
+from nova_sched.migration.cloud import Cloud
+from nova_sched.migration.compare import Difference
+from nova_sched.migration.from_logs import placement_of
+from nova_sched.migration.log_writer import LogWriter, Refusal
+from nova_sched.projection.projection import Projection
+from nova_sched.projection.state import CELL0
+from rpc_api.events.schema import FrozenRecord
+from rpc_api.log.port import EventLog
+
+
+class Written(NamedTuple):
+    """What one round of an import wrote: the number of events, and those of them that had no effect."""
+
+    events: int
+    refusals: list[Refusal]
+
+
+def differences(cloud: Cloud, projections: Mapping[str, Projection], generations: bool) -> list[Difference]:
+    """All differences between a cloud and the logs."""
+    found = compare.differences_of(cloud.placement, placement_of(projections), generations)
+    return found + (nova_state.differences_of_nova(cloud, projections) if cloud.nova is not None else [])
+
+
+class TakeOver:
+    """Writes into some logs as ``operator/NAME``; ``projections`` are their states, which follow."""
+
+    def __init__(self, logs: Mapping[str, EventLog], projections: Mapping[str, Projection], name: str) -> None:
+        self._projections = projections
+        self._writers = {cell: LogWriter(cell, log, projections[cell], name) for cell, log in logs.items()}
+        self._events, self._refusals = 0, []
+
+    def follow(self) -> None:
+        """Fold what the logs have got."""
+        for writer in self._writers.values():
+            writer.follow()
+
+    def round(self, cloud: Cloud, cell_of_host: Mapping[str, str]) -> Written:
+        """Write what differs from a cloud, as it was read. A run that is interrupted anywhere is continued by the
+        next one."""
+        self.follow()
+        self._events, self._refusals = 0, []
+        cells = cells_of(cloud.placement, self._projections, cloud.host_of(), {**cloud.cell_of_host(), **cell_of_host})
+        for cell, part in to_logs.parts_of(cloud.placement, cells, self._projections).items():
+            projection = self._projections[cell]
+            self._write(cell, to_logs.providers(part, placement_of({cell: projection})))
+            self._write(cell, nova_state.host_events(cloud, projection))
+            self._write(cell, to_logs.consumers(part, projection, nova_state.Terms(cloud, projection)))
+            self._write(cell, to_logs.removals(part, placement_of({cell: projection})))
+            self._write(cell, nova_state.instance_events(cloud, projection))
+        self._write(CELL0, nova_state.aggregate_events(cloud, self._projections))
+        return Written(self._events, self._refusals)
+
+    def _write(self, cell: str, batch: list[FrozenRecord]) -> None:
+        if batch:
+            self._refusals += self._writers[cell].write(batch)
+            self._events += len(batch)
