@@ -4,13 +4,14 @@ Whatever is in the way is taken away first: a consumer that holds something of w
 it holds now after the providers are there. A name that another provider has now is given up first.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from nova_sched.migration.compare import same_inventories
 from nova_sched.migration.from_logs import consumer_in
 from nova_sched.migration.model import Consumer, Placement, Provider, from_the_top
 from nova_sched.migration.nova_state import entry_of, terms_differ
 from nova_sched.projection.projection import Projection
+from nova_sched.projection.state import CELL0
 from rpc_api import events
 from rpc_api.events.schema import FrozenRecord
 
@@ -126,9 +127,11 @@ def _consumer(
 # --- several logs ----------------------------------------------------------------------------------------------------
 
 
-def parts_of(wanted: Placement, cell_of: Mapping[str, str], cells: Mapping[str, Projection]) -> dict[str, Placement]:
+def parts_of(wanted: Placement, cell_of: Mapping[str, str], cells: Collection[str]) -> dict[str, Placement]:
     """The parts of a Placement by cell: each tree is in the cell of its root (``cell_of``), what a consumer holds is in
-    the cells of the providers, and the classes and traits of the cloud's own are in all."""
+    the cells of the providers, and the classes and traits of the cloud's own are in all. The log of cell0 has no part
+    if there is one cell: nothing is served from it then."""
+    cells = [cell for cell in cells if cell != CELL0] if len(set(cells) - {CELL0}) == 1 else cells
     providers: dict[str, dict[str, Provider]] = {cell: {} for cell in cells}
     places: dict[str, str] = {}
     for uuid in from_the_top(wanted):

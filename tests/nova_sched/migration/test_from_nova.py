@@ -1,0 +1,240 @@
+"""What an import takes from Nova's REST API: aggregates, services, instances, server groups; and the cells of hosts."""
+
+import pytest
+
+from rpc_api import events
+from rpc_api.levels import LEVEL, pack_oldest
+from rpc_api.log import open_log
+from tests.builders import Voice, facts_of, record_of
+from tests.nova_sched.migration.clouds import NovaAnswers, small
+from tests.placement_api.regions import uuid_of
+
+VM = uuid_of("vm-1")
+
+
+def tapped(ours, *hosts, cell="cell1"):
+    """What the tap of a cell has published about hosts."""
+    with open_log(ours.urls[cell]) as log:
+        epoch = ours.state(cell).epoch
+        voice = Voice(f"conductor/{cell}")
+        for host in hosts:
+            said = facts_of(host, authority="nova")
+            inventory = events.thaw("HostInventory", said.inventory)._replace(root_uuid=uuid_of(host))
+            said = said._replace(inventory=pack_oldest(inventory))
+            log.append([record_of(voice.say(said), epoch=epoch, level=LEVEL)])
+
+
+@pytest.fixture
+def known(stock, nova, ours):
+    """Both hosts are known by the tap, and the cloud is taken over."""
+    small(stock)
+    tapped(ours, "host-1", "host-2")
+    code, out, err = ours.run("import", "--nova", nova.url)
+    assert (code, err) == (0, ""), (out, err)
+    return ours
+
+
+def test_aggregates_instances_and_groups_are_taken_over(known):
+    aggregate = known.state("cell0").aggregates[uuid_of("rack")]
+    assert aggregate[1:] == ("rack", ("host-1",), {"availability_zone": "az1"})
+    state = known.state()
+    assert {uuid: one.host for uuid, one in ((uuid, state.tracked.get(uuid)) for uuid in (VM, uuid_of("vm-2")))} == {
+        VM: "host-1",
+        uuid_of("vm-2"): "host-2",
+    }
+    assert state.tracked.get(VM).image_properties == {"hw_disk_bus": "virtio"}
+    (entry,) = state.consumers[VM]
+    assert entry.rule == events.GroupRule(uuid_of("group"), "spread", "host-1", VM, 2)
+    assert state.groups.members[uuid_of("group")].keys() == {"host-1", "host-2"}
+
+
+def rename(nova):
+    nova.aggregates["rack"] = (["host-2"], {"availability_zone": "az1", "ssd": "true"})
+
+
+#: A change in Nova -> the lines of the comparison.
+CHANGES = {
+    "an aggregate": (
+        rename,
+        [
+            f"aggregate {uuid_of('rack')} (rack): host host-1: nothing in the cloud, True in the logs",
+            f"aggregate {uuid_of('rack')} (rack): host host-2: True in the cloud, nothing in the logs",
+            f"aggregate {uuid_of('rack')} (rack): metadata ssd: true in the cloud, nothing in the logs",
+        ],
+    ),
+    "an aggregate is deleted": (
+        lambda nova: nova.aggregates.clear(),
+        [f"aggregate {uuid_of('rack')} (rack): exists: nothing in the cloud, True in the logs"],
+    ),
+    "an aggregate comes": (
+        lambda nova: nova.aggregates.update({"new": ([], {})}),
+        [f"aggregate {uuid_of('new')} (new): exists: True in the cloud, nothing in the logs"],
+    ),
+    "a host is disabled": (
+        lambda nova: nova.services["host-1"].update(status="disabled", disabled_reason="disk"),
+        [
+            "host host-1: disabled: True in the cloud, False in the logs",
+            "host host-1: disabled reason: disk in the cloud, nothing in the logs",
+        ],
+    ),
+    "a host is forced down": (
+        lambda nova: nova.services["host-1"].update(forced_down=True, state="down"),
+        ["host host-1: forced down: True in the cloud, False in the logs"],
+    ),
+    "an instance moves": (
+        lambda nova: nova.servers.update({"vm-1": ("host-2", {})}),
+        [f"instance {VM}: host: host-2 in the cloud, host-1 in the logs"],
+    ),
+    "an instance is deleted": (
+        lambda nova: nova.servers.pop("vm-1"),
+        [f"instance {VM}: host: nothing in the cloud, host-1 in the logs"],
+    ),
+    "another image": (
+        lambda nova: nova.servers.update({"vm-1": ("host-1", {"image": {"properties": {"hw_disk_bus": "scsi"}}})}),
+        [f"instance {VM}: image property hw_disk_bus: scsi in the cloud, virtio in the logs"],
+    ),
+    "another group": (
+        lambda nova: nova.groups.update({"group": ("affinity", {}, []), "other": ("soft-affinity", {}, ["vm-1"])}),
+        [f"instance {VM}: server group: {uuid_of('other')} in the cloud, {uuid_of('group')} in the logs"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_changed_in_nova_is_named_and_written(known, nova, name):
+    change, lines = CHANGES[name]
+    change(nova)
+    code, out, _ = known.run("compare", "--nova", nova.url)
+    assert code == 1 and out.splitlines() == lines
+    code, out, err = known.run("import", "--nova", nova.url)
+    assert code == 0, (out, err)
+    position = known.state().position, known.state("cell0").position
+    assert known.run("import", "--nova", nova.url)[0] == 0
+    assert (known.state().position, known.state("cell0").position) == position
+
+
+def test_a_host_that_does_not_answer_is_named_and_left_to_the_conductor(known, nova):
+    nova.services["host-2"].update(state="down")
+    code, _, err = known.run("import", "--nova", nova.url)
+    line = "host host-2: state: down, last heard at 2026-11-30T13:50:55.000000 in the cloud, up in the logs"
+    assert code == 1 and err.splitlines() == [line]
+
+
+def test_hosts_without_facts_are_named(stock, nova, ours):
+    """Without a tap and without a database nobody knows the hypervisors: the rest is taken over."""
+    small(stock)
+    code, _, err = ours.run("import", "--nova", nova.url)
+    assert code == 1 and "host host-1: known: True in the cloud, nothing in the logs" in err
+    assert "start the tap of their cell" in err
+    tapped(ours, "host-1", "host-2")
+    assert ours.run("import", "--nova", nova.url)[0] == 0
+
+
+def test_pages(known, nova, monkeypatch):
+    from nova_sched.migration import from_nova
+
+    monkeypatch.setattr(from_nova, "PAGE", 1)
+    nova.groups["second"] = ("soft-anti-affinity", {}, [])
+    assert known.run("compare", "--nova", nova.url)[:2] == (0, "")
+
+
+def test_a_nova_that_shows_no_images(stock, ours):
+    """Before microversion 2.98 the properties of images are not known, and count as no difference."""
+    old = NovaAnswers("2.96")
+    try:
+        small(stock)
+        tapped(ours, "host-1", "host-2")
+        assert ours.run("import", "--nova", old.url)[0] == 0
+        assert ours.state().tracked.get(VM).image_properties == {}
+        old.max_version = "2.53"
+        code, _, err = ours.run("import", "--nova", old.url)
+        assert code == 3 and "Nova has microversions up to 2.53, wanted 2.64" in err
+    finally:
+        old.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda nova: nova.servers.update({"vm-1": ("host-1", {"OS-EXT-SRV-ATTR:host": ...})}),
+        lambda nova: nova.services.update({"host-1": {"status": "UNKNOWN"}, "host-2": {}}),
+    ],
+)
+def test_a_cell_of_nova_that_is_down(known, nova, change):
+    """Nova lists what it knows without the cell: an import would take the rest for deleted."""
+    change(nova)
+    answered = nova._services
+
+    def without_state(asked):
+        found = answered(asked)
+        for one in found["services"]:
+            if one["status"] == "UNKNOWN":
+                del one["state"]
+        return found
+
+    nova._services = without_state
+    code, out, err = known.run("import", "--nova", nova.url)
+    assert code == 3 and out == "" and "Nova cannot reach one of its cells" in err
+
+
+# --- several cells ---------------------------------------------------------------------------------------------------
+
+HOSTS_FILE = """\
++-----------+--------------------------------------+----------+
+| Cell Name |              Cell UUID               | Hostname |
++-----------+--------------------------------------+----------+
+|   cell1   | 64e6cd05-2dfa-4b2f-b6d6-7a2f2f4ec4f1 |  host-1  |
+|   cell2   | 5a6cdd24-9e85-4a9c-8bb2-5a6a1f6f7a3d |  host-2  |
++-----------+--------------------------------------+----------+
+"""
+
+
+def placed(ours):
+    """Cell -> names of its providers."""
+    return {cell: sorted(ours.state(cell).provider_names) for cell in ours.urls}
+
+
+PLACED = {"cell0": ["storage"], "cell1": ["host-1", "numa-1", "numa-2"], "cell2": ["host-2"]}
+
+
+def test_the_cells_of_hosts_come_from_a_file(stock, nova, two_cells, tmp_path):
+    """What a consumer holds in two logs has its generation in both."""
+    small(stock)
+    code, _, err = two_cells.run("import", "--nova", nova.url)
+    assert code == 2 and "the cell of 2 hosts is not known (host-1, host-2)" in err
+    file = tmp_path / "hosts"
+    file.write_text(HOSTS_FILE)
+    two_cells.run("import", "--nova", nova.url, "--hosts", str(file))
+    assert placed(two_cells) == PLACED
+    assert two_cells.run("compare", "--generations") == (0, "", "0 differences\n")
+    generations = {cell: two_cells.state(cell).holders[VM].generation for cell in ("cell0", "cell1")}
+    assert generations == {"cell0": 1, "cell1": 1} and VM not in two_cells.state("cell2").holders
+
+
+def test_the_cells_of_hosts_come_from_the_logs(stock, nova, two_cells):
+    """The tap of each cell has its hosts; what is in a log already stays there, also without Nova."""
+    small(stock)
+    tapped(two_cells, "host-1", cell="cell1")
+    tapped(two_cells, "host-2", cell="cell2")
+    code, out, err = two_cells.run("import", "--nova", nova.url)
+    assert (code, err) == (0, ""), (out, err)
+    assert placed(two_cells) == PLACED
+    stock.client.put(VM, 1, {uuid_of("host-2"): {"VCPU": 1}})
+    assert two_cells.run("import")[0] == 0
+    assert VM in two_cells.state("cell2").holders and VM not in two_cells.state("cell1").holders
+    stock.client.do("POST", "/resource_providers", {"name": "unknown", "uuid": uuid_of("unknown")})
+    code, _, err = two_cells.run("import")
+    assert code == 2 and "the cell of 1 hosts is not known (unknown)" in err
+
+
+@pytest.mark.parametrize(
+    "text, told", [("", "has no row"), (HOSTS_FILE.replace("cell2", "cell7"), "hosts are in the cell cell7")]
+)
+def test_a_file_of_hosts_that_cannot_be_used(stock, nova, two_cells, tmp_path, text, told):
+    small(stock)
+    file = tmp_path / "hosts"
+    file.write_text(text)
+    code, _, err = two_cells.run("import", "--nova", nova.url, "--hosts", str(file))
+    assert code == 2 and told in err
+    code, _, err = two_cells.run("import", "--nova", nova.url, "--hosts", f"{file}.none")
+    assert code == 2 and "cannot be read" in err
