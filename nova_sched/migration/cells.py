@@ -47,8 +47,8 @@ def cells_of(
             missing.append(host or wanted.providers[root].name)
     if missing:
         raise errors.UsageError(
-            f"the cell of {len(missing)} hosts is not known ({', '.join(sorted(missing)[:SHOWN])}); name it with --hosts, a "
-            "file with what nova-manage cell_v2 list_hosts prints, or with --cell-database"
+            f"the cell of {len(missing)} hosts is not known ({', '.join(sorted(missing)[:SHOWN])}); name it with "
+            "--hosts, a file with what nova-manage cell_v2 list_hosts prints, or with --cell-database"
         )
     return found
 
