@@ -29,13 +29,13 @@ def session_of(environment: dict[str, str] | None = None) -> session.Session:
     missing or wrong."""
     found = dict(os.environ) if environment is None else environment
     kind = found.get("OS_AUTH_TYPE") or PASSWORD
+    if kind not in loading.get_available_plugin_names():
+        raise errors.UsageError(
+            f"OS_AUTH_TYPE is {kind!r}, wanted a plugin of keystoneauth1 such as {PASSWORD}; fix it"
+        )
     try:
         plugin = loading.get_plugin_loader(kind)
         account = plugin.load_from_options_getter(lambda option: _value(option, found))
-    except exceptions.NoMatchingPlugin:
-        raise errors.UsageError(
-            f"OS_AUTH_TYPE is {kind!r}, wanted a plugin of keystoneauth1 such as {PASSWORD}; fix it"
-        ) from None
     except (exceptions.ClientException, ValueError, TypeError) as fault:
         raise errors.UsageError(
             f"the account of the cloud is not complete: {_line(fault)}; set the variables OS_… as in an openrc file"
