@@ -117,8 +117,14 @@ class _FromCloud(_Migration):
             help="database of a cell of Nova, for the facts of hosts, NUMA nodes and PCI devices; it is only read "
             "(mysql+pymysql://...)",
         )
-        parser.add_argument(
+        cells = parser.add_mutually_exclusive_group()
+        cells.add_argument(
             "--hosts", metavar="FILE", help="what nova-manage cell_v2 list_hosts prints, if there are several cells"
+        )
+        cells.add_argument(
+            "--api-database",
+            metavar="URL",
+            help="the same from the API database of Nova, whose cells have the names of the logs; it is only read",
         )
 
     def _cloud(self, arguments, label):
@@ -136,6 +142,8 @@ class _FromCloud(_Migration):
             yield cell, url
 
     def _hosts(self, arguments):
+        if arguments.api_database is not None:
+            return cell_database.hosts_of_cells(arguments.api_database)
         if arguments.hosts is None:
             return {}
         try:

@@ -48,7 +48,7 @@ def cells_of(
     if missing:
         raise errors.UsageError(
             f"the cell of {len(missing)} hosts is not known ({', '.join(sorted(missing)[:SHOWN])}); name it with "
-            "--hosts, a file with what nova-manage cell_v2 list_hosts prints, or with --cell-database"
+            "--hosts, --api-database or --cell-database"
         )
     return found
 

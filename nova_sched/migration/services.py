@@ -5,6 +5,7 @@ import logging
 import os
 import re
 from collections.abc import Collection
+from importlib import metadata
 from typing import Any
 
 from keystoneauth1 import adapter, discover, exceptions, loading, session
@@ -20,7 +21,8 @@ TIMEOUT = 60
 RETRIES, RETRY_DELAY = 4, 0.5
 #: Answers after which the same request may succeed.
 PASSING = (502, 503, 504)
-PASSWORD = "password"
+#: Entry points of the plugins of keystoneauth1.
+PLUGINS, PASSWORD = "keystoneauth1.plugin", "password"
 SHOWN = 300
 
 
@@ -29,7 +31,7 @@ def session_of(environment: dict[str, str] | None = None) -> session.Session:
     missing or wrong."""
     found = dict(os.environ) if environment is None else environment
     kind = found.get("OS_AUTH_TYPE") or PASSWORD
-    if kind not in loading.get_available_plugin_names():
+    if not metadata.entry_points(group=PLUGINS, name=kind):
         raise errors.UsageError(
             f"OS_AUTH_TYPE is {kind!r}, wanted a plugin of keystoneauth1 such as {PASSWORD}; fix it"
         )
