@@ -5,17 +5,14 @@ object; the message has all fields of the object that are set, and names those t
 envelope of oslo.messaging (version 2.0). It also has the token of a user: nothing of it may reach a log line.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from conductor.tap.objects import OBJECTS, Wrong, fields_of
+from rpc_api.bus.envelope import MAX_BYTES, NotACall, call_of, message_of
 
-ENVELOPE_VERSION, ENVELOPE_MESSAGE = "oslo.version", "oslo.message"
 NAME, NAMESPACE, CHANGES = "nova_object.name", "nova_object.namespace", "nova_object.changes"
 METHODS = ("create", "save", "destroy")
-#: A compute node of 1,000 devices is 300 KB. A larger message is not parsed.
-MAX_BYTES = 8 * 1024 * 1024
 #: The codes of messages that cannot be used: by decode(), and by the tap.
 UNREAD_CODES = ("too-large", "not-a-call", "invalid-object", "not-used", "not-published", "internal-fault")
 
@@ -48,38 +45,12 @@ def decode(body: bytes) -> Change | Ignored | Unread:
     if len(body) > MAX_BYTES:
         return Unread("too-large", f"a message of {len(body)} bytes, wanted at most {MAX_BYTES}")
     try:
-        message = _message(body)
-        return _change(message)
-    except Wrong as wrong:
+        return _change(*call_of(message_of(body)))
+    except (NotACall, Wrong) as wrong:
         return Unread("not-a-call", f"a message that is not a call of Nova: {wrong}")
 
 
-def _message(body: bytes) -> dict[str, Any]:
-    """The RPC message in an envelope."""
-    envelope = _parsed(body, "the body")
-    if ENVELOPE_MESSAGE not in envelope:
-        # Before version 2.0 of the envelope there was none.
-        return envelope
-    version = envelope.get(ENVELOPE_VERSION)
-    if type(version) is not str or version.partition(".")[0] != "2":
-        raise Wrong(f"its envelope has the version {version!r:.20}, wanted 2.0")
-    return _parsed(envelope[ENVELOPE_MESSAGE], ENVELOPE_MESSAGE)
-
-
-def _parsed(content: Any, what: str) -> dict[str, Any]:
-    try:
-        parsed = json.loads(content)
-    except (ValueError, TypeError, RecursionError):
-        raise Wrong(f"{what} is not JSON") from None
-    if type(parsed) is not dict:
-        raise Wrong(f"{what} is not a map")
-    return parsed
-
-
-def _change(message: dict[str, Any]) -> Change | Ignored | Unread:
-    method, args = message.get("method"), message.get("args")
-    if type(method) is not str or type(args) is not dict:
-        raise Wrong("it has no method or no args")
+def _change(method: str, args: dict[str, Any]) -> Change | Ignored | Unread:
     if method != "object_action":
         shown = (method, args.get("objname"), args.get("objmethod"))
         return Ignored(" ".join(part[:40] for part in shown if type(part) is str))

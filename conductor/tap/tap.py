@@ -5,40 +5,29 @@ logged and acknowledged: it must neither come again without end nor disturb Nova
 """
 
 import logging
-import threading
 from collections import Counter
 
 from conductor.tap.decode import Change, Ignored, Unread, decode
 from conductor.tap.model import LEVEL, TapModel
 from rpc_api import concurrency, errors
-from rpc_api.bus.copies import QueueInUse
-from rpc_api.waiting import Outage
+from rpc_api.bus.copy_reader import READING, CopyReader
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds to wait for messages, for the log, and between two attempts to open the queue.
-READ_SECONDS = 0.5
+#: Seconds to wait for the log.
 LOG_STEP = 0.25
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
-#: Seconds between two attempts while another conductor reads the queue.
-STANDBY_PAUSE = 5.0
-#: Seconds for a read that is under way when the conductor stops.
-STOP_SECONDS = 2.0
-READING, STANDBY, CLOSED = "reads", "another conductor reads", "is not connected"
 PACKED = Unread("not-a-call", "a message whose compression cannot be read")
 
 
-class Tap:
+class Tap(CopyReader):
     """``source`` is a CopyQueue; ``lock`` is held while the engine of ``conductor`` (a CellConductor) is used."""
 
     def __init__(self, cell, source, conductor, lock, clock, service_down_time):
-        self._cell = cell
-        self._source = source
+        super().__init__(f"the tap of {cell}", source, clock, LOG)
         self._conductor = conductor
         self._engine = conductor.engine
         self._lock = lock
         self._clock = clock
-        self.state = CLOSED
         self.model = TapModel(service_down_time, clock.monotonic())
         #: Since when nothing is read (monotonic); None while messages are read.
         self._away_since = clock.monotonic()
@@ -48,25 +37,10 @@ class Tap:
         #: Numbers of messages that are used, that concern nobody here, and that cannot be used (by code).
         self.used = self.ignored = 0
         self.unread = Counter()
-        #: How often messages were dropped.
-        self.drops = 0
         #: Code -> count when it was logged last.
         self._logged = {}
         self._is_low_logged = False
         self._unsure_logged = False
-        self._outage = Outage(f"the tap of {cell} reads nothing, and tries again", clock, LOG)
-        self._stopped = threading.Event()
-        self._thread = concurrency.vital_thread(self._run, f"tap of {cell}")
-
-    def start(self) -> None:
-        """Start to read."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread. What is not acknowledged comes again to the next reader."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(STOP_SECONDS)
 
     def facts(self) -> dict:
         """Facts for the report of the process. Call it under the lock."""
@@ -90,67 +64,28 @@ class Tap:
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
-    def _run(self):
-        pause = 0.0
-        while not self._stopped.wait(pause):
-            try:
-                self.round()
-                pause = 0.0
-            except QueueInUse:
-                if self.state != STANDBY:
-                    LOG.info("the tap of %s waits: another conductor reads %s", self._cell, self._source.url)
-                self._close(STANDBY)
-                pause = STANDBY_PAUSE
-            except Exception as fault:
-                concurrency.report_if_out_of_threads(fault)
-                if not isinstance(fault, errors.NovaSchedError):
-                    # Whatever a message or a fault of ours does here, the other duties of the conductor go on.
-                    LOG.debug("the fault of the tap", exc_info=True)
-                self._close(CLOSED)
-                self._outage.met(fault)
-                pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
-        self._close(CLOSED)
-
-    def round(self) -> None:
-        """Open the queue if it is not open, and handle the messages that have arrived."""
-        if self.state != READING:
-            self._open()
-        bodies = self._source.read(READ_SECONDS)
-        is_done = bool(bodies) and self._take(bodies)
-        # Not before: some of these messages may be older than those that were dropped.
-        if self._source.has_dropped():
-            self.drops += 1
-            self._lost("its queue was full, and the broker dropped messages")
-        if is_done:
-            self._source.acknowledge()
-
-    def _open(self):
-        was_there = self._source.open()
+    def opened(self, was_there):
         with self._lock:
             now = self._clock.monotonic()
             self.model.read_again(now - self._away_since, now)
-            self.state, self._away_since = READING, None
-        self._outage.over(f"the tap of {self._cell} reads again")
-        LOG.info("the tap of %s reads %s", self._cell, self._source.url)
+            self._away_since = None
         if not was_there:
-            self._lost("its queue is new, so that earlier messages are not in it")
+            self.lost("its queue is new, so that earlier messages are not in it")
 
-    def _close(self, state):
-        self._source.close()
+    def closed(self, state):
         with self._lock:
             if self._away_since is None:
                 self._away_since = self._clock.monotonic()
-            self.state = state
 
-    def _lost(self, why):
+    def lost(self, why):
         with self._lock:
             self.model.messages_were_lost(self._engine.projection)
             count = len(self.model.unsure)
         self._unsure_logged = bool(count)
         LOG.warning(
-            "the tap of %s missed messages: %s; the log may have older facts of %d hosts, until their nova-compute "
-            "publishes them again",
-            self._cell,
+            "%s missed messages: %s; the log may have older facts of %d hosts, until their nova-compute publishes them "
+            "again",
+            self.what,
             why,
             count,
         )
@@ -158,11 +93,10 @@ class Tap:
     def _log_unsure(self):
         if self._unsure_logged and not self.model.unsure:
             self._unsure_logged = False
-            LOG.warning("the tap of %s: the facts of all hosts are certain again", self._cell)
+            LOG.warning("%s: the facts of all hosts are certain again", self.what)
 
-    def _take(self, bodies):
-        """Handle messages; whether they are done."""
-        found = [PACKED if body is None else decode(body) for body in bodies]
+    def take(self, copies):
+        found = [PACKED if copy.body is None else decode(copy.body) for copy in copies]
         while not self._engine.is_current or self._engine.projection.is_too_new:
             if self._stopped.wait(LOG_STEP):
                 return False
@@ -191,7 +125,7 @@ class Tap:
             count = self.unread[item.code]
             if count >= 2 * self._logged.get(item.code, 0):
                 self._logged[item.code] = count
-                LOG.warning("the tap of %s: %d times %s, the last one: %s", self._cell, count, item.code, item.reason)
+                LOG.warning("%s: %d times %s, the last one: %s", self.what, count, item.code, item.reason)
 
     # --- under the lock ----------------------------------------------------------------------------------------------
 
@@ -203,8 +137,8 @@ class Tap:
         is_low = engine.projection.level < LEVEL
         if is_low and not self._is_low_logged:
             LOG.warning(
-                "the tap of %s publishes nothing: the log is at level %d, wanted %d; pin it (nova-sched pin)",
-                self._cell,
+                "%s publishes nothing: the log is at level %d, wanted %d; pin it (nova-sched pin)",
+                self.what,
                 engine.projection.level,
                 LEVEL,
             )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import amqp
 from amqp import Channel, Message
@@ -30,6 +31,15 @@ READ_BYTES = 16 * 1024 * 1024
 #: The longest wait for a frame, so that heartbeats are sent.
 LOOK_SECONDS = 1.0
 _IN_USE = "in exclusive use"
+#: What reads -> the page that documents the rights of its account.
+PAGES = {"tap": "wire-tap.md", "shadow": "shadow.md"}
+
+
+class Copy(NamedTuple):
+    """A message: its ``routing_key``, and its ``body`` (None if it cannot be unpacked)."""
+
+    routing_key: str
+    body: bytes | None
 
 
 class QueueInUse(errors.ServiceUnavailable):
@@ -40,7 +50,9 @@ class CopyQueue:
     """The queue ``address.stream``, which gets what is published to ``exchange`` with ``routing_key``.
 
     It has at most ``max_bytes``, and the broker removes it after ``expires`` seconds without a reader. With ``durable``
-    a broker keeps the queue over its restart, and stores the messages on its disk. Only one process can read.
+    a broker keeps the queue over its restart, and stores the messages on its disk. Only one process can read. With
+    ``starts_empty`` each start to read is with a new queue, for a reader to whom older messages are of no use. ``name``
+    is what reads, and the section of its options.
     """
 
     def __init__(
@@ -51,9 +63,12 @@ class CopyQueue:
         max_bytes: int,
         expires: float,
         durable: bool = False,
+        starts_empty: bool = False,
+        name: str = "tap",
     ) -> None:
         self._address, self._exchange, self._routing_key = address, exchange, routing_key
-        self._durable = durable
+        self._durable, self._starts_empty = durable, starts_empty
+        self._name = name
         limits = {"x-expires": int(expires * 1000), "x-overflow": "drop-head"}
         self._arguments = {
             "x-max-length-bytes": max_bytes,
@@ -62,7 +77,7 @@ class CopyQueue:
         }
         self._arguments_dropped = {"x-max-length": 1, **limits}
         self._session: Session | None = None
-        self._arrived: list[bytes | None] = []
+        self._arrived: list[Copy] = []
         self._arrived_bytes = 0
         #: Delivery tags of the last message that arrived, was read and was acknowledged.
         self._arrived_tag = self._read_tag = self._acked_tag = 0
@@ -83,8 +98,12 @@ class CopyQueue:
         for host, port in self._address.hosts:
             address, session = self._address.at((host, port)), None
             try:
-                session = Session(address, host, port, "tap", HEARTBEAT_SECONDS, CONNECT_SECONDS)
+                session = Session(address, host, port, self._name, HEARTBEAT_SECONDS, CONNECT_SECONDS)
                 was_there = self._start(session)
+            except QueueInUse:
+                if session is not None:
+                    session.drop()
+                raise
             except BROKEN as fault:
                 if session is not None:
                     session.drop()
@@ -105,9 +124,9 @@ class CopyQueue:
             with contextlib.suppress(*BROKEN):
                 session.close()
 
-    def read(self, timeout: float, most: int = PREFETCH_MESSAGES) -> list[bytes | None]:
-        """The bodies of the messages that have arrived, about ``most`` (None for one that cannot be unpacked); waits up
-        to ``timeout`` seconds for the first one. ServiceUnavailable if the connection is lost."""
+    def read(self, timeout: float, most: int = PREFETCH_MESSAGES) -> list[Copy]:
+        """The messages that have arrived, about ``most``; waits up to ``timeout`` seconds for the first one.
+        ServiceUnavailable if the connection is lost."""
         session = self._opened()
         deadline = time.monotonic() + timeout
         try:
@@ -165,6 +184,8 @@ class CopyQueue:
     def _start(self, session: Session) -> bool:
         """Declare what is missing, and start to read."""
         queue = self._address.stream
+        if self._starts_empty:
+            self._remove(session, queue)
         self._declare_dropped(session.channel, queue + DROPPED)
         was_there = self._is_there(session, queue)
         if was_there and not self._try(session, lambda channel: self._declare(channel, queue)):
@@ -178,6 +199,16 @@ class CopyQueue:
         _consume(channel, queue + DROPPED, self._on_dropped, no_ack=True)
         _consume(channel, queue, self._on_message, exclusive=True)
         return was_there
+
+    def _remove(self, session: Session, queue: str) -> None:
+        """Remove the queue, and what is known of messages that it dropped; QueueInUse while another process reads."""
+        channel = session.new_channel()
+        try:
+            for name in (queue, queue + DROPPED):
+                channel.queue_delete(name, if_unused=True)
+        except amqp.PreconditionFailed:
+            raise QueueInUse(f"another process reads the queue {queue}") from None
+        session.channel = session.new_channel()
 
     def _declare_dropped(self, channel: Channel, name: str) -> None:
         channel.exchange_declare(name, "fanout", durable=self._durable, auto_delete=True)
@@ -205,7 +236,7 @@ class CopyQueue:
         """Called while frames are received, so it must not wait and must not raise."""
         self._arrived_tag = message.delivery_tag
         self._arrived_bytes += len(message.body or b"")
-        self._arrived.append(_unpacked(message))
+        self._arrived.append(Copy(message.delivery_info["routing_key"], _unpacked(message)))
 
     def _on_dropped(self, message: Message) -> None:
         self._dropped = True
@@ -214,17 +245,17 @@ class CopyQueue:
         """What was found, and what to do."""
         text = getattr(fault, "reply_text", None) or str(fault) or type(fault).__name__
         if isinstance(fault, amqp.AccessRefused) and "login" in text.lower():
-            return f"the broker refuses the user {address.user!r} or its password; fix them in [tap] url"
+            return f"the broker refuses the user {address.user!r} or its password; fix them in [{self._name}] url"
         if isinstance(fault, amqp.AccessRefused):
             return (
-                f"{text}; give the user {address.user!r} the rights of the tap (rabbitmqctl set_permissions, see "
-                "docs/operating/wire-tap.md)"
+                f"{text}; give the user {address.user!r} the rights of the {self._name} (rabbitmqctl set_permissions, "
+                f"see docs/operating/{PAGES[self._name]})"
             )
         if isinstance(fault, amqp.NotAllowed):
-            return f"{text}; check the vhost in [tap] url, and the user's permissions in it"
+            return f"{text}; check the vhost in [{self._name}] url, and the user's permissions in it"
         if isinstance(fault, amqp.NotFound):
-            return f"{text}; start Nova's conductor of the cell, which declares the exchange, or fix [tap] exchange"
-        return f"{text}; see to the broker, and to the host and the port in [tap] url"
+            return f"{text}; start Nova's services there, which declare the exchange, or fix [{self._name}] exchange"
+        return f"{text}; see to the broker, and to the host and the port in [{self._name}] url"
 
 
 def _consume(channel: Channel, queue: str, callback: Callable[[Message], object], **options: bool) -> None:

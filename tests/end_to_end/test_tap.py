@@ -83,4 +83,4 @@ def test_a_conductor_goes_on_without_rights(tmp_path, rabbit_server, vhost, nova
 def test_a_wrong_url_ends_the_start(tmp_path, rabbit_server, vhost, log):
     path = config(tmp_path, rabbit_server, vhost, url="fake://")
     done = run(*COMMANDS["cell"], "--config-file", path)
-    assert done.returncode == errors.EXIT_USAGE and "[tap] enabled is set" in done.stderr
+    assert done.returncode == errors.EXIT_USAGE and "[tap] needs RabbitMQ" in done.stderr

@@ -10,11 +10,12 @@ import pytest
 
 from conductor.cell import CellConductor
 from conductor.shown import facts_of_cell
-from conductor.tap import model, tap
-from conductor.tap.tap import READING, STANDBY, Tap
+from conductor.tap import model
+from conductor.tap.tap import Tap
 from rpc_api import errors, events
-from rpc_api.bus import LocalBus
+from rpc_api.bus import LocalBus, copy_reader
 from rpc_api.bus.copies import PREFETCH_MESSAGES, CopyQueue, QueueInUse
+from rpc_api.bus.copy_reader import READING, STANDBY
 from rpc_api.feed.epoch import ensure_open
 from rpc_api.feed.publisher import Appender, Producer
 from rpc_api.levels import LEVEL
@@ -83,11 +84,12 @@ def queue(rabbit_server, vhost):
 
 
 def read_all(queue, count):
-    """``count`` messages, acknowledged."""
+    """The bodies of ``count`` messages, acknowledged."""
     found = []
     wait_until(lambda: found.extend(queue.read(0.2)) or len(found) >= count, SECONDS_MAX, f"not {count} messages")
     queue.acknowledge()
-    return found
+    assert {copy.routing_key for copy in found} == {"conductor"}
+    return [copy.body for copy in found]
 
 
 # --- the queue -----------------------------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ def test_a_compressed_message(nova, queue):
 
 
 def test_without_the_exchange_it_says_what_to_do(queue):
-    with pytest.raises(errors.ServiceUnavailable, match="start Nova's conductor of the cell"):
+    with pytest.raises(errors.ServiceUnavailable, match="start Nova's services there"):
         queue.open()
 
 
@@ -335,7 +337,7 @@ def test_a_message_is_acknowledged_when_its_events_are_in_the_log(nova, queue, t
 
 
 def test_a_second_conductor_waits_and_takes_over(nova, cell, rabbit_server, vhost, monkeypatch):
-    monkeypatch.setattr(tap, "STANDBY_PAUSE", 0.1)
+    monkeypatch.setattr(copy_reader, "STANDBY_PAUSE", 0.1)
     with contextlib.closing(queue_of(rabbit_server, vhost)) as source, TappedCell(source, "d", cell.log.url) as other:
         other.wait_reading(STANDBY)
         cell.tap.stop()
