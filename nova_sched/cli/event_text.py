@@ -20,6 +20,7 @@ COLOURS = {
     "InstanceStarted": ("green",),
     "InstanceDeleted": ("green",),
     "DecisionMade": ("bold", "cyan"),
+    "DecisionCompared": ("cyan",),
     "BuildFailed": ("red",),
     "RequestRefused": ("red",),
     "HostLost": ("red",),
@@ -415,6 +416,7 @@ _TEXTS = {
         f"{', the last' if data.final else ''}: {data.reason} request {data.request_id}"
     ),
     "DecisionMade": _decided,
+    "DecisionCompared": lambda data: f"{data.instance_uuid} {data.verdict}: {data.text} request {data.request_id}",
     "RequestRefused": lambda data: f"{' '.join(data.instances)}: {data.reason} request {data.request_id}",
     "LogRestored": lambda data: f"{data.cell} from epoch {data.from_epoch} up to position {data.from_position}",
     "StateKept": lambda data: (

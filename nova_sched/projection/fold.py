@@ -281,6 +281,7 @@ HANDLERS: dict[str, Callable[[State, int, Any, list[Noted]], Reason | SetAside |
     "AllocationMoved": allocation_moved,
     "BuildFailed": counted,
     "DecisionMade": counted,
+    "DecisionCompared": counted,
     "RequestRefused": counted,
     "PolicyAdopted": counted,
     "AggregateUpdated": aggregate_updated,

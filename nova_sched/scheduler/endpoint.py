@@ -9,6 +9,7 @@ from nova_sched.hosts.aggregates import metadata_faults
 from nova_sched.request.from_spec import request_from
 from nova_sched.request.instances import image_properties_of
 from nova_sched.request.networks import NotConfigured, with_networks
+from nova_sched.scheduler.asked import checked_uuids, in_named_cell, instances_of, line_of, readable, request_id_of
 from nova_sched.scheduler.notifications import Silent
 from nova_sched.scheduler.unavailable import told_of
 from rpc_api import errors, events
@@ -20,14 +21,11 @@ from rpc_api.objects.aggregate import Aggregate, AggregateList
 from rpc_api.objects.base import parse_version
 from rpc_api.objects.network import NetworkMetadata
 from rpc_api.objects.numa import NUMATopologyLimits
-from rpc_api.objects.request_spec import RequestSpec
 from rpc_api.objects.selection import SchedulerLimits, Selection
 
 LOG = logging.getLogger(__name__)
 
 ALLOCATION_REQUEST_VERSION = "1.36"
-#: A larger request would delay all others for seconds.
-MAX_INSTANCES = 1000
 
 
 def _cast(method):
@@ -58,7 +56,11 @@ def _call(method):
     def called(self, context, *arguments, **named):
         def told(fault):
             return told_of(
-                fault, _request_id(context), named.get("spec_obj"), bool(named.get("return_alternates")), self._is_lost
+                fault,
+                request_id_of(context),
+                named.get("spec_obj"),
+                bool(named.get("return_alternates")),
+                self._is_lost,
             )
 
         def pass_on(done):
@@ -120,12 +122,12 @@ class SchedulerEndpoint:
         NoValidHost if the instances cannot all be placed. ServiceUnavailable or a similar error if that is not known
         (see nova_sched.scheduler.unavailable). The text of both is safe for the end user.
         """
-        request_id = _request_id(context)
+        request_id = request_id_of(context)
         answered, uuids = Answer(), ()
         try:
-            uuids = _checked(instance_uuids) if instance_uuids else ()
-            uuids = uuids or _checked(_instances_of(spec_obj))
-            request = self._in_named_cell(request_from(_readable(spec_obj), request_id, uuids))
+            uuids = checked_uuids(instance_uuids) if instance_uuids else ()
+            uuids = uuids or checked_uuids(instances_of(spec_obj))
+            request = in_named_cell(request_from(readable(spec_obj), request_id, uuids), self._scheduler.cells.values())
         except Exception as fault:
             return self._refused(request_id, uuids, fault)
         try:
@@ -155,10 +157,10 @@ class SchedulerEndpoint:
             LOG.warning("%s is not noted: %s", method, fault)
             raise fault
         try:
-            uuids = _checked(arguments.get("instance_uuids"))
+            uuids = checked_uuids(arguments.get("instance_uuids"))
         except errors.UsageError:
             uuids = ()
-        return self._refused(_request_id(context), uuids, fault)
+        return self._refused(request_id_of(context), uuids, fault)
 
     def _refused(self, request_id, uuids, fault):
         """Answer a request that cannot be decided, and record the reason: NoValidHost, unless a service that is needed
@@ -169,21 +171,12 @@ class SchedulerEndpoint:
                 f"the request cannot be read ({type(fault).__name__}: {fault!s:.200}), wanted "
                 "the arguments of Nova 34; use a conductor of that version"
             )
-        reason = _line(fault)
+        reason = line_of(fault)
         LOG.info("request %s cannot be placed: %s", request_id, reason)
         self._scheduler.refuse(request_id, uuids, reason)
         answered = Answer()
         answered.set_exception(fault if isinstance(fault, errors.ServiceUnavailable) else NoValidHost(reason=reason))
         return answered
-
-    def _in_named_cell(self, request):
-        """Replace the uuid of a CellMapping in a RequestSpec by the name of the cell, as in the logs. The uuid of an
-        unknown cell stays."""
-        names = {cell.uuid: cell.name for cell in self._scheduler.cells.values()}
-        return request._replace(
-            target_cell=names.get(request.target_cell, request.target_cell),
-            preferred_cell=names.get(request.preferred_cell, request.preferred_cell),
-        )
 
     def _is_lost(self, host):
         """Return whether a host is known to be down: it is lost, or it is forced down."""
@@ -314,54 +307,6 @@ def _data(primitive, name, newest):
             f"{name} {newest[0]}.0 to {newest[0]}.{newest[1]}; upgrade this scheduler"
         )
     return primitive["nova_object.data"]
-
-
-def _line(text, most=4096) -> str:
-    """Return a text from elsewhere in a form for one line of the log."""
-    return "".join(character if character.isprintable() else "?" for character in str(text)[:most])
-
-
-def _request_id(context) -> str:
-    """Return the id of a request; "req-none" for a context without one."""
-    return _line(getattr(context, "global_request_id", None) or getattr(context, "request_id", None) or "req-none", 255)
-
-
-def _readable(spec_obj):
-    if not isinstance(spec_obj, RequestSpec):
-        raise errors.UsageError(
-            f"select_destinations got {type(spec_obj).__name__} as spec_obj, wanted a "
-            "RequestSpec; use a conductor with scheduler RPC 4.5"
-        )
-    return spec_obj
-
-
-def _instances_of(spec_obj):
-    """Return the one instance of a RequestSpec without a list of instances."""
-    number = _readable(spec_obj).num_instances if spec_obj.obj_attr_is_set("num_instances") else 1
-    if number != 1:
-        raise errors.UsageError(
-            f"the request names no instances and asks for {number}, wanted their uuids; use a "
-            "conductor with scheduler RPC 4.5"
-        )
-    return [spec_obj.instance_uuid]
-
-
-def _checked(instance_uuids):
-    """Return the uuids of a request's instances in the form of events; UsageError for others."""
-    if not isinstance(instance_uuids, (list, tuple)) or len(instance_uuids) > MAX_INSTANCES:
-        got = len(instance_uuids) if hasattr(instance_uuids, "__len__") else type(instance_uuids).__name__
-        raise errors.UsageError(
-            f"the request names {got} as its instances, wanted a list of at most {MAX_INSTANCES}; ask in parts"
-        )
-    try:
-        checked = [str(uuid.UUID(instance_uuid)) for instance_uuid in instance_uuids]
-    except (ValueError, AttributeError, TypeError):
-        raise errors.UsageError(
-            "the id of an instance of the request is not a UUID; use a conductor with scheduler RPC 4.5"
-        ) from None
-    if len(set(checked)) < len(checked):
-        raise errors.UsageError("the request names an instance twice; name each once")
-    return checked
 
 
 def _aggregate(aggregate):

@@ -18,29 +18,38 @@ def positions_of(projections, claims, closed):
     return tuple(positions)
 
 
-def decision_event(policy, instance, request, positions, took_ns, claim_uuid=None):
-    """The DecisionMade of one instance; ``claim_uuid`` is the uuid of its claim, None if no host was found. ``request``
-    is what the decision was made by."""
-    decision = instance.decision
-    evidence = events.Evidence(
+def evidence_of(policy, decision, seed, request, positions):
+    """The Evidence of a Decision; ``request`` is what the decision was made by."""
+    return events.Evidence(
         as_evidence(request),
         positions,
         policy.digest,
-        instance.seed,
+        seed,
         decision.hosts_total,
         decision.survivors,
         decision.equals,
         tuple(events.RefusalCount(name, str(reason), hosts) for name, reason, hosts in decision.refusals),
         decision.scores,
     )
+
+
+def outcome_of(decision) -> str:
+    """The outcome of a Decision, as events have it."""
+    return "selected" if decision.candidates else "no_valid_host"
+
+
+def decision_event(policy, instance, request, positions, took_ns, claim_uuid=None):
+    """The DecisionMade of one instance; ``claim_uuid`` is the uuid of its claim, None if no host was found. ``request``
+    is what the decision was made by."""
+    decision = instance.decision
     return events.DecisionMade(
         request.request_id,
         instance.uuid,
         instance.attempt,
-        "selected" if decision.candidates else "no_valid_host",
+        outcome_of(decision),
         decision.summary,
         claim_uuid,
         tuple(candidate.host for candidate in decision.candidates),
         took_ns,
-        pack(evidence),
+        pack(evidence_of(policy, decision, instance.seed, request, positions)),
     )

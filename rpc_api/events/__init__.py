@@ -37,6 +37,7 @@ EVENTS = {
         decision.DecisionMade,
         decision.RequestRefused,
         decision.PolicyAdopted,
+        decision.DecisionCompared,
         cloud.AggregateUpdated,
         cloud.AggregateDeleted,
         cloud.GroupAnchored,
@@ -127,6 +128,7 @@ Evidence = decision.Evidence.Frozen
 DecisionMade = decision.DecisionMade.Frozen
 RequestRefused = decision.RequestRefused.Frozen
 PolicyAdopted = decision.PolicyAdopted.Frozen
+DecisionCompared = decision.DecisionCompared.Frozen
 ProviderCreated = provider.ProviderCreated.Frozen
 ProviderChanged = provider.ProviderChanged.Frozen
 ProviderDeleted = provider.ProviderDeleted.Frozen

@@ -913,6 +913,35 @@ class PolicyAdopted(NamedTuple):
     @property
     def may_hold_maps(self) -> bool: ...
 
+class DecisionCompared(NamedTuple):
+    """A shadow decided for one instance on a copy of a request, and compares that with what Nova did. Nothing is
+    claimed, and no state changes.
+
+    ``outcome``, ``reason``, ``hosts``, ``took_ns`` and ``evidence`` are those of the shadow's own decision, as in a
+    DecisionMade; hosts[0] is what it would have claimed. ``nova_host`` is the host that Nova chose, None if none was
+    seen; ``seen_in`` says where it was seen: "allocations", or the method that Nova's conductor called on the host.
+    ``verdict`` and ``cause`` are stable codes, and ``text`` says why in one sentence. ``from_memory`` is the number of
+    instances that counted in the decision although no log has what they hold.
+    """
+
+    request_id: str
+    instance_uuid: str
+    outcome: str
+    reason: str
+    hosts: tuple[str, ...]
+    nova_host: str | None
+    seen_in: str
+    verdict: str
+    cause: str
+    text: str
+    from_memory: int
+    took_ns: int
+    evidence: bytes
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
 class ProviderCreated(NamedTuple):
     """A provider without inventories. It is the root of a tree, or belongs to the tree of its parent. Its uuid and its
     name are those of no other provider."""

@@ -6,6 +6,9 @@ from rpc_api.events import device  # noqa: F401 (registers what SchedulingReques
 from rpc_api.events.claim import SCHEDULER
 from rpc_api.events.schema import PackedObjectField, SchemaObject, register
 
+#: A scheduler that decides on copies of the requests of another one, and claims nothing.
+SHADOW = "shadow"
+
 
 @register
 class ResourceAmount(SchemaObject):
@@ -217,4 +220,37 @@ class PolicyAdopted(SchemaObject):
 
     VERSION = "1.0"
     ROLES = SCHEDULER
+    LATER_ROLES = {SHADOW: 3}
     fields = {"digest": fields.StringField(), "options": fields.StringField()}
+
+
+@register
+class DecisionCompared(SchemaObject):
+    """A shadow decided for one instance on a copy of a request, and compares that with what Nova did. Nothing is
+    claimed, and no state changes.
+
+    ``outcome``, ``reason``, ``hosts``, ``took_ns`` and ``evidence`` are those of the shadow's own decision, as in a
+    DecisionMade; hosts[0] is what it would have claimed. ``nova_host`` is the host that Nova chose, None if none was
+    seen; ``seen_in`` says where it was seen: "allocations", or the method that Nova's conductor called on the host.
+    ``verdict`` and ``cause`` are stable codes, and ``text`` says why in one sentence. ``from_memory`` is the number of
+    instances that counted in the decision although no log has what they hold.
+    """
+
+    VERSION = "1.0"
+    LEVEL = 3
+    ROLES = frozenset({SHADOW})
+    fields = {
+        "request_id": fields.StringField(),
+        "instance_uuid": fields.UUIDField(),
+        "outcome": fields.StringField(),
+        "reason": fields.StringField(),
+        "hosts": fields.ListOfStringsField(),
+        "nova_host": fields.StringField(nullable=True),
+        "seen_in": fields.StringField(),
+        "verdict": fields.StringField(),
+        "cause": fields.StringField(),
+        "text": fields.StringField(),
+        "from_memory": fields.NonNegativeIntegerField(),
+        "took_ns": fields.NonNegativeIntegerField(),
+        "evidence": PackedObjectField("Evidence"),
+    }

@@ -77,7 +77,7 @@ class Known:
 _WRITES = tuple(WRITE_HANDLERS)
 _SEE = {
     **dict.fromkeys(_WRITES, Known._see_write),
-    "DecisionMade": Known._see_decision,
+    **dict.fromkeys(("DecisionMade", "DecisionCompared"), Known._see_decision),
     "HostReported": Known._see_report,
     "ClaimProposed": lambda self, data: self.ids.add(data.project_id),
     "InstanceStarted": lambda self, data: self.ids.add(data.consumer.project_id),
@@ -270,6 +270,8 @@ _HIDE = {
     "HostReported": Redactor._reported,
     "ProvidersReported": Redactor._reported_providers,
     "DecisionMade": Redactor._decided,
+    # (Its text quotes what was compared.)
+    "DecisionCompared": lambda self, data: self._decided(data)._replace(text=self.of.text(data.text)),
     "PolicyAdopted": Redactor._adopted,
     "InstancesTracked": Redactor._tracked,
     "BuildFailed": Redactor._with_reason,

@@ -5,18 +5,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched.filters import ALWAYS, BUILT_IN, Filter, HostView, Reason
-from nova_sched.filters.compute import CELL_UNREACHABLE
-from nova_sched.filters.explanation import Look, by_words
+from nova_sched.filters import Filter, HostView, Reason
+from nova_sched.filters.explanation import Look
 from nova_sched.filters.resources import LACKING
-from nova_sched.projection.claim_refusals import OF_GROUP, ClaimRefused
 from nova_sched.projection.topology import providers_of
 from nova_sched.replay.decisions.causes import Cause, LogTraces
 from nova_sched.replay.decisions.not_loaded import FilterNotLoaded
 from nova_sched.selection.chain import filters_for
-from nova_sched.selection.claim_rules import CLAIM_RULES, ClaimRules
+from nova_sched.selection.claim_rules import ClaimRules
 from nova_sched.selection.decide import Candidate, candidate_of, ranked
 from nova_sched.selection.draw import host_keys
+from nova_sched.selection.judge import finding_of
 from nova_sched.selection.prefilters import Refused, prefiltered
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import weigh
@@ -87,19 +86,8 @@ def rules_of(scene, request) -> ClaimRules:
 
 def explain(history, scene, look: Look, name: str, reason: Reason | None) -> Finding:
     """What the filter of a name compared on a host."""
-    by_name = {each.name: each for each in (*ALWAYS, *scene.policy.filters)}
-    found = _of_claim(look, reason) if name == CLAIM_RULES else by_name[name].explain(look, reason)
+    found = finding_of(scene.policy, look, name, reason)
     return Finding(found.text, found.values, lambda: found.trace(LogTraces(history, scene, look)), found.near)
-
-
-def _of_claim(look, reason):
-    """Why no claim can be made: what the filters of status and of groups compare, else the reason's meaning."""
-    if reason == CELL_UNREACHABLE or reason.code in (ClaimRefused.DOWN, ClaimRefused.DISABLED):
-        return BUILT_IN["ComputeFilter"].explain(look, reason)
-    if reason.code in OF_GROUP:
-        found = BUILT_IN["ServerGroupAffinityFilter"].explain(look, reason)
-        return found._replace(text=f"the log would refuse a claim, {reason}; {found.text}")
-    return by_words(reason, ClaimRefused(reason.code).meaning)
 
 
 def of_host(history, scene, row: int) -> list[Verdict]:

@@ -113,6 +113,12 @@ _SUBJECTS = {
     "DecisionMade": lambda data: Subjects(
         data.hosts, (data.instance_uuid,), (data.claim_uuid,) if data.claim_uuid else (), (data.request_id,)
     ),
+    "DecisionCompared": lambda data: Subjects(
+        tuple(dict.fromkeys((*data.hosts, *([data.nova_host] if data.nova_host else ())))),
+        (data.instance_uuid,),
+        (),
+        (data.request_id,),
+    ),
     "RequestRefused": lambda data: Subjects((), data.instances, (), (data.request_id,)),
     "AggregateUpdated": lambda data: Subjects(data.hosts),
     "GroupAnchored": _of_host,
@@ -166,7 +172,7 @@ def projects_of(event) -> tuple:
         found = (event.data.consumer.project_id,)
     elif event.name in ("AllocationsPut", "AllocationsPrepared", "Reshaped", "ConsumerImported"):
         found = tuple(dict.fromkeys(one.project_id for one in consumers_in(event.data)))
-    elif event.name == "DecisionMade":
+    elif event.name in ("DecisionMade", "DecisionCompared"):
         try:
             found = (events.thaw("Evidence", event.data.evidence).request.project_id,)
         except errors.InvalidEvent:

@@ -28,6 +28,7 @@ FINGERPRINTS = {
     "ClaimReleased": "1.0-a322fb6ea258b140",
     "ClaimsWatched": "1.0-06ea6e94d57a1e2e",
     "Consumer": "1.1-3c18c65cd1e57061",
+    "DecisionCompared": "1.0-7df4a92ec805d94b",
     "DecisionMade": "1.1-5f4e3017a4747930",
     "Evidence": "1.1-acced89d68506304",
     "GroupAnchored": "1.0-e2204e1ee2dfc515",
@@ -125,6 +126,7 @@ ROLES = {
     "AllocationMoved": {CONDUCTOR},
     "BuildFailed": {CONDUCTOR},
     "DecisionMade": {SCHEDULER},
+    "DecisionCompared": {"shadow"},
     "PolicyAdopted": {SCHEDULER},
     "RequestRefused": {SCHEDULER},
     "AggregateUpdated": {SCHEDULER, OPERATOR},
@@ -187,6 +189,7 @@ def test_roles_that_came_later():
     assert later == {
         "HostReported": of_tap_and_import,
         "InstancesTracked": of_tap_and_import,
+        "PolicyAdopted": {"shadow": 3},
         **{name: {OPERATOR: 3} for name in ("LogRebased", "HostRemoved", "ClaimReleased")},
     }
 
