@@ -5,7 +5,6 @@ logged and acknowledged: it must neither come again without end nor disturb Nova
 """
 
 import logging
-from collections import Counter
 
 from conductor.tap.decode import Change, Ignored, Unread, decode
 from conductor.tap.model import LEVEL, TapModel
@@ -34,11 +33,8 @@ class Tap(CopyReader):
         self._epoch = None
         #: Events that could not be queued yet.
         self._pending = []
-        #: Numbers of messages that are used, that concern nobody here, and that cannot be used (by code).
+        #: Numbers of messages that are used, and that concern nobody here.
         self.used = self.ignored = 0
-        self.unread = Counter()
-        #: Code -> count when it was logged last.
-        self._logged = {}
         self._is_low_logged = False
         self._unsure_logged = False
 
@@ -121,11 +117,7 @@ class Tap(CopyReader):
         elif isinstance(item, Ignored):
             self.ignored += 1
         else:
-            self.unread[item.code] += 1
-            count = self.unread[item.code]
-            if count >= 2 * self._logged.get(item.code, 0):
-                self._logged[item.code] = count
-                LOG.warning("%s: %d times %s, the last one: %s", self.what, count, item.code, item.reason)
+            self.count_unread(item.code, item.reason)
 
     # --- under the lock ----------------------------------------------------------------------------------------------
 

@@ -13,6 +13,9 @@ from rpc_api import errors
 class RequestCommand(ReplayCommand):
     """A command about the decisions of one request or instance."""
 
+    #: Names of the events that count as decisions.
+    DECISIONS = ("DecisionMade",)
+
     def add_arguments(self, parser):
         parser.add_argument(
             "key",
@@ -30,7 +33,7 @@ class RequestCommand(ReplayCommand):
 
     def run_on(self, source, arguments):
         policies = PolicyBook(catalogue(arguments))
-        found = find(source, arguments.key, policies)
+        found = find(source, arguments.key, policies, self.DECISIONS)
         by_instance = {}
         for recorded in found:
             by_instance.setdefault(recorded.decision.instance_uuid, []).append(recorded)

@@ -16,7 +16,8 @@ EPILOG = """\
 The verdict of each filter is pass, refuse, not applicable (the request asks
 nothing of it), not run (forced hosts skip it) or not loaded (name the
 schedulers' configuration with --config-file). A refusal shows the compared
-values, and the event that caused it.
+values, and the event that caused it. The decisions of a shadow count, too: what
+it counted in memory alone is in no log, and is left out.
 
 examples:
   nova-sched-replay --log out/demo why-not $INSTANCE $HOST
@@ -34,6 +35,7 @@ class WhyNot(RequestCommand):
     """Explain why a host was not chosen for a request: what each filter compared, and the event that caused it."""
 
     EPILOG = EPILOG
+    DECISIONS = ("DecisionMade", "DecisionCompared")
 
     def add_arguments(self, parser):
         super().add_arguments(parser)

@@ -91,17 +91,7 @@ class SchedulerService(Service):
         return drained
 
     def reload(self):
-        policy = config.policy_of(self._conf)
-        if policy.query_placement_for_routed_network_aggregates and isinstance(self._networks, NotConfigured):
-            raise errors.UsageError(
-                "[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] "
-                "was not configured when the scheduler started; "
-                "configure it and restart the scheduler"
-            )
-        if policy != self._policy:
-            self.scheduler.set_policy(policy).result(self._conf.scheduler.claim_timeout)
-            self._policy = policy
-            LOG.debug("%s decides by the policy %s", self.scheduler.name, policy.to_json())
+        self._policy = use_policy_of(self._conf, self.scheduler, self._policy, self._networks)
         self._endpoint.gives_terms = self._gives_terms()
 
     def report(self):
@@ -136,6 +126,22 @@ def _tracing_of(provider):
     from nova_sched.scheduler.trace import Tracing
 
     return Tracing(provider)
+
+
+def use_policy_of(conf, scheduler, policy, networks):
+    """Let a Scheduler decide by the policy of its configuration, if that is not ``policy``, the present one. Returns
+    the policy; UsageError if Neutron is needed and ``networks`` does not ask it."""
+    configured = config.policy_of(conf)
+    if configured.query_placement_for_routed_network_aggregates and isinstance(networks, NotConfigured):
+        raise errors.UsageError(
+            "[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] "
+            "was not configured when the scheduler started; "
+            "configure it and restart the scheduler"
+        )
+    if configured != policy:
+        scheduler.set_policy(configured).result(conf.scheduler.claim_timeout)
+        LOG.debug("%s decides by the policy %s", scheduler.name, configured.to_json())
+    return configured
 
 
 service = SchedulerService

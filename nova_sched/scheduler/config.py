@@ -12,6 +12,7 @@ from nova_sched.filters.options import Kind
 from nova_sched.projection.topology import GREATEST
 from nova_sched.scheduler import neutron, notifications, plugins
 from nova_sched.scheduler.service import Cell, cell0_of
+from nova_sched.scheduler.shadow import options as shadow
 from nova_sched.selection.policy import DEFAULT_FILTERS, OPTIONS, Policy
 from rpc_api import config, errors
 from rpc_api.contracts import scheduler as scheduler_rpc
@@ -149,6 +150,7 @@ def list_opts():
         (WORKAROUND_GROUP, declared_opts("workarounds")),
         (COMPUTE_GROUP, declared_opts("compute")),
         (notifications.GROUP, notifications.OPTS),
+        (shadow.GROUP, shadow.OPTS),
     ]
 
 

@@ -46,7 +46,8 @@ class Scheduler:
 
     ``start`` opens and folds the logs; ``select`` may then be called from any thread. The scheduler starts from the
     snapshots in ``store``, a SnapshotStore, and saves the state of cell0's log there every ``snapshot_interval``
-    seconds. ``checkpoints`` is a Maker of those of cell0's log, or None, and ``tracing`` a Tracing, or None."""
+    seconds. ``checkpoints`` is a Maker of those of cell0's log, or None, and ``tracing`` a Tracing, or None. ``role``
+    is that of its events, and ``engine_class`` makes its engine."""
 
     def __init__(
         self,
@@ -63,8 +64,10 @@ class Scheduler:
         require_accounts=None,
         checkpoints=None,
         tracing=None,
+        role="scheduler",
+        engine_class=Engine,
     ):
-        self.name = f"scheduler/{name}"
+        self.name = f"{role}/{name}"
         self._tracing = tracing
         self.cells = {cell.name: cell for cell in (cell0, *cells)}
         self._clock = clock
@@ -87,7 +90,7 @@ class Scheduler:
         self.faults = {}
         #: Whether the start waits for a log that cannot be read.
         self._waits_for_a_log = False
-        self.engine = Engine(
+        self.engine = engine_class(
             [cell.name for cell in cells],
             policy,
             self.name,
@@ -147,7 +150,7 @@ class Scheduler:
         found = readiness(self.engine.states, self.faults, len(self.cells) - 1, self.store is not None)
         self._waits_for_a_log = found is Readiness.WAITS_FOR_A_LOG
         if found is Readiness.READY:
-            self._publish(CELL0, events.PolicyAdopted(self.engine.policy.digest, self.engine.policy.to_json()))
+            self.engine.publish_policy()
             self._ready.set()
 
     def select(self, request, instance_uuids, alternates):

@@ -3,6 +3,7 @@ process reads, and it learns what was lost."""
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Sequence
 
 from rpc_api import concurrency, errors
@@ -32,6 +33,10 @@ class CopyReader:
         self.state = CLOSED
         #: How often messages were dropped.
         self.drops = 0
+        #: Code -> number of messages that cannot be used.
+        self.unread: Counter[str] = Counter()
+        #: Code -> count when it was logged last.
+        self._logged: dict[str, int] = {}
         self._source = source
         self._log = log
         self._outage = Outage(f"{what} reads nothing, and tries again", clock, log)
@@ -52,6 +57,15 @@ class CopyReader:
 
     def lost(self, why: str) -> None:
         """Messages were lost; why."""
+
+    def count_unread(self, code: str, reason: str) -> None:
+        """Count a message that cannot be used, and log it when the count has doubled. ``code`` is stable, and
+        ``reason`` quotes nothing secret."""
+        self.unread[code] += 1
+        count = self.unread[code]
+        if count >= 2 * self._logged.get(code, 0):
+            self._logged[code] = count
+            self._log.warning("%s: %d times %s, the last one: %s", self.what, count, code, reason)
 
     # --- the thread --------------------------------------------------------------------------------------------------
 

@@ -920,7 +920,8 @@ class DecisionCompared(NamedTuple):
     ``outcome``, ``reason``, ``hosts``, ``took_ns`` and ``evidence`` are those of the shadow's own decision, as in a
     DecisionMade; hosts[0] is what it would have claimed. ``nova_host`` is the host that Nova chose, None if none was
     seen; ``seen_in`` says where it was seen: "allocations", or the method that Nova's conductor called on the host.
-    ``verdict`` and ``cause`` are stable codes, and ``text`` says why in one sentence. ``from_memory`` is the number of
+    ``verdict`` and ``cause`` are stable codes, ``part`` is the filter or weigher that makes the difference ("" for
+    none), and ``text`` says why in one sentence. ``from_memory`` is the number of
     instances that counted in the decision although no log has what they hold.
     """
 
@@ -933,6 +934,7 @@ class DecisionCompared(NamedTuple):
     seen_in: str
     verdict: str
     cause: str
+    part: str
     text: str
     from_memory: int
     took_ns: int

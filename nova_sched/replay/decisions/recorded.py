@@ -69,8 +69,23 @@ def unreachable_in(evidence) -> list[str]:
 
 
 def recorded_of(cell: str, position: int, event: Event, level: int = 1) -> Recorded:
-    """The Recorded of a DecisionMade event in a record of a level."""
+    """The Recorded of a DecisionMade event in a record of a level, or of the decision of a shadow in a
+    DecisionCompared."""
     evidence = fault = None
+    decision = event.data
+    if event.name == "DecisionCompared":
+        compared = event.data
+        decision = events.DecisionMade(
+            compared.request_id,
+            compared.instance_uuid,
+            0,
+            compared.outcome,
+            compared.reason,
+            None,
+            compared.hosts,
+            compared.took_ns,
+            compared.evidence,
+        )
     try:
         evidence = events.thaw("Evidence", event.data.evidence)
     except errors.InvalidEvent as broken:
@@ -82,7 +97,7 @@ def recorded_of(cell: str, position: int, event: Event, level: int = 1) -> Recor
         event.producer_epoch,
         event.sequence,
         event.at_ns,
-        event.data,
+        decision,
         evidence,
         fault,
         level,
@@ -92,12 +107,12 @@ def recorded_of(cell: str, position: int, event: Event, level: int = 1) -> Recor
 # --- finding --------------------------------------------------------------------------------------------------------
 
 
-def find(source, key: str, policies=None) -> list[Recorded]:
+def find(source, key: str, policies=None, names=("DecisionMade",)) -> list[Recorded]:
     """The decisions of a request id or an instance, in the order in which they were made: by instance and attempt.
 
     The beginning of an id will do, if it has 8 characters or more and is that of no other. ``policies`` (PolicyBook)
-    learns the policies of the logs on the way. Raises UsageError for a key that is too short or ambiguous,
-    NovaSchedError if there is no such decision.
+    learns the policies of the logs on the way; ``names`` are those of the events that count as decisions. Raises
+    UsageError for a key that is too short or ambiguous, NovaSchedError if there is no such decision.
     """
     if len(key) < LEAST_PREFIX:
         raise errors.UsageError(
@@ -112,7 +127,7 @@ def find(source, key: str, policies=None) -> list[Recorded]:
     ):
         if event.name == "PolicyAdopted" and policies:
             policies.adopt(event.data, cell, position)
-        elif event.name == "DecisionMade":
+        elif event.name in names:
             for uuid in {event.data.request_id, event.data.instance_uuid}:
                 if uuid.startswith(key):
                     by_id.setdefault(uuid, []).append(recorded_of(cell, position, event))

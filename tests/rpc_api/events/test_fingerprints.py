@@ -28,7 +28,7 @@ FINGERPRINTS = {
     "ClaimReleased": "1.0-a322fb6ea258b140",
     "ClaimsWatched": "1.0-06ea6e94d57a1e2e",
     "Consumer": "1.1-3c18c65cd1e57061",
-    "DecisionCompared": "1.0-7df4a92ec805d94b",
+    "DecisionCompared": "1.0-9d8d56e170356726",
     "DecisionMade": "1.1-5f4e3017a4747930",
     "Evidence": "1.1-acced89d68506304",
     "GroupAnchored": "1.0-e2204e1ee2dfc515",
