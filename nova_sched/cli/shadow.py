@@ -16,20 +16,22 @@ what they compared.
 verdicts:
   same       both chose this host
   tie        both hosts are as good, and one is drawn by chance
+  moved      the state changed after the decision of the shadow, and Nova's host
+             is the best one in front of Nova's claim
   neither    both found no host
   different  Nova chose another host
   only-nova  only Nova found a host
   only-ours  only the shadow found a host
   unseen     what Nova chose was not seen, because copies were lost
+  late       Nova's claim was in the log before the shadow decided
 causes of different and only-nova:
   filter        a filter refuses Nova's host here
-  state         what is known of Nova's host here does not allow the instance: its inventory, its use or its status
+  state         what is known of Nova's host here does not allow the instance: its
+                inventory, its use or its status
   weight        Nova's host has a lower score here, by the weigher that is named
   unknown-host  Nova's host is not known here
-  moved         the state changed between the request and Nova's claim
-  late          Nova's claim was in the log before the shadow decided
   fault         the comparison failed
-Ties and moved states are no faults of either side. why-not shows all that the filters compared on Nova's host.
+why-not shows all that the filters compared on Nova's host.
 
 examples:
   nova-sched-replay --log out/demo shadow

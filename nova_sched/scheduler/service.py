@@ -3,6 +3,7 @@
 import logging
 import threading
 import uuid
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from nova_sched.process.backlog import SHARE_FAR_BEHIND
@@ -47,7 +48,7 @@ class Scheduler:
     ``start`` opens and folds the logs; ``select`` may then be called from any thread. The scheduler starts from the
     snapshots in ``store``, a SnapshotStore, and saves the state of cell0's log there every ``snapshot_interval``
     seconds. ``checkpoints`` is a Maker of those of cell0's log, or None, and ``tracing`` a Tracing, or None. ``role``
-    is that of its events, and ``engine_class`` makes its engine."""
+    is that of its events."""
 
     def __init__(
         self,
@@ -177,8 +178,6 @@ class Scheduler:
 
     def call(self, function):
         """Run ``function(engine)`` in the owner's thread, and return a Future of its result."""
-        from concurrent.futures import Future
-
         done = Future()
         self._inbox.put("call", log_context.bound(function), done)
         if self._ended:

@@ -1,4 +1,4 @@
-"""How one host stands for a request: the first filter that refuses it and what that compared, or its place among the
+"""How one host does for a request: the first filter that refuses it and what that compared, or its place among the
 hosts that pass."""
 
 from collections.abc import Sequence
@@ -28,15 +28,13 @@ Scores = list[tuple[str, float, float]]
 
 class Standing(NamedTuple):
     """The place of a host among the ``of`` hosts that pass: ``rank`` 1 is the best score, and hosts of one score share
-    a rank. ``best`` is the host that it is compared with: the one that the caller names if that one passes, or else one
-    with the best score. ``best_rank`` is the rank of that one."""
+    a rank. ``best`` is a host with the best score: the one that the caller names, if it is one of them."""
 
     rank: int
     of: int
     score: float
     scores: Scores
     best: str
-    best_rank: int
     best_score: float
     best_scores: Scores
 
@@ -59,7 +57,7 @@ def judge(
     host: str,
     beside: str | None = None,
 ) -> Judged | None:
-    """How a host stands for one instance of a request, compared with the host ``beside``; None for an unknown host.
+    """How a host does for one instance of a request; None for an unknown host. ``beside`` is as for a Standing.
     ``chain`` is the filter chain of the policy over the table of the world. PluginFault if a class of a deployer raises
     an error."""
     table = world.table
@@ -79,8 +77,9 @@ def judge(
     place = int(np.flatnonzero(rows == row)[0])
     # Where weighers have no value for some host, no host is better than another.
     scores = np.nan_to_num(scores, nan=0.0)
-    other = np.flatnonzero(rows == table.row_of_host.get(beside or "", -1))
-    best = int(other[0]) if len(other) else int(scores.argmax())
+    equals = np.flatnonzero(scores == scores.max())
+    named = np.flatnonzero(rows[equals] == table.row_of_host.get(beside or "", -1))
+    best = int(equals[named[0] if len(named) else 0])
     return Judged(
         None,
         "",
@@ -90,7 +89,6 @@ def judge(
             float(scores[place]),
             _at(parts, place),
             table.host_names[int(rows[best])],
-            int((scores > scores[best]).sum()) + 1,
             float(scores[best]),
             _at(parts, best),
         ),

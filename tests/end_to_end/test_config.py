@@ -96,6 +96,7 @@ def test_urls_with_passwords_are_secret():
         ("cell:NAME", "transport_url"),
         ("snapshots", "url"),
         ("neutron", "password"),
+        ("shadow", "url"),
         ("tap", "url"),
     }
 

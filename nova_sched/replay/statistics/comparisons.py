@@ -7,10 +7,11 @@ from nova_sched.projection.state import CELL0
 from nova_sched.replay.logs.reading import holding
 from rpc_api.codec import Event
 
-#: Verdicts without a difference, in the order in which they are shown, and those with one.
-ALIKE = ("same", "tie", "neither")
+#: Verdicts without a difference, those with one, and those of which it is not known; in the order in which they are
+#: shown.
+ALIKE = ("same", "tie", "moved", "neither")
 UNLIKE = ("different", "only-nova", "only-ours")
-UNKNOWN = ("unseen",)
+UNKNOWN = ("unseen", "late")
 
 
 class Comparison(NamedTuple):

@@ -5,29 +5,25 @@ from typing import NamedTuple
 from nova_sched.projection.claim_refusals import OF_GROUP
 from nova_sched.selection.claim_rules import CLAIM_RULES
 
-#: Verdicts: the same host; another host that is as good, of which one is drawn by chance; another host; only one of the
-#: two found a host; neither did; it is not known what Nova did.
-SAME, TIE, DIFFERENT, ONLY_NOVA, ONLY_OURS, NEITHER, UNSEEN = VERDICTS = (
+#: Verdicts: the same host; another host that is as good, of which one is drawn by chance; the state changed after the
+#: decision here, and Nova's host is the best one in front of Nova's claim; another host; only one of the two found a
+#: host; neither did; it is not known what Nova did; Nova's claim was in the log before the decision here.
+SAME, TIE, MOVED, DIFFERENT, ONLY_NOVA, ONLY_OURS, NEITHER, UNSEEN, LATE = VERDICTS = (
     "same",
     "tie",
+    "moved",
     "different",
     "only-nova",
     "only-ours",
     "neither",
     "unseen",
-)
-#: Causes of DIFFERENT and ONLY_NOVA: Nova's host is not known here; the state here says that it cannot take the
-#: instance; a filter refuses it; it has a lower score; the state changed between the two decisions; the decision here
-#: was made when Nova's claim was in the log already; a fault prevented the comparison.
-UNKNOWN_HOST, STATE, FILTER, WEIGHT, MOVED, LATE, FAULT = CAUSES = (
-    "unknown-host",
-    "state",
-    "filter",
-    "weight",
-    "moved",
     "late",
-    "fault",
 )
+#: Verdicts of which chance and time are not the reason.
+DIFFERENCES = (DIFFERENT, ONLY_NOVA, ONLY_OURS)
+#: Causes of DIFFERENT and ONLY_NOVA: Nova's host is not known here; the state here says that it cannot take the
+#: instance; a filter refuses it; it has a lower score; a fault prevented the comparison.
+UNKNOWN_HOST, STATE, FILTER, WEIGHT, FAULT = CAUSES = ("unknown-host", "state", "filter", "weight", "fault")
 #: Filters that compare the state of a host with the request, where Nova asks Placement and the service record.
 _OF_STATE = frozenset({"ResourceFilter", "ComputeFilter", "ComputeStatusFilter", CLAIM_RULES})
 #: So many weighers are named, those with the greatest differences.
@@ -68,7 +64,7 @@ def compare(ours: Ours, nova_host: str, judged, subset_size: int = 1, is_late: b
     if nova_host == mine:
         return Compared(SAME, "", "", f"{mine} was chosen by both")
     if is_late:
-        return Compared(verdict, LATE, "", f"Nova's claim on {nova_host} was in the log before the decision here")
+        return Compared(LATE, "", "", f"Nova's claim on {nova_host} was in the log before the decision here")
     if judged is None:
         return Compared(verdict, UNKNOWN_HOST, "", f"Nova's host {nova_host} is not known here")
     if judged.refusal is not None:
@@ -86,30 +82,17 @@ def compare(ours: Ours, nova_host: str, judged, subset_size: int = 1, is_late: b
 def _of_scores(verdict, ours, mine, nova_host, standing, subset_size):
     """Nova's host passes here, too."""
     place = f"rank {standing.rank} of {standing.of}"
-    if mine is None:
-        return Compared(
-            verdict,
-            MOVED,
-            "",
-            f"{nova_host} passes in front of Nova's claim ({place}), it did not before: {ours.summary}",
-        )
-    if standing.best != mine:
-        return Compared(
-            verdict, MOVED, "", f"{mine} does not pass any more in front of Nova's claim; {nova_host} has {place}"
-        )
-    if standing.rank == standing.best_rank:
-        return Compared(TIE, "", "", f"{nova_host} and {mine} have the same score {standing.score:+.3f}; one is drawn")
     if standing.rank <= subset_size:
-        return Compared(
-            TIE, "", "", f"{nova_host} is among the {subset_size} best hosts ({place}), of which one is drawn"
+        if mine is None:
+            return Compared(MOVED, "", "", f"{nova_host} passes by now ({place}), it did not before: {ours.summary}")
+        if standing.rank == 1 and standing.best != mine:
+            return Compared(MOVED, "", "", f"{nova_host} is the best by now, {mine} was before")
+        drawn = (
+            f"both have the score {standing.score:+.3f}"
+            if standing.rank == 1
+            else f"{nova_host} is among the {subset_size} best ({place})"
         )
-    if standing.rank < standing.best_rank:
-        return Compared(
-            verdict,
-            MOVED,
-            "",
-            f"{nova_host} ({place}) is better than {mine} in front of Nova's claim, it was not before",
-        )
+        return Compared(TIE, "", "", f"{nova_host} or {mine}: {drawn}, and one is drawn")
     alternate = f", alternate {ours.hosts.index(nova_host)} here" if nova_host in ours.hosts else ""
     rows = _weighers(standing)
     shown = ", ".join(
@@ -120,8 +103,8 @@ def _of_scores(verdict, ours, mine, nova_host, standing, subset_size):
         verdict,
         WEIGHT,
         rows[0][0],
-        f"{nova_host} has the score {standing.score:+.3f} ({place}{alternate}), {mine} has {standing.best_score:+.3f}: "
-        f"{shown}",
+        f"{nova_host} has the score {standing.score:+.3f} ({place}{alternate}), {standing.best} has "
+        f"{standing.best_score:+.3f}: {shown}",
     )
 
 

@@ -59,9 +59,7 @@ class Settings(NamedTuple):
 class Waiting:
     """An instance for which the shadow has decided, and whose host by Nova is not seen yet."""
 
-    def __init__(self, call, uuid, request, decision, evidence, took_ns, from_memory, held, now):
-        #: The Waiting of all instances of the same request, by uuid.
-        self.call = call
+    def __init__(self, uuid, request, decision, evidence, took_ns, from_memory, held, now):
         self.uuid = uuid
         self.request = request
         self.outcome = outcome_of(decision)
@@ -188,9 +186,7 @@ class ShadowEngine:
             request = as_known(request, self.world)
         if request.check_only:
             request = request._replace(groups=())
-        call = {}
-        for uuid in instance_uuids:
-            call[uuid] = self._decide(call, request, uuid)
+        call = {uuid: self._decide(request, uuid) for uuid in instance_uuids}
         self._all_or_none(call)
         self.waiting.update(call)
         for waiting in call.values():
@@ -201,7 +197,7 @@ class ShadowEngine:
                 Compared(compare.UNSEEN, "", "", "too many instances were waited for"),
             )
 
-    def _decide(self, call, request, uuid):
+    def _decide(self, request, uuid):
         request = with_needed_members(request, self.world, self.policy, uuid)
         positions = tuple(
             events.CellPosition(
@@ -219,7 +215,7 @@ class ShadowEngine:
             self.memory.hold_own(claim_of(self.new_uuid(), uuid, request, decision.candidates[0]), now)
         evidence = pack(evidence_of(self.policy, decision, seed, request, positions))
         held = self._hosts_of(uuid)
-        waiting = Waiting(call, uuid, request, decision, evidence, int((now - started) * 1e9), from_memory, held, now)
+        waiting = Waiting(uuid, request, decision, evidence, int((now - started) * 1e9), from_memory, held, now)
         waiting.is_blind = self._is_blind(waiting)
         return waiting
 
@@ -295,13 +291,11 @@ class ShadowEngine:
         } - {NO_HOST}
 
     def _judged(self, waiting, host):
-        """The Judged of a host beside ours; None for an unknown host, or after a fault. What the shadow chose for this
-        request does not count: Nova's claims for its other instances do."""
-        for uuid in waiting.call:
-            self.memory.let_go_of_own(uuid)
+        """The Judged of a host beside ours; None for an unknown host; a Compared after a fault."""
+        beside = waiting.ours.hosts[0] if waiting.ours.hosts else None
         try:
-            beside = waiting.ours.hosts[0] if waiting.ours.hosts else None
-            return judge(self.world, self.chain, waiting.request, waiting.uuid, self.policy, host, beside)
+            with self.memory.without_own():
+                return judge(self.world, self.chain, waiting.request, waiting.uuid, self.policy, host, beside)
         except Exception as fault:
             # A class of the deployment, or a fault of ours: neither may end the shadow.
             if not isinstance(fault, errors.NovaSchedError):
@@ -328,7 +322,7 @@ class ShadowEngine:
         self.waiting.pop(waiting.uuid, None)
         self.memory.let_go_of_own(waiting.uuid)
         self.counts[compared.verdict] += 1
-        log = LOG.info if compared.verdict in (compare.SAME, compare.TIE, compare.NEITHER) else LOG.warning
+        log = LOG.info if compared.verdict in compare.DIFFERENCES else LOG.debug
         log("%s of %s: %s: %s", waiting.uuid, waiting.request.request_id, compared.verdict, compared.text)
         self.outbox.post(
             CELL0,
@@ -346,6 +340,7 @@ class ShadowEngine:
                 waiting.evidence,
             ),
         )
+        # What Nova chose counts from here on; where the log gets it, it is there.
         if host is not None and not (waiting.request.check_only or self.settings.has_allocations):
             counted = self.memory.remember(
                 waiting.uuid, host, waiting.request, self.policy, self.clock.monotonic(), self._hosts_of(waiting.uuid)

@@ -1,5 +1,6 @@
 """What a shadow counts in memory, as no log has it: its own choices until Nova's are seen, and then Nova's."""
 
+import contextlib
 from typing import NamedTuple
 
 from nova_sched.selection.claim_rules import ClaimRules
@@ -21,7 +22,7 @@ class Memory:
     def __init__(self, world, new_uuid):
         self._world = world
         self._new_uuid = new_uuid
-        #: Instance uuid -> (claim uuid, since when) of the shadow's own choices.
+        #: Instance uuid -> (claim, since when) of the shadow's own choices.
         self._own = {}
         #: Instance uuid -> _Held, of Nova's choices.
         self._novas = {}
@@ -34,13 +35,25 @@ class Memory:
         """Count a choice of the shadow."""
         self.let_go_of_own(claim.instance_uuid)
         self._world.in_flight.add(claim)
-        self._own[claim.instance_uuid] = claim.claim_uuid, now
+        self._own[claim.instance_uuid] = claim, now
 
     def let_go_of_own(self, uuid) -> None:
         """The shadow's choice for an instance does not count any more."""
-        claim_uuid, _ = self._own.pop(uuid, (None, 0.0))
-        if claim_uuid is not None:
-            self._world.in_flight.remove(claim_uuid)
+        claim, _ = self._own.pop(uuid, (None, 0.0))
+        if claim is not None:
+            self._world.in_flight.remove(claim.claim_uuid)
+
+    @contextlib.contextmanager
+    def without_own(self):
+        """Count only what Nova is known to have chosen: the shadow's own choices are guesses."""
+        in_flight = self._world.in_flight
+        for claim, _ in self._own.values():
+            in_flight.remove(claim.claim_uuid)
+        try:
+            yield
+        finally:
+            for claim, _ in self._own.values():
+                in_flight.add(claim)
 
     def remember(self, uuid, host, request, policy, now, held=()) -> bool:
         """Count what Nova chose for an instance, unless a log has it (it is among the hosts ``held``). Returns False if

@@ -37,7 +37,7 @@ OPTS = [
         default=True,
         help="Whether the shadow reads copies of the calls to compute hosts in each cell, to learn which host Nova "
         "chose. Without it only allocations in the logs show that, so [scheduler] placement_endpoint must be "
-        "nova_sched, and what became of rebuilds is not seen.",
+        "nova_sched, and what Nova does with a rebuild is not seen.",
     ),
     cfg.IntOpt(
         "queue_mb",

@@ -56,6 +56,7 @@ PRINTS = {
     " import ": r"^(cell\d: \d+ records, positions 0 to \d+, in sqlite:///out/demo/again\.cell\d\.db\n){3}$",
     " --interval ": r"^time  events  decisions  selected  refused ",
     " quarantine": r"^cell  position ",
+    " shadow": r"^no shadow has compared a request\n$",
 }
 #: Needs a broker, or a terminal of its own: its arguments are parsed.
 ELSEWHERE = ("rabbit://", "redis://", "--replay 10", " -f")
