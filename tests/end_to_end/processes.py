@@ -12,7 +12,12 @@ from nova_sched.process.report import TITLE
 from tests.servers import ServerFailed, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MODULES = {"scheduler": "nova_sched.scheduler.main", "conductor": "conductor.main", "agent": "compute_agent.main"}
+MODULES = {
+    "scheduler": "nova_sched.scheduler.main",
+    "shadow": "nova_sched.scheduler.shadow.main",
+    "conductor": "conductor.main",
+    "agent": "compute_agent.main",
+}
 #: All services of one cell: a service and its arguments.
 COMMANDS = {
     "agent": ("agent",),
