@@ -4,11 +4,12 @@ thread may ask, and only a report waits for the lock."""
 from collections.abc import Iterator
 
 from conductor.tap.decode import UNREAD_CODES
-from conductor.tap.tap import READING, STANDBY, Tap
+from conductor.tap.tap import Tap
 from nova_sched.process.log_state import READ
 from nova_sched.process.monitoring.families import Sample, counted, one_or_zero
 from nova_sched.process.monitoring.followed import FollowedLog
 from nova_sched.process.report import log_facts, projection_facts
+from rpc_api.bus.copy_reader import READING, STANDBY
 
 
 def facts_of_cell(conductor) -> dict:

@@ -86,8 +86,8 @@ class OperatedHost:
 
     def _of_nova(self, what):
         return (
-            f"{self.name} of {self.cell} is {what} in Nova; its nova-compute tells it to the log through Placement's API, "
-            "at once if it runs"
+            f"{self.name} of {self.cell} is {what} in Nova; a nova-compute that runs writes this to the log at once, "
+            "through Placement's API"
         )
 
     def _service(self):

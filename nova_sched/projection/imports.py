@@ -110,7 +110,7 @@ def consumer_imported(
         return answer
     host = None if one.terms is None else one.terms.host
     before = [entry for entry in take_out(projection, one.consumer_uuid) if entry.host != host]
-    put(projection, one.consumer_uuid, one.project_id, one.allocations, before, one.terms, position)
+    put(projection, one.consumer_uuid, one.project_id, one.allocations, before, frozenset(), one.terms, position)
     holder = projection.holders.get(one.consumer_uuid)
     if holder is not None:
         holder.generation, holder.written_ns = event.data.generation, event.at_ns
