@@ -1,6 +1,5 @@
 """One log as a worker of the API uses it: it folds the log, writes events, and waits for their outcomes."""
 
-import itertools
 import logging
 import threading
 
@@ -12,9 +11,10 @@ from nova_sched.process.monitoring.pulse import Pulse
 from nova_sched.process.tuning import collector_paused
 from nova_sched.process.write_gate import WriteGate
 from nova_sched.projection.beginning import projection_of
+from nova_sched.projection.moving import Moving
 from nova_sched.projection.projection import MISSED_PIN, Projection
 from nova_sched.projection.write_outcomes import Written
-from placement_api.http_errors import BadRequest, TooLarge, Unavailable
+from placement_api.http_errors import Unavailable
 from placement_api.under_way import Refusals, UnderWay
 from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
@@ -59,7 +59,10 @@ class LedgerLog:
         self._clock = clock
         self._accounts_required = accounts_required
         self.cell_log = CellLog(cell, url, name, self._on_log, clock, store, accounts_required)
+        #: The state that answers are made of.
         self.projection = Projection(cell, region.table, whole=False)
+        #: While the log is read again: its new state, in a table of its own, which nobody else sees or waits for.
+        self._coming: Projection | None = None
         self._state = LogState()
         self._state.expect()
         self._gate = WriteGate(self.cell_log, self._facts, clock, Limits())
@@ -75,9 +78,6 @@ class LedgerLog:
         self._current = threading.Event()
         #: Whether it was folded to its end once: before, nothing can be said of what it has not.
         self.was_read = False
-        self._fence_numbers = itertools.count()
-        #: Number of a fence that is under way -> when it began.
-        self._fencing: dict[int, float] = {}
         #: The epoch of the records that were folded last, also while the log is read again.
         self._epoch: str | None = None
         self._stopped = threading.Event()
@@ -138,37 +138,35 @@ class LedgerLog:
     @property
     def is_stuck(self) -> bool:
         """Whether a write or a fence waits for so long that others should not wait for the log, too."""
-        began = min(filter(None, (self.under_way.oldest, *list(self._fencing.values()))), default=None)
+        began = self.under_way.oldest
         return began is not None and self._clock.monotonic() - began > STUCK_SECONDS
 
     def fence(self) -> None:
         """Wait until everything is folded that was acknowledged before; Unavailable if that is not possible now."""
-        number = next(self._fence_numbers)
-        self._fencing[number] = self._clock.monotonic()
         try:
-            position = self.cell_log.fence()
+            with self.under_way.fence(self._clock.monotonic()):
+                position = self.cell_log.fence()
         except errors.NovaSchedError as fault:
             LOG.debug("a fence in the log of %s has failed: %s", self.cell, fault)
             raise Unavailable(f"The log of {self.cell} cannot be read now; try again later.") from None
-        finally:
-            del self._fencing[number]
         self.wait_for(position)
 
-    def wait_for_shared(self) -> None:
-        """Wait until everything is folded that a worker of this machine acknowledged. Nobody waits for a log that
-        cannot be read: answers about it are marked as stale."""
-        if self.why_down is None and self._epoch is not None:
+    def wait_for_shared(self, also_for_reading: bool = True) -> None:
+        """Wait until everything is folded that a worker of this machine acknowledged, and (``also_for_reading``) until
+        a log is folded that is read again. Nobody waits for a log that cannot be read: answers about it are marked as
+        stale."""
+        if self.why_down is None and self._epoch is not None and (also_for_reading or self.is_readable):
             # (A log that is read again has a state that may be old until it is folded to its end.)
             self.wait_for(-1 if self._shared is None else self._shared.last(self._epoch))
 
     def wait_for(self, position: int) -> None:
         """Wait until the record at a position is folded; Unavailable if that takes too long."""
-        if self.projection.position >= position and self.is_readable:
-            return
 
         def is_there():
             return self.projection.position >= position and self.is_readable
 
+        if is_there():
+            return
         with self._folded:
             # (A request must not keep a thread while a broker is away.)
             self._folded.wait_for(
@@ -200,20 +198,10 @@ class LedgerLog:
             # The threads of the server are for the other logs and for reads, too.
             raise Unavailable(f"{len(self.under_way)} writes wait for the log of {self.cell}, which does not answer")
         with self._region.lock:
-            producer = self.cell_log.producer
-            producer.level = self.projection.level
-            try:
-                producer.publish(event)
-            except errors.TooLarge as fault:
-                raise TooLarge(f"The request is too large for one record of the log: {fault}") from None
-            except errors.InvalidEvent as fault:
-                raise BadRequest(f"The request cannot be recorded: {fault}") from None
-            except errors.NovaSchedError as fault:
-                LOG.warning("the log of %s takes no write: %s", self.cell, fault)
-                raise Unavailable(f"The log of {self.cell} takes no write now; try again later.") from None
-            mark, epoch = (producer.epoch, producer.sequence), self._epoch
+            self.cell_log.producer.level = self.projection.level
             began = self._clock.monotonic()
-            outcome = self.under_way.expect(mark, began)
+            mark, outcome = self.under_way.publish(self.cell_log.producer, event, began)
+            epoch = self._epoch
         try:
             written = outcome.result(READ_BACK_SECONDS)
         except TimeoutError:
@@ -267,54 +255,69 @@ class LedgerLog:
         self._current.clear()
         self.backlog.begin()
         self.refusal = f"the log of {self.cell} is being read"
+        with self._region.lock:
+            self._state.expect()
+            if beginning.begun_anew:
+                self.under_way.give_up("its log was recreated")
+        self._coming = None
         try:
-            with self._region.lock, collector_paused():
-                self.projection.forget()
-                self._state.expect()
-                self.projection = Projection(self.cell, self._region.table, whole=False)
-                self.projection = projection_of(
-                    self.cell, beginning, self._region.table, accounts_required=self._accounts_required
-                )
-                self.projection.writes = []
-                self._state.begin(beginning)
-                if beginning.begun_anew:
-                    self.under_way.give_up("its log was recreated")
-                self.under_way.settle(self.projection)
-                self._state.folded(self.projection)
+            with collector_paused():
+                self._coming = projection_of(self.cell, beginning, accounts_required=self._accounts_required)
         except errors.NovaSchedError as fault:
             LOG.warning("the snapshot of %s is not used: %s", self.cell, fault)
             self.cell_log.refuse_snapshot()
-        self._look_how_far()
+            return
+        self._coming.writes = []
+        with self._region.lock:
+            self._state.begin(beginning)
+        self._show_if_complete()
 
     def _on_records(self, batch):
         began = self._clock.monotonic()
         try:
-            with self._region.lock:
-                self.projection.fold(batch.records)
-                self._epoch = self.projection.epoch
-                self._state.folded(self.projection)
-                self.under_way.settle(self.projection)
-                self._folded.notify_all()
+            if self._coming is not None:
+                self._coming.fold(batch.records)
+                self.under_way.keep_own(self._coming)
+                self._epoch = self._coming.epoch
+                self._show_if_complete()
+            else:
+                with self._region.lock:
+                    self.projection.fold(batch.records)
+                    self._epoch = self.projection.epoch
+                    self.under_way.settle(self.projection)
+                    self._folded.notify_all()
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self.cell_log.begin_anew()
         if self._current.is_set():
             self.backlog.folded(batch.records, batch.at_end, self._clock.monotonic())
         self.cell_log.taken(self._clock.monotonic() - began)
-        if self.projection.counts[MISSED_PIN]:
+        if self._newest.counts[MISSED_PIN]:
             self.cell_log.doubt_snapshot()
-        self._look_how_far()
         if self._current.is_set():
             self.cell_log.check_heard(self.projection.producers.get(self.cell_log.producer_name))
 
-    def _look_how_far(self):
-        if self.is_readable and not self._current.is_set():
-            self.cell_log.speak_after(self.projection.producers.get(self.cell_log.producer_name))
-            self._look_at_gate()
+    @property
+    def _newest(self):
+        return self._coming or self.projection
+
+    def _show_if_complete(self):
+        """Answer from the new state of the log as soon as it has all that the log had when reading began. Until then
+        the last state is there for answers, marked as stale; only the exchange of both takes the lock."""
+        is_whole = self._coming.whole and self._state.is_reached(self._coming)
+        moving = Moving(self._coming) if is_whole else None
+        with self._region.lock:
+            self._state.folded(self._coming)
+            if moving is None:
+                return
+            self.projection.forget()
+            self.projection, self._coming = moving.into(self._region.table), None
+            self.under_way.settle(self.projection)
             self._epoch, self.was_read = self.projection.epoch, True
-            self._current.set()
-            with self._folded:
-                self._folded.notify_all()
+            self._folded.notify_all()
+        self.cell_log.speak_after(self.projection.producers.get(self.cell_log.producer_name))
+        self._look_at_gate()
+        self._current.set()
 
     def _on_fault(self, fault):
         with self._region.lock:
@@ -328,7 +331,7 @@ class LedgerLog:
     # --- what changes by itself ----------------------------------------------------------------------------------
 
     def _facts(self):
-        return facts_of(self.cell, self.projection, self._state)
+        return facts_of(self.cell, self._newest, self._state)
 
     def _look_at_gate(self):
         fault = self.fault or self.cell_log.fault

@@ -183,10 +183,11 @@ class Region:
 
     def wait_for_shared(self, provider_uuid: str | None = None) -> None:
         """Wait until everything is folded that a worker of this machine acknowledged, in all logs or in that of a
-        provider."""
+        provider. With several logs, one that is read again does not keep requests waiting, which occupy threads: what
+        is known of it is old, and marked as stale."""
         log = None if provider_uuid is None else self.log_of(provider_uuid)
         for one in self.logs.values() if log is None else [log]:
-            one.wait_for_shared()
+            one.wait_for_shared(also_for_reading=len(self.logs) == 1)
 
     def fence(self) -> None:
         """Wait until everything is folded that was acknowledged before; Unavailable if that is not possible now. A log
@@ -195,7 +196,7 @@ class Region:
         if self._fences is None:
             logs[0].fence()
             return
-        live = [log for log in logs if log.why_down is None and not log.is_stuck] or logs
+        live = [log for log in logs if log.why_stale is None] or logs
         passing = [self._fences.submit(log.fence) for log in live]
         faults = [fault for one in passing if (fault := one.exception()) is not None]
         if len(faults) == len(live):

@@ -58,10 +58,8 @@ class LogState:
     def folded(self, projection, now: float = LONG_AGO) -> bool:
         """The log is folded to where ``projection`` is. Returns True if it is no longer behind by that; ``now`` is
         noted as the beginning of a headless time."""
-        if not self.is_behind or self._catch_up is None or projection.position < self._catch_up:
+        if not self.is_behind or not self.is_reached(projection):
             return False
-        if projection.is_too_new:
-            return False  # its state is not that of the log
         self._is_read = True
         if not projection.whole:
             if self._headless_since is None:
@@ -69,6 +67,11 @@ class LogState:
             return False
         self.is_behind, self._headless_since = False, None
         return True
+
+    def is_reached(self, projection) -> bool:
+        """Whether ``projection`` has all records that the log had when it began to be read. (The state of a log of an
+        unknown level is not that of the log.)"""
+        return self._catch_up is not None and projection.position >= self._catch_up and not projection.is_too_new
 
     @property
     def is_headless(self) -> bool:

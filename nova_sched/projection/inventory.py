@@ -237,7 +237,7 @@ def _unreported(projection: State, tree: Host | PlainTree, reported: set[int]) -
         if row not in stay:
             provider_rows.forget_name(projection, row)
             del tree.rows[uuid], projection.trees[uuid]
-            table.drop_row(row)
+            table.drop_rows([row])
         elif table.reported[row]:
             clear_provider(table, row)
             set_traits(table, row, ())

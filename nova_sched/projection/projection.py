@@ -151,8 +151,7 @@ class Projection(State):
 
     def forget(self) -> None:
         """Remove all state of this log, also from the table. The level stays."""
-        for tree in list(dict.fromkeys(self.trees.values())):
-            provider_rows.erase(self, tree)
+        provider_rows.erase_all(self)
         for uuid in self.aggregates:
             self.table.aggregates.pop(uuid, None)
         self.table.topology_version += 1

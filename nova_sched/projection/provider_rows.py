@@ -49,7 +49,7 @@ def drop_provider(projection: State, uuid: str) -> None:
             projection.waiting[uuid] = tree
         del table.trees[row]
         tree.root = -1
-    table.drop_row(row)
+    table.drop_rows([row])
 
 
 def erase(projection: State, tree: Host | PlainTree) -> None:
@@ -59,10 +59,23 @@ def erase(projection: State, tree: Host | PlainTree) -> None:
     del projection.table.trees[tree.root]
     for uuid, row in tree.rows.items():
         forget_name(projection, row)
-        projection.table.drop_row(row)
         del projection.trees[uuid]
+    projection.table.drop_rows(list(tree.rows.values()))
     tree.rows = {}
     tree.root = -1
+
+
+def erase_all(projection: State) -> None:
+    """Drop all rows of a log."""
+    rows: list[int] = []
+    for tree in dict.fromkeys(projection.trees.values()):
+        if type(tree) is Host:
+            no_host(projection, tree)
+        del projection.table.trees[tree.root]
+        rows += tree.rows.values()
+        tree.rows, tree.root = {}, -1
+    projection.table.drop_rows(rows)
+    projection.trees, projection.provider_names = {}, {}
 
 
 def no_host(projection: State, host: Host) -> None:

@@ -245,20 +245,22 @@ class HostTable(Columns):
         _trees_changed(self, rows)
         return np.array(rows, np.int64)
 
-    def drop_row(self, row: int) -> None:
-        """Free a provider's row and clear all its columns."""
-        self.row_of_uuid.drop(self.uuids[row], row)
-        self.nested_rows -= bool(self.root[row] != row)
-        _trees_changed(self, [self.root.item(row)])
-        self.amounts[:, :, row] = 0
+    def drop_rows(self, rows: list[int]) -> None:
+        """Free the rows of some providers and clear all their columns."""
+        roots = self.root[rows].tolist()
+        self.nested_rows -= sum(root != row for root, row in zip(roots, rows, strict=True))
+        _trees_changed(self, roots)
+        self.amounts[:, :, rows] = 0
         for name in (*TREE_SUMS, "ratio", "trait_words"):
-            getattr(self, name)[:, row] = 0
+            getattr(self, name)[:, rows] = 0
         for name, (_, unused) in FACTS.items():
-            getattr(self, name)[row] = unused
-        for names in self._lists():
-            names[row] = None
-        self.metrics.drop(row)
-        heapq.heappush(self._unused, row)
+            getattr(self, name)[rows] = unused
+        for row in rows:
+            self.row_of_uuid.drop(self.uuids[row], row)
+            self.metrics.drop(row)
+            for names in self._lists():
+                names[row] = None
+            heapq.heappush(self._unused, row)
 
     def _lists(self) -> tuple[list[Any], ...]:
         """The lists with one value for each row, None for an unused row."""
