@@ -5,12 +5,14 @@ from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.intervals import add_intervals, configuration, intervals_of
 from nova_sched.process.snapshot_store import open_store
 from nova_sched.replay.health import doctor as diagnosis
+from nova_sched.replay.health import twice
 from rpc_api import errors
 
 EPILOG = """\
 Checks brokers (reachable, version, rights of the account), logs (exist, bounds, last write, versions of their events),
 hosts (how many are up, disabled, forced down and lost), services (the last event of each), clocks (compared with this
-machine and with each other), snapshots (with --snapshots) and the versions on this machine. It writes nothing.
+machine and with each other), snapshots (with --snapshots), the versions on this machine, and whether several logs have one host or one provider. It
+writes nothing.
 An idle scheduler or conductor publishes nothing, so only agents can be found silent; --ask asks the other services over
 RPC, with the transport_url of the configuration. To check a log that cannot be reached, name its cell: --log CELL=URL.
 
@@ -44,7 +46,7 @@ class Doctor(ReplayCommand):
         url = self.option(arguments, "snapshots")
         store = open_store(url) if url else None
         rows = output.Rows(self.out, arguments.output, diagnosis.Finding._fields, (), self.paint)
-        states, levels, down = [], {}, bool(source.down)
+        states, levels, names, down = [], {}, {}, bool(source.down)
         for finding in diagnosis.of_here():
             rows.write(finding._asdict())
         if arguments.ask:
@@ -64,7 +66,7 @@ class Doctor(ReplayCommand):
                         self.now_ns,
                         store,
                         intervals,
-                        lambda cell=cell: self._state(source, arguments, cell, levels),
+                        lambda cell=cell: self._state(source, arguments, cell, levels, names),
                     )
                 ):
                     states.append(finding.state)
@@ -74,7 +76,7 @@ class Doctor(ReplayCommand):
                 for finding in diagnosis.of_down(cell, fault):
                     states.append(finding.state)
                     rows.write(finding._asdict())
-        for finding in diagnosis.of_levels(levels):
+        for finding in (*diagnosis.of_levels(levels), *twice.of_names(names)):
             states.append(finding.state)
             rows.write(finding._asdict())
         rows.end()
@@ -83,8 +85,9 @@ class Doctor(ReplayCommand):
         self.say(f"{fails} fail, {warns} warn" if fails or warns or down else "no problem found")
         return errors.EXIT_UNREACHABLE if down else errors.EXIT_NEGATIVE if fails else errors.EXIT_OK
 
-    def _state(self, source, arguments, cell, levels):
+    def _state(self, source, arguments, cell, levels, names):
+        """The state of a log, of which the level and the names are noted."""
         with self.history(source, arguments) as history:
             projection = history.world_at({cell: source.logs[cell].bounds().last}).projections[cell]
-        levels[cell] = projection.level
+        levels[cell], names[cell] = projection.level, twice.names_of(projection)
         return projection

@@ -12,7 +12,8 @@ EPILOG = """\
 A consumer is an instance, a migration, a volume or whatever else holds allocations. Each line has the time, the place
 in the log, the generation before and after the event ("-": there was none), the event and who wrote it. Of a consumer
 it shows what it holds afterwards, of a provider what changed. A refused write has its reason, and the event that was in
-its way. A log that is not pinned to level 3 has no generations.
+its way. A log that is not pinned to level 3 has no generations. If several logs have parts of a consumer, all of them
+are named, each with its generation there.
 
 examples:
   nova-sched-replay --log out/demo history $INSTANCE
@@ -64,7 +65,7 @@ def as_json(past) -> dict:
     return {
         "kind": past.kind,
         "uuid": past.uuid,
-        "now": past.facts,
+        "now": past.parts,
         "changes": [
             {
                 **_writer_json(change.writer),
@@ -92,15 +93,20 @@ def as_lines(past, paint=lambda text, *styles: text):
 
 
 def _head(past):
-    text, facts = f"{past.kind} {past.uuid}", past.facts
-    if facts is None:
+    text, parts = f"{past.kind} {past.uuid}", past.parts
+    if not parts:
         return f"{text}: {'holds nothing' if past.kind == CONSUMER else 'is not there'} any more"
-    generation = "" if facts["generation"] is None else f", generation {facts['generation']}"
     if past.kind == CONSUMER:
-        of = [f"{name} {facts[name]}" for name in ("type", "project", "user") if facts[name]]
-        return f"{text} in {facts['cell']}{generation}" + (f", {', '.join(of)}" if of else "")
-    place = f" of host {facts['host']}" if facts["host"] else ""
-    return f"{text} {facts['name']}{place} in {facts['cell']}{generation}"
+        of = {name: sorted({part[name] for part in parts if part[name]}) for name in ("type", "project", "user")}
+        facts = [f"{name} {' and '.join(found)}" for name, found in of.items() if found]
+        return ", ".join([f"{text} {' and '.join(map(_place, parts))}", *facts])
+    named = [f"{part['name']}{' of host ' + part['host'] if part['host'] else ''} {_place(part)}" for part in parts]
+    return f"{text} {' and '.join(named)}"
+
+
+def _place(part):
+    generation = "" if part["generation"] is None else f", generation {part['generation']}"
+    return f"in {part['cell']}{generation}"
 
 
 def _lines(kind, change, paint):

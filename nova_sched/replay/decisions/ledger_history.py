@@ -44,12 +44,12 @@ class Holding(NamedTuple):
 
 
 class Past(NamedTuple):
-    """A consumer or a provider (``kind``): its ``facts`` at the end of the logs (None: it is there no more), and all
-    that happened to it."""
+    """A consumer or a provider (``kind``): its facts at the end of each log that has a ``part`` of it (none: it is there
+    no more), and all that happened to it."""
 
     kind: str
     uuid: str
-    facts: dict | None
+    parts: list
     changes: list
 
 
@@ -115,7 +115,7 @@ def _past(history, key):
 
 def past_of(history, kind: str, uuid: str) -> Past:
     """Return everything that happened to a consumer or a provider, by time. LogGap if a log does not have it all."""
-    changes, facts = [], None
+    changes, parts = [], []
     for cell, log in sorted(history.logs.items()):
         watch = (_Consumer if kind == CONSUMER else _Provider)(history, cell, uuid)
         named = [position for position, _ in holding(log, (uuid.encode(),))]
@@ -128,8 +128,8 @@ def past_of(history, kind: str, uuid: str) -> Past:
             # What does not name it may change it, too: a host is removed, a class is renamed.
             history.forward(world, cell, log.bounds().last, step=watch.step)
         changes += watch.changes
-        facts = watch.facts() or facts
-    return Past(kind, uuid, facts, sorted(changes, key=lambda change: (change.writer.at_ns, *change.writer[:2])))
+        parts += filter(None, [watch.facts()])
+    return Past(kind, uuid, parts, sorted(changes, key=lambda change: (change.writer.at_ns, *change.writer[:2])))
 
 
 class _Watch:

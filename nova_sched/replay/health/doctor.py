@@ -230,7 +230,7 @@ def _of_level(cell, projection, recent):
             cell,
             "level",
             FAIL,
-            f"{level}; {_some(older)} write at a lower level: their claims are refused, and builds fail",
+            f"{level}; {some(older)} write at a lower level: their claims are refused, and builds fail",
             "upgrade them",
         )
     if aside:
@@ -281,7 +281,7 @@ def _of_hosts(cell, heard, intervals):
     count = sum(heard.counts.values())
     if count:
         lost = heard.counts["lost"]
-        named = f"; lost: {_some(heard.lost)}" if lost else ""
+        named = f"; lost: {some(heard.lost)}" if lost else ""
         to_do = (
             f"check the machines and nova-sched-agents of the {lost} lost hosts"
             if lost
@@ -298,7 +298,7 @@ def _of_hosts(cell, heard, intervals):
                 "agents",
                 FAIL,
                 f"{len(silent)} of {count} hosts are not marked as lost, but their agents have "
-                f"published nothing for more than {limit}; last events: {_some(silent.values())}",
+                f"published nothing for more than {limit}; last events: {some(silent.values())}",
                 "check that agents and the conductor of the cell are running; if [compute_agent] confirm_interval is "
                 "not the default, name the services' --config-file",
             )
@@ -315,7 +315,7 @@ def _of_strays(cell, projection):
             "stray use",
             WARN,
             f"instances on {len(strays)} hosts use providers or resource classes that the hosts do not report: "
-            f"{_some(strays)}",
+            f"{some(strays)}",
             "check whether these hosts got another name, other CPU sets or other devices; change that back, or move "
             "the instances",
         )
@@ -330,7 +330,7 @@ def _of_closed(cell, projection):
             cell,
             "closed providers",
             WARN,
-            f"{len(faults)} providers offer nothing, because their report has a fault: {_some(faults)}",
+            f"{len(faults)} providers offer nothing, because their report has a fault: {some(faults)}",
             "fix the inventories or traits that the agents of these hosts report",
         )
 
@@ -348,7 +348,7 @@ def _of_waiting(cell, projection, log, at_ns, intervals):
             cell,
             "waiting",
             WARN if long else OK,
-            f"{len(since)} hosts wait for their root providers and get no instances: {_some(waiting)}",
+            f"{len(since)} hosts wait for their root providers and get no instances: {some(waiting)}",
             "check that nova-compute of these hosts uses the Placement endpoint of this log, and that the uuid of its "
             "compute node is that of its resource provider"
             if long
@@ -388,7 +388,8 @@ def _of_producers(cell, recent):
         )
 
 
-def _some(names):
+def some(names):
+    """The first of some texts, and how many more there are."""
     names = sorted(names)
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 

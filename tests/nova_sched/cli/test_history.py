@@ -58,7 +58,7 @@ def story():
 
 def test_a_volume(story):
     found = past(story, CONSUMER, "volume")
-    assert found.facts is None
+    assert found.parts == []
     assert list(map(brief, found.changes)) == [
         (7, None, 1, "held on no host", "40:pool"),
         (9, 1, f"consumer {VOLUME} has generation 1, expected None", 7),
@@ -76,7 +76,8 @@ def test_a_volume(story):
 def test_an_instance_of_nova(story):
     found = past(story, CONSUMER, "vm")
     assert list(map(brief, found.changes)) == [(15, None, 1, "held on b", "5:pool 2:root-b")]
-    assert found.facts["project"] == "blue" and found.facts["type"] == "INSTANCE" and found.facts["generation"] == 1
+    (part,) = found.parts
+    assert part["project"] == "blue" and part["type"] == "INSTANCE" and part["generation"] == 1
 
 
 def test_a_pool(story):
@@ -317,6 +318,26 @@ def test_its_text(story, capsys):
     assert run(capsys, story, "history", "b")[1].startswith(f"provider {uuid_of('root-b')} root-b of host b in cell1")
 
 
+def test_a_consumer_with_parts_in_several_logs(capsys):
+    """All logs are named, also if the last one has nothing of it any more."""
+    logs = {}
+    for cell, kind in (("cell1", "INSTANCE"), ("cell2", "INSTANCE"), ("cell3", "VOLUME")):
+        logs[cell] = Written(events.LevelPinned(LEVEL), created(cell), put_inventories(cell, inventory_of()), cell=cell)
+        logs[cell].say(at_generation("vm", None, of(cell, 1), project="blue", kind=kind))
+    logs["cell2"].say(at_generation("vm", 1, of("cell2", 2), project="blue", kind="INSTANCE"))
+    logs["cell3"].say(dropped("vm"))
+    options = [word for cell, log in logs.items() for word in ("--log", f"{cell}={log.log.url}")]
+    assert replay([*options, "--no-cache", "history", uuid_of("vm")]) == 0
+    head, *_ = capsys.readouterr().out.splitlines()
+    assert head == (
+        f"consumer {uuid_of('vm')} in cell1, generation 1 and in cell2, generation 2, type INSTANCE, project blue, user u"
+    )
+    assert replay([*options, "--no-cache", "history", uuid_of("vm"), "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(part["cell"], part["generation"]) for part in found["now"]] == [("cell1", 1), ("cell2", 2)]
+    assert len(found["changes"]) == 5
+
+
 def test_explain_falls_back_to_it(story, capsys):
     assert run(capsys, story, "explain", VOLUME) == run(capsys, story, "history", VOLUME)
     code, _, err = run(capsys, story, "explain", uuid_of("nobody"))
@@ -326,12 +347,14 @@ def test_explain_falls_back_to_it(story, capsys):
 @pytest.mark.parametrize("words, count", [([], 10), (["--all"], 14), (["--refused"], 5), (["--all", "--refused"], 5)])
 def test_what_of_a_provider_is_shown(story, capsys, words, count):
     found = json.loads(run(capsys, story, "history", "lake", *words, "-o", "json")[1])
-    assert len(found["changes"]) == count and found["now"]["generation"] == 7 and found["now"]["name"] == "lake"
+    assert len(found["changes"]) == count and [(part["generation"], part["name"]) for part in found["now"]] == [
+        (7, "lake")
+    ]
 
 
 def test_json(story, capsys):
     found = json.loads(run(capsys, story, "history", VOLUME, "-o", "json")[1])
-    assert found["now"] is None and found["changes"][1]["cause"]["request"] == "req-volume"
+    assert found["now"] == [] and found["changes"][1]["cause"]["request"] == "req-volume"
     assert found["changes"][2]["holds"] == [
         {"host": None, "provider": POOL, "name": "pool", "resource_class": DISK, "amount": 50}
     ]
