@@ -9,40 +9,44 @@ set +o xtrace
 
 source "$NOVA_SCHED_DIR/devstack/lib/nova_sched"
 
-if is_nova_sched_enabled; then
-    if [[ "$1" == "stack" ]]; then
-        check_nova_sched
-    fi
+if [[ "$1" == "stack" ]] && is_nova_sched_wanted; then
+    check_nova_sched
+fi
 
-    case "$1 ${2:-}" in
-        "stack pre-install")
-            # Nothing is needed that devstack does not install; the check above is all of this phase.
-            ;;
-        "stack install")
+case "$1 ${2:-}" in
+    "stack install")
+        if is_nova_sched_enabled; then
             echo_summary "Installing nova_sched"
             install_nova_sched
-            ;;
-        "stack post-config")
-            # nova's cells are there (init_nova), its services do not run yet.
+        fi
+        if is_nova_sched_wanted; then
+            # Now, because in later phases devstack writes nova's files in the background.
+            configure_nova_for_nova_sched
+        fi
+        ;;
+    "stack post-config")
+        # nova's cells are there (init_nova), its services do not run yet. They find ours when they start.
+        if is_nova_sched_enabled; then
             echo_summary "Configuring nova_sched"
             configure_nova_sched
-            ;;
-        "stack extra")
-            # nova runs. [[post-config|$NOVA_SCHED_CONF]] of local.conf is merged, so the file is left as it is.
             echo_summary "Starting nova_sched"
             init_nova_sched
             start_nova_sched
-            ;;
-        "stack test-config")
-            # There is nothing to tell tempest while n-sch decides.
-            ;;
-        "unstack "*)
+        fi
+        ;;
+    "stack extra")
+        # nova runs, and nova-compute has been seen by now or will be.
+        ;;
+    "unstack "*)
+        if is_nova_sched_wanted; then
             stop_nova_sched
-            ;;
-        "clean "*)
+        fi
+        ;;
+    "clean "*)
+        if is_nova_sched_wanted; then
             cleanup_nova_sched
-            ;;
-    esac
-fi
+        fi
+        ;;
+esac
 
 $_XTRACE_NOVA_SCHED_PLUGIN
