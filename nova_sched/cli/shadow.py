@@ -37,7 +37,7 @@ examples:
   nova-sched-replay --log out/demo shadow
   nova-sched-replay --log out/demo shadow --from -1h
   nova-sched-replay --log out/demo shadow --verdict different --verdict tie --show 50
-  nova-sched-replay --log out/demo shadow -o json
+  nova-sched-replay --log out/demo shadow --shadow host1 -o json
 
 exit codes: 0 no difference, 1 Nova chose otherwise for an instance, 2 wrong usage, 3 the log cannot be reached
 """
@@ -50,6 +50,12 @@ class Shadow(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--from", dest="begin", metavar="MOMENT", help="start after this position or time (all)")
+        parser.add_argument(
+            "--shadow",
+            action="append",
+            metavar="NAME",
+            help="only comparisons of the shadow with this [shadow] name; repeatable (all)",
+        )
         parser.add_argument(
             "--verdict",
             action="append",
@@ -71,8 +77,10 @@ class Shadow(ReplayCommand):
             )
         begin = None if arguments.begin is None else resolve(parse_moment(arguments.begin, self.now_ns), source)
         found = Comparisons(arguments.verdict or UNLIKE)
+        wanted = {f"shadow/{name}" for name in arguments.shadow or ()}
         for comparison in comparisons_in(source.logs, None if begin is None else begin[CELL0] + 1):
-            found.add(comparison)
+            if not wanted or comparison.producer in wanted:
+                found.add(comparison)
         shown = found.shown[-arguments.show :] if arguments.show > 0 else []
         if arguments.output == "json":
             self.out.write(json.dumps(_facts(found, shown), indent=2) + "\n")

@@ -102,7 +102,7 @@ def _of_scores(verdict, ours, mine, nova_host, standing, subset_size):
     return Compared(
         verdict,
         WEIGHT,
-        rows[0][0],
+        rows[0][0] if rows else "",
         f"{nova_host} has the score {standing.score:+.3f} ({place}{alternate}), {standing.best} has "
         f"{standing.best_score:+.3f}: {shown}",
     )

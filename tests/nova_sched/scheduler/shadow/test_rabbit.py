@@ -224,7 +224,7 @@ def test_the_account_of_the_shadow_may_not_publish_to_nova(nova, shadow, rabbit_
 
 
 def test_a_shadow_that_hangs_does_not_fill_the_broker(nova, rabbit_server, vhost, request, monkeypatch):
-    """Its queue drops the oldest messages; what Nova chose may then be missing, which does not count as one."""
+    """Its queue drops the oldest messages; what Nova chose may then be missing, so it is unseen."""
     goes_on = threading.Event()
     with RunningShadow(request.node.name, rabbit_server, vhost, HOST, max_bytes=2000) as shadow:
         nova.publish("one instance")
