@@ -38,8 +38,9 @@ def published(log, state, name: str, *data) -> int:
             continue
         for aside in state.quarantine:
             if aside.position == position and aside.index in mine.values():
+                hint = "; use the account operator or operator.NAME" if state.accounts_required else ""
                 raise errors.NovaSchedError(
-                    f"the event of {producer} does not count in the log of {state.cell}: {aside.reason}"
+                    f"the event of {producer} does not count in the log of {state.cell}: {aside.reason}{hint}"
                 )
         if state.producers.get(producer, (0, 0))[0] != epoch_ns:
             raise errors.NovaSchedError(

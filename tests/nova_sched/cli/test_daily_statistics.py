@@ -46,7 +46,7 @@ def test_services_of_recorded_logs(ask):
         ("conductor", "cell1", "cell1", "idle?", None),
         ("scheduler", "scheduler-1", "cell1", "idle?", None),
         ("scheduler", "scheduler-2", "cell1", "idle?", None),
-        ("compute_agent", "cell1", "cell1", "heard", 120),
+        ("compute_agent", "agents-cell1", "cell1", "heard", 120),
     ]
     _, rows, _ = ask(LEDGER, "service", "list")
     assert {row["service"]: row["level"] for row in rows}["placement"] == 3
