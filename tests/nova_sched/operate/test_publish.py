@@ -40,7 +40,7 @@ def test_an_event_that_is_set_aside_says_why(written, said, told):
 
 
 def test_a_log_that_requires_accounts(written):
-    """The log in memory has no accounts, so the rule cannot be said there: the state is told that it is in force."""
+    """The log in memory has no accounts, so the rule cannot be said there: the state gets it directly."""
     state = state_of("cell1", written.log)
     state.accounts_required = True
     with pytest.raises(
