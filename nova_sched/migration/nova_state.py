@@ -6,9 +6,10 @@ from conductor.tap import facts
 from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.compare import Difference, changed, changed_map
 from nova_sched.migration.from_nova import ComputeService
-from nova_sched.projection.ledger import MEMBER, NOVA, Entry, Host
+from nova_sched.projection.ledger import COMPUTE_STATUS_DISABLED, MEMBER, NOVA, Entry, Host
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.state import CELL0
+from nova_sched.replay.state.hosts import is_disabled
 from nova_sched.selection.claim_rules import RULE_OF_POLICY
 from rpc_api import errors, events
 from rpc_api.events.schema import FrozenRecord
@@ -91,20 +92,21 @@ def host_events(cloud: Cloud, projection: Projection) -> list[FrozenRecord]:
         ]
     for name, service in sorted(cloud.nova.services.items()) if cloud.nova is not None else ():
         host = projection.hosts.get(name)
-        if host is not None and host.authority == NOVA and _status(host) != _status_of(service):
-            disabled, reason, forced_down = _status_of(service)
-            status = host.status._replace(disabled=disabled, disabled_reason=reason, forced_down=forced_down)
-            found.append(facts.report_of(name, host.inventory, status))
+        if host is not None and host.authority == NOVA:
+            status = _wanted_status(service, host, projection)
+            if status != host.status:
+                found.append(facts.report_of(name, host.inventory, status))
     return found
 
 
-def _status(host: Host) -> tuple[bool, str | None, bool]:
-    status = host.status
-    return status.disabled, status.disabled_reason if status.disabled else None, status.forced_down
-
-
-def _status_of(service: ComputeService) -> tuple[bool, str | None, bool]:
-    return service.disabled, service.disabled_reason if service.disabled else None, service.forced_down
+def _wanted_status(service: ComputeService, host: Host, projection: Projection) -> events.HostStatus:
+    """The status of a host as its service says. While its root provider has the trait of a disabled service, the trait
+    says that, and the tap reports it so."""
+    status = host.status._replace(forced_down=service.forced_down)
+    if service.disabled:
+        has_trait = projection.table.row_has_trait(COMPUTE_STATUS_DISABLED, host.root)
+        return status._replace(disabled=status.disabled or not has_trait, disabled_reason=service.disabled_reason)
+    return status._replace(disabled=False)
 
 
 def instance_events(cloud: Cloud, projection: Projection) -> list[FrozenRecord]:
@@ -196,12 +198,21 @@ def _of_hosts(cloud: Cloud, projections: Mapping[str, Projection]) -> Iterator[D
             yield Difference("host", name, None, "known", service and True, host and True)
             continue
         yield from changed("host", name, None, "authority", NOVA, host.authority)
-        there, here = _status_of(service), _status(host)
-        for what, value, known in zip(("disabled", "disabled reason", "forced down"), there, here, strict=True):
-            yield from changed("host", name, None, what, value, known)
+        table = projections[host.cell].table
+        there = service.disabled or COMPUTE_STATUS_DISABLED in _traits_of_root(cloud, table.uuids[host.root])
+        yield from changed("host", name, None, "disabled", there, is_disabled(host, table))
+        if service.disabled:
+            reason = host.status.disabled_reason
+            yield from changed("host", name, None, "disabled reason", service.disabled_reason, reason)
+        yield from changed("host", name, None, "forced down", service.forced_down, host.status.forced_down)
         if not service.forced_down and service.is_up == host.lost:
             last = f"{'up' if service.is_up else 'down'}, last heard at {service.heard}"
             yield Difference("host", name, None, "state", last, "down" if host.lost else "up")
+
+
+def _traits_of_root(cloud: Cloud, root: str) -> frozenset[str]:
+    provider = cloud.placement.providers.get(root)
+    return frozenset() if provider is None else provider.traits
 
 
 def _of_instances(cloud: Cloud, projections: Mapping[str, Projection]) -> Iterator[Difference]:

@@ -41,7 +41,7 @@ def refuse(stock, answer, method, path, times):
 
 ENDLESS = 10**9
 READS = [
-    # (answer, times, exit code, what is said)
+    # (answer, times, exit code, the text)
     (OVERLOADED, 3, 0, ""),
     (OVERLOADED, ENDLESS, 3, "it answers 503: the database is away; see its log, and repeat the command"),
     ((500, b"<html>oops</html>"), ENDLESS, 3, "it answers 500: <html>oops</html>; see its log, and repeat the command"),
@@ -60,7 +60,7 @@ def test_a_placement_that_fails_while_it_is_read(stock, ours, answer, times, wan
 
 
 WRITES = [
-    # (answer, path, times, exit code, what is said)
+    # (answer, path, times, exit code, the text)
     (OVERLOADED, "/allocations/", 3, 0, ""),
     (OVERLOADED, "/allocations/", ENDLESS, 3, "it answers 503: the database is away"),
     (conflict(), "/allocations/", 2, 0, ""),
@@ -92,7 +92,7 @@ def test_a_placement_that_fails_while_it_is_written(stock, target, ours, answer,
 
 
 ACCOUNTS = [
-    # (variables that change, exit code, what is said)
+    # (variables that change, exit code, the text)
     ({"OS_TOKEN": "wrong"}, 3, "it answers 401: wrong token; check the account in the variables OS_"),
     ({"OS_AUTH_TYPE": "palm"}, 2, "OS_AUTH_TYPE is 'palm', wanted a plugin of keystoneauth1"),
     ({"OS_AUTH_TYPE": ""}, 2, "the account of the cloud is not complete"),

@@ -113,6 +113,29 @@ def test_what_changed_in_nova_is_named_and_written(known, nova, name):
     assert (known.state().position, known.state("cell0").position) == position
 
 
+def test_a_host_that_the_trait_disables(known, nova, stock):
+    """nova-compute has set the trait: the service need not say it again, and both sides call the host disabled."""
+    path = f"/resource_providers/{uuid_of('host-1')}"
+    found = stock.client.do("GET", f"{path}/traits")
+    found["traits"].append("COMPUTE_STATUS_DISABLED")
+    stock.client.do("PUT", f"{path}/traits", found)
+    nova.services["host-1"].update(status="disabled", disabled_reason="disk")
+    assert known.run("import", "--nova", nova.url)[0] == 0
+    assert known.state().hosts["host-1"].status[:2] == (False, "disk")
+    # Enabled while the nova-compute is down: the trait stays, and Nova gives the host no instances.
+    nova.services["host-1"].clear()
+    assert known.run("compare", "--nova", nova.url)[:2] == (0, "")
+    nova.services["host-1"].update(status="disabled", disabled_reason="disk")
+    found["traits"].remove("COMPUTE_STATUS_DISABLED")
+    found["resource_provider_generation"] += 1
+    stock.client.do("PUT", f"{path}/traits", found)
+    assert known.run("import", "--nova", nova.url)[0] == 0
+    assert known.state().hosts["host-1"].status[:2] == (True, "disk")
+    nova.services["host-1"].clear()
+    assert known.run("import", "--nova", nova.url)[0] == 0
+    assert not known.state().hosts["host-1"].status.disabled
+
+
 def test_a_host_that_does_not_answer_is_named_and_left_to_the_conductor(known, nova):
     nova.services["host-2"].update(state="down")
     code, _, err = known.run("import", "--nova", nova.url)
