@@ -110,14 +110,14 @@ def _reserves_too_much(event):
     return any(one.reserved > one.total for part in parts for one in part.inventories)
 
 
-def world(server, ours, writes, seed, counts):
+def world(server, ours, writes, there, seed, counts):
     """Take a world over, give it back to an empty Placement, and take it over again; then give it back to one that has
     an older state."""
     server.placement.empty()
     ours.empty()
     one = World(server, ours, f"migration {seed}", counts)
     writer = Writer(seed)
-    one.write_there(writer, writes)
+    one.write_there(writer, there)
     for step in ("first", "again"):
         one.run("Import", "--name", f"{step}-{uuid.uuid4()}")
         one.compare(generations=True)
@@ -127,7 +127,7 @@ def world(server, ours, writes, seed, counts):
             server.placement.empty()
         one.run("Export")
         one.compare(generations=False)
-        one.write_there(Writer(f"{seed} {step} there"), writes)
+        one.write_there(Writer(f"{seed} {step} there"), there)
     one.run("Import")
     one.compare(generations=True)
     if one.run("Import").count("round"):
@@ -140,7 +140,8 @@ def main(*arguments):
 
     parser = argparse.ArgumentParser(description="Take the real Placement over, and give it back.")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--writes", type=int, default=60, help="writes of each step of a world")
+    parser.add_argument("--writes", type=int, default=60, help="writes to our API in each step")
+    parser.add_argument("--there", type=int, default=60, help="writes to the real Placement in each step")
     parser.add_argument("--count", type=int, help="writes in all")
     parser.add_argument("--seconds", type=float)
     options = parser.parse_args(arguments)
@@ -149,7 +150,7 @@ def main(*arguments):
     os.environ.update(environment(server.url))
     with contextlib.closing(ours), contextlib.closing(server):
         try:
-            one = functools.partial(world, server, ours, options.writes)
+            one = functools.partial(world, server, ours, options.writes, options.there)
             found = random_worlds.run(one, options.seed, ("writes",), options.count, options.seconds)
             print(json.dumps(found))
         except Difference as error:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from nova_sched.cli.main import main, replay
 from nova_sched.migration.from_logs import placement_of
 from tests.nova_sched.migration.clouds import small
 from tests.placement_api.client import Client, allocations
@@ -224,7 +225,21 @@ def test_a_cloud_is_given_back_to_an_empty_placement_and_to_the_old_one(stock, t
 
 
 def test_an_export_needs_the_name_of_its_placement(ours, stock, capsys):
-    from nova_sched.cli.main import main
 
     assert main(["export", "--log", f"cell1={ours.urls['cell1']}"]) == 2
     assert "--placement is missing" in capsys.readouterr().err
+
+
+def test_the_replay_tool_audits_and_shows_an_import(stock, ours, capsys):
+    """All that an import wrote is right by the laws of the audit, and the history of a consumer names it."""
+    small(stock)
+    for change in (None, "a consumer moves", "a tree is turned around", "classes and traits"):
+        if change is not None:
+            CHANGES[change][0](stock.client)
+        assert ours.run("import")[0] == 0
+    log = ["--log", f"cell1={ours.urls['cell1']}"]
+    assert replay([*log, "replay", "--verify"]) == 0, capsys.readouterr()
+    capsys.readouterr()
+    assert replay([*log, "tail", "--instance", VM]) == 0
+    out = capsys.readouterr().out
+    assert out.count("ConsumerImported") == 2 and f"{VM} holds" in out
