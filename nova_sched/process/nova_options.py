@@ -172,7 +172,6 @@ _SECTIONS = {
     ),
     "placement": "nova_sched asks no Placement; the options of its own Placement API are in [placement_api]",
     "upgrade_levels": "the versions of the RPC are agreed on by the services; leave that out",
-    "notifications": "the logs are the record of what happens; leave that out",
     **dict.fromkeys(
         (
             "api",
@@ -197,6 +196,7 @@ _SECTIONS = {
             "libvirt",
             "manila",
             "mks",
+            "notifications",
             "nova_sys_admin",
             "os_brick",
             "os_vif_linux_bridge",

@@ -94,7 +94,7 @@ class Notifications:
 
 
 class _Serializer(NovaSerializer):
-    """Without the token of the user: whoever reads notifications must not be able to act for the user."""
+    """Without the token of the user: a reader of notifications must not be able to act for the user."""
 
     def serialize_context(self, ctxt):
         return {**super().serialize_context(ctxt), "auth_token": None}

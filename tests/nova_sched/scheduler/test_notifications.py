@@ -1,0 +1,119 @@
+"""The notifications that decisions begin and end, through oslo.messaging's own driver for tests."""
+
+import pytest
+from oslo_config import cfg
+from oslo_messaging.notify import _impl_test as emitted
+
+from nova_sched.scheduler import config
+from nova_sched.scheduler.endpoint import SchedulerEndpoint
+from nova_sched.scheduler.notifications import Silent, notifications_of
+from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
+from nova_sched.selection.policy import Policy
+from rpc_api import codec, events
+from rpc_api.log import open_log
+from rpc_api.nova_exception import NoValidHost
+from rpc_api.objects.context import RequestContext
+from tests.builders import EPOCH, request_spec, uuid_of
+from tests.engines import TinyCloud
+from tests.servers import wait_until
+
+TOKEN = "gAAAA-secret"
+CONTEXT = RequestContext.from_dict({"request_id": "req-1", "user_id": "u", "project_id": "p", "auth_token": TOKEN})
+START, END = "scheduler.select_destinations.start", "scheduler.select_destinations.end"
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    tiny = TinyCloud(("cell1",))
+    tiny.host("a", "cell1", 8)
+    for name, log in tiny.logs.items():
+        opened = codec.make_event(events.LogOpened(name, EPOCH), "operator/test", 1, 1, 0)
+        open_log(f"memory://notifications-{name}").append([codec.encode_record(EPOCH, [opened]), *log])
+    scheduler = Scheduler(
+        "s",
+        cell0_of("memory://notifications-cell0"),
+        [Cell("cell1", uuid_of("cell1"), "memory://notifications-cell1")],
+        Policy(),
+    )
+    scheduler.start().wait_ready()
+    yield scheduler
+    scheduler.stop()
+
+
+def configured(*drivers, **options):
+    conf = cfg.ConfigOpts()
+    config.register(conf)
+    conf(
+        [],
+        project="nova_sched",
+        default_config_files=[],
+        default_config_dirs=[],
+    )
+    conf.set_override("name", "s1", "scheduler")
+    for name, value in options.items():
+        conf.set_override(name, value, "notifications")
+    import oslo_messaging
+
+    oslo_messaging.get_notification_transport(conf).cleanup()
+    conf.set_override("driver", list(drivers), "oslo_messaging_notifications")
+    return conf
+
+
+@pytest.fixture
+def heard():
+    """(event, publisher, payload, context) of all notifications, once there are as many as wanted."""
+    emitted.reset()
+
+    def all_of(count):
+        wait_until(lambda: len(emitted.NOTIFICATIONS) >= count, 20.0, "too few notifications")
+        return [
+            (message["event_type"], message["publisher_id"], message["payload"], context)
+            for context, message, _, _ in emitted.NOTIFICATIONS
+        ]
+
+    yield all_of
+    emitted.reset()
+
+
+def ask(scheduler, notifications, instance, vcpus):
+    spec = request_spec(uuid_of(instance), vcpus=vcpus, memory_mb=0, disk_gb=0)
+    endpoint = SchedulerEndpoint(scheduler, notifications=notifications)
+    answer = endpoint.select_destinations(
+        CONTEXT, spec_obj=spec, instance_uuids=[uuid_of(instance)], return_objects=True
+    )
+    return answer.result(20)
+
+
+@pytest.mark.parametrize(
+    "form, publishers",
+    [
+        ("unversioned", ["scheduler.s1"]),
+        ("versioned", ["nova-scheduler:s1"]),
+        ("both", ["scheduler.s1", "nova-scheduler:s1"]),
+    ],
+)
+def test_each_form(scheduler, heard, form, publishers):
+    notifications = notifications_of(configured("test", notification_format=form))
+    ask(scheduler, notifications, f"vm {form}", 1)
+    found = heard(2 * len(publishers))
+    notifications.close()
+    assert [(event, publisher) for event, publisher, _, _ in found] == [
+        (event, publisher) for event in (START, END) for publisher in publishers
+    ]
+    for _, publisher, payload, context in found:
+        spec = payload["nova_object.data"] if publisher[-3] == ":" else payload["request_spec"]["instance_properties"]
+        assert uuid_of(f"vm {form}") in (spec.get("instance_uuid"), spec.get("uuid"))
+        assert context["request_id"] == "req-1" and TOKEN not in str(context)
+
+
+def test_a_request_without_a_host_has_no_end(scheduler, heard):
+    notifications = notifications_of(configured("test", notification_format="versioned"))
+    with pytest.raises(NoValidHost):
+        ask(scheduler, notifications, "vm too large", 1000)
+    notifications.close()
+    assert [event for event, *_ in heard(1)] == [START]
+
+
+@pytest.mark.parametrize("drivers", [(), ("noop",)])
+def test_nothing_is_emitted_without_a_driver(drivers):
+    assert isinstance(notifications_of(configured(*drivers)), Silent)
