@@ -15,6 +15,7 @@ from rpc_api.contracts.scheduler import SchedulerAPI
 from rpc_api.contracts.selections import claims_of
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.watch import Watch
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class ApiConductor:
         begins."""
         if len(selections) != len(instance_uuids) or not all(selections):
             raise errors.NovaSchedError(
-                f"a scheduler answered with hosts for {sum(map(bool, selections))} instances, wanted "
+                f"a scheduler answered with hosts for {number_of(sum(map(bool, selections)), 'instance')}, wanted "
                 f"{len(instance_uuids)}; nothing is built and what it claimed expires; see to the version of the "
                 "schedulers"
             )

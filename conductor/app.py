@@ -9,6 +9,7 @@ from nova_sched.process.service import Remaining, Service
 from nova_sched.process.snapshot_store import store_of
 from rpc_api import config as shared
 from rpc_api.contracts.conductor import VERSION, cell_topic
+from rpc_api.wording import number_of
 
 #: What --help says about the service.
 DESCRIPTION = (
@@ -126,7 +127,7 @@ class CellService(Service):
     def serves(self):
         return (
             f"{self._conductor.name} of {self._cell.name} answers the topic {self._topic} for "
-            f"{len(self._conductor.projection.hosts)} hosts"
+            f"{number_of(len(self._conductor.projection.hosts), 'host')}"
         )
 
     def drain(self, timeout):

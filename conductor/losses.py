@@ -1,6 +1,7 @@
 """Log lines about the lost hosts of a cell: one line for many hosts."""
 
 from rpc_api.clock import spelled
+from rpc_api.wording import number_of
 
 #: Seconds without a further change after which changes are logged, and seconds after which they are logged in any
 #: case. The hosts of a rack are found lost within one report interval of each other.
@@ -43,30 +44,26 @@ class HostLosses:
         return lines
 
     def _lines(self, count):
+        one = len(self._since) == 1
+        left = f"{len(self._since)} of {number_of(count, 'host')} {'is' if one else 'are'}"
         if self._lost:
             yield (
-                f"{_hosts(self._lost)} of {self._cell} {_are(self._lost)} lost: {named(self._lost)}; "
-                f"{len(self._since)} of {count} hosts are lost now and get no instances; see to their agents and "
-                "machines"
+                f"{self._hosts(self._lost)} lost: {named(self._lost)}; {left} lost now and get{'s' if one else ''} no "
+                "instances; see to their agents and machines"
             )
-        left = f"{len(self._since)} of {count} hosts are still lost" if self._since else "no host is lost any more"
+        left = f"{left} still lost" if self._since else "no host is lost any more"
         for gone, what in ((self._seen, "seen again"), (self._removed, "removed from the cell")):
             if gone:
-                yield f"{_hosts(gone)} of {self._cell} {_are(gone)} {what}{_after(gone)}: {named(gone)}; {left}"
+                yield f"{self._hosts(gone)} {what}{_after(gone)}: {named(gone)}; {left}"
+
+    def _hosts(self, some):
+        return number_of(len(some), f"host of {self._cell} is", f"hosts of {self._cell} are")
 
 
 def named(names) -> str:
     """The first names of some, and how many more there are."""
     names = sorted(names)
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
-def _hosts(some):
-    return f"{len(some)} host{'' if len(some) == 1 else 's'}"
-
-
-def _are(some):
-    return "is" if len(some) == 1 else "are"
 
 
 def _after(gone):

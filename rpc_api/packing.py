@@ -5,6 +5,7 @@ from typing import Any
 import msgpack
 
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 
 def pack(value: object) -> bytes:
@@ -48,6 +49,6 @@ def unpack(packed: bytes) -> Any:
         return msgpack.unpackb(packed, use_list=False, raw=False, strict_map_key=True)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.exceptions.UnpackException) as broken:
         raise errors.InvalidEvent(
-            f"{len(packed)} bytes cannot be read as msgpack ({broken.__class__.__name__}: {str(broken)[:80]}); "
-            "fix their producer"
+            f"{number_of(len(packed), 'byte')} cannot be read as msgpack ({broken.__class__.__name__}: "
+            f"{str(broken)[:80]}); fix their producer"
         ) from None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nova_sched.projection.devices import guest_of
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 NAMESPACE = uuid.UUID("8f3c8d1e-52b4-4b7e-9c0a-0d6d8c1f7a51")
 FILE_NAME = "compute_id"
@@ -65,19 +66,19 @@ def check_cpus(consumers, shared, dedicated) -> None:
     wanted = sum(used["PCPU"].values())
     if wanted > len(dedicated):
         raise errors.UsageError(
-            f"{len(used['PCPU'])} instances such as {min(used['PCPU'])} use {wanted} PCPU, and [compute] "
+            f"{number_of(len(used['PCPU']), 'instance')} such as {min(used['PCPU'])} use {wanted} PCPU, and [compute] "
             f"cpu_dedicated_set has {len(dedicated)} CPUs; add those that it had before, or delete the instances "
             "before the set is changed"
         )
     if used["VCPU"] and not shared:
         raise errors.UsageError(
-            f"{len(used['VCPU'])} instances such as {min(used['VCPU'])} use VCPU, and no CPU is in [compute] "
-            "cpu_shared_set; set it as before, or delete the instances before the set is changed"
+            f"{number_of(len(used['VCPU']), 'instance')} such as {min(used['VCPU'])} use VCPU, and no CPU is in "
+            "[compute] cpu_shared_set; set it as before, or delete the instances before the set is changed"
         )
 
 
 def _count(consumers) -> str:
-    return "1 instance" if len(consumers) == 1 else f"{len(consumers)} instances"
+    return number_of(len(consumers), "instance")
 
 
 def _numbers(cpus) -> str:

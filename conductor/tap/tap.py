@@ -10,6 +10,7 @@ from conductor.tap.decode import Change, Ignored, Unread, decode
 from conductor.tap.model import LEVEL, TapModel
 from rpc_api import concurrency, errors
 from rpc_api.bus.copy_reader import READING, CopyReader
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -79,11 +80,10 @@ class Tap(CopyReader):
             count = len(self.model.unsure)
         self._unsure_logged = bool(count)
         LOG.warning(
-            "%s missed messages: %s; the log may have older facts of %d hosts, until their nova-compute publishes them "
-            "again",
+            "%s missed messages: %s; the log may have older facts of %s, until their nova-compute publishes them again",
             self.what,
             why,
-            count,
+            number_of(count, "host"),
         )
 
     def _log_unsure(self):

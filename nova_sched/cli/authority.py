@@ -10,6 +10,7 @@ from nova_sched.projection.ledger import AUTHORITIES
 from nova_sched.replay.archive.restore import state_of
 from rpc_api import errors, events
 from rpc_api.log import open_log
+from rpc_api.wording import number_of
 
 EPILOG = """\
 A host belongs to its agent, whose reports say what runs there, or to Nova, which writes allocations through Placement's
@@ -72,4 +73,5 @@ class Authority(Command):
             raise errors.NovaSchedError(
                 f"the authority over {left[0]} did not pass: a write over several logs holds room there; try again"
             )
-        self.app.stdout.write(f"{len(passing)} hosts belong to {arguments.pass_to} from position {position} on\n")
+        belong = number_of(len(passing), "host belongs", "hosts belong")
+        self.app.stdout.write(f"{belong} to {arguments.pass_to} from position {position} on\n")

@@ -16,6 +16,7 @@ from nova_sched.replay.logs.source import Source
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
 from rpc_api.log import open_log
+from rpc_api.wording import number_of
 
 BACKUP_EPILOG = """\
 The file has all records that the log has now, with private data: keep it like a database dump. Nothing has to be
@@ -80,8 +81,8 @@ class Backup(Command):
             if os.path.exists(fresh):
                 os.unlink(fresh)
         self.app.stdout.write(
-            f"{arguments.output}: {done.records} records of {arguments.cell}, positions {bounds.first} to "
-            f"{bounds.last}, {done.size} bytes, digest {state_digest(state)}\n"
+            f"{arguments.output}: {number_of(done.records, 'record')} of {arguments.cell}, positions {bounds.first} to "
+            f"{bounds.last}, {number_of(done.size, 'byte')}, digest {state_digest(state)}\n"
         )
         return errors.EXIT_OK
 

@@ -13,6 +13,7 @@ from nova_sched.replay.state.capacity import by_reason, capacity, stranded, toge
 from nova_sched.replay.state.capacity_question import amounts_in, recorded_in, request_for
 from nova_sched.replay.state.hosts import aggregates_by_host
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 EPILOG = """\
 FLAVOR is a list of amounts (VCPU=4,MEMORY_MB=8192,DISK_GB=40), VCPUs:MiB:GiB (4:8192:40), or the name or id of the
@@ -151,7 +152,10 @@ class Capacity(ReplayCommand):
         alone, room = sum(answer.fits for answer in answers), sum(answer.fits > 0 for answer in answers)
         what = ", ".join(f"{amount} {name}" for name, amount in asked.items())
         name = f"{request.flavor_name} ({what})" if request.flavor_name else what
-        lines = [self.paint(one_line(f"{total} more of {name} fit, on {room} of {len(answers)} hosts"), "bold"), ""]
+        lines = [
+            self.paint(one_line(f"{total} more of {name} fit, on {room} of {number_of(len(answers), 'host')}"), "bold"),
+            "",
+        ]
         if alone != total:
             lines.insert(1, f"hosts share providers: all figures below are of each host alone, which sum up to {alone}")
         lines += aligned(

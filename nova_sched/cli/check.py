@@ -10,6 +10,7 @@ from nova_sched.replay.state.hosts import counted
 from rpc_api import errors
 from rpc_api.clock import spelled
 from rpc_api.levels import LEVEL
+from rpc_api.wording import number_of
 
 EPILOG = """\
 state: ok; note (not a fault, or one without effect: a duplicate event, positions that a stream leaves out); ended
@@ -67,7 +68,7 @@ class Check(ReplayCommand):
             self.say(
                 f"{wrong} of {len(found)} checks found something wrong{over}"
                 if wrong
-                else f"no problem found in {len(found)} checks"
+                else f"no problem found in {number_of(len(found), 'check')}"
                 + (f"; {ended} found something that is over" if ended else "")
             )
         return errors.EXIT_GAP if GAP in states else errors.EXIT_NEGATIVE if WRONG in states else errors.EXIT_OK
@@ -134,7 +135,7 @@ def _of_records(check):
         OK if check.records else NOTE,
         check.events,
         f"epoch {check.opening.epoch}, positions {bounds.first} to "
-        f"{bounds.last}, {check.records} records, {stamp(check.first_ns)} to {stamp(check.last_ns)}"
+        f"{bounds.last}, {number_of(check.records, 'record')}, {stamp(check.first_ns)} to {stamp(check.last_ns)}"
         if check.opening
         else "the log is empty",
     )
@@ -184,7 +185,7 @@ def _of_producers(check):
     yield _incidents(
         check,
         checking.STALE,
-        lambda name, incident: f"{name}: {incident.count} events of an earlier start; its clock went back",
+        lambda name, incident: f"{name}: {number_of(incident.count, 'event')} of an earlier start; its clock went back",
     )
     yield _incidents(
         check,
@@ -210,7 +211,7 @@ def _of_divergences(check):
         yield _incidents(
             check,
             kind,
-            lambda host, incident: f"{host}, {incident.count} times",
+            lambda host, incident: f"{host}, {number_of(incident.count, 'time')}",
             ": the host reported another state than the log had",
         )
     if check.contradictions:
@@ -305,6 +306,7 @@ def _of_readers(checks, intervals):
         if check.end_ns is None:
             continue
         found, limit = silent(check), spelled(intervals.silent_ns / 1e9)
+        agents = check.hosts - check.lost - check.of_nova
         yield (
             cell,
             "silent",
@@ -317,7 +319,7 @@ def _of_readers(checks, intervals):
                     + ("longer than the log goes back" if found[host] is None else spelled(found[host] / 1e9))
                 ),
             )
-            or f"none of {len(check.hosts - check.lost - check.of_nova)} agents was silent for more than {limit}",
+            or f"none of {number_of(len(agents), 'agent')} was silent for more than {limit}",
         )
         others = {
             name: check.end_ns - producer.at_ns

@@ -11,8 +11,8 @@ from rpc_api import errors
 EPILOG = """\
 Checks brokers (reachable, version, rights of the account), logs (exist, bounds, last write, versions of their events),
 hosts (how many are up, disabled, forced down and lost), services (the last event of each), clocks (compared with this
-machine and with each other), snapshots (with --snapshots), the versions on this machine, and whether several logs have one host or one provider. It
-writes nothing.
+machine and with each other), snapshots (with --snapshots), the versions on this machine, and whether a host or provider
+is in several logs. It writes nothing.
 An idle scheduler or conductor publishes nothing, so only agents can be found silent; --ask asks the other services over
 RPC, with the transport_url of the configuration. To check a log that cannot be reached, name its cell: --log CELL=URL.
 

@@ -17,6 +17,7 @@ from nova_sched.replay.dry_run.run import dry_runs
 from nova_sched.replay.state.capacity_question import amounts_in, recorded_in
 from nova_sched.request.from_spec import request_from
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 EPILOG = """\
 FLAVOR is a list of amounts (VCPU=4,MEMORY_MB=8192,DISK_GB=40), VCPUs:MiB:GiB (4:8192:40), the name or id of the flavor
@@ -165,7 +166,7 @@ class DryRun(OperatorCommand):
         if arguments.count == 1:
             lines.insert(0, self.paint(summary_line(scenes[0].recorded), "bold"))
         else:
-            text = f"{len(found)} of {arguments.count} instances find a host"
+            text = f"{len(found)} of {number_of(arguments.count, 'instance')} find a host"
             lines.insert(0, self.paint(text, "bold"))
             hosts = {}
             for scene in found:

@@ -9,6 +9,7 @@ from nova_sched.replay.logs.plain import plain
 from rpc_api import errors, events
 from rpc_api.codec import SetAside
 from rpc_api.events.claim import is_without_build
+from rpc_api.wording import number_of
 
 #: Colours of an event type on a terminal.
 COLOURS = {
@@ -193,7 +194,7 @@ def _all_fields(data):
 
 def _short(value):
     if isinstance(value, bytes):
-        return f"<{len(value)} bytes>"
+        return f"<{number_of(len(value), 'byte')}>"
     if isinstance(value, tuple) and not hasattr(value, "_asdict"):
         return "[" + ",".join(map(_short, value)) + "]"
     if hasattr(value, "_asdict"):
@@ -216,7 +217,7 @@ def _reported(data):
     if status.forced_down:
         words.append("forced down")
     try:
-        words.append(f"{len(events.thaw('HostConsumers', data.consumers).consumers)} instances")
+        words.append(f"{number_of(len(events.thaw('HostConsumers', data.consumers).consumers), 'instance')}")
         inventory = events.thaw("HostInventory", data.inventory)
         if inventory.root_uuid is not None:
             words.append(f"root provider {inventory.root_uuid}, authority {inventory.authority}")
@@ -399,7 +400,9 @@ _TEXTS = {
     "HostRemoved": lambda data: f"{data.host}: {data.reason}",
     "HostDisabled": lambda data: f"{data.host}: {data.reason}" if data.reason else data.host,
     "HostEnabled": lambda data: data.host,
-    "InstancesTracked": lambda data: f"{data.host} has {len(data.instances)} instances, {len(data.gone)} gone",
+    "InstancesTracked": lambda data: (
+        f"{data.host} has {number_of(len(data.instances), 'instance')}, {len(data.gone)} gone"
+    ),
     "ClaimProposed": _proposed,
     "ClaimReleased": lambda data: f"{data.consumer_uuid} claim {data.claim_uuid}: {data.reason}",
     "ClaimExpired": lambda data: f"{data.consumer_uuid} claim {data.claim_uuid}",
@@ -421,13 +424,13 @@ _TEXTS = {
     "LogRestored": lambda data: f"{data.cell} from epoch {data.from_epoch} up to position {data.from_position}",
     "StateKept": lambda data: (
         f"{data.checkpoint_uuid} at position {data.position} part {data.part + 1} of {data.of}, "
-        f"{len(data.content)} bytes"
+        f"{number_of(len(data.content), 'byte')}"
     ),
     "CheckpointNamed": lambda data: (
         f"{data.checkpoint_uuid} at position {data.position}, parts in {data.first} to {data.last}"
     ),
     "AggregateUpdated": lambda data: (
-        f"{data.name} {data.uuid} {len(data.hosts)} hosts "
+        f"{data.name} {data.uuid} {number_of(len(data.hosts), 'host')} "
         + " ".join(f"{key}={value}" for key, value in sorted(data.metadata.items()))
     ),
 }

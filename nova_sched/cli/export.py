@@ -8,6 +8,7 @@ from nova_sched.process.text import one_line
 from nova_sched.replay.archive.export import export
 from nova_sched.replay.logs.moments import parse_range, spans
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 EPILOG = """\
 Private data are redacted unless --no-redact is given. Equal texts become equal pseudonyms, so decisions that are made
@@ -70,8 +71,8 @@ class Export(ReplayCommand):
     def _tell(self, arguments, found, done):
         where = ", ".join(f"{cell} {span.first}:{span.last}" for cell, span in sorted(found.items()))
         self.out.write(
-            f"{arguments.output}: {done.events} events in {done.records} records of {one_line(where)}, "
-            f"{done.size} bytes\n"
+            f"{arguments.output}: {number_of(done.events, 'event')} in {number_of(done.records, 'record')} of "
+            f"{one_line(where)}, {number_of(done.size, 'byte')}\n"
         )
         if arguments.no_redact:
             self.out.write("not redacted: the file contains ids of projects and users, addresses and free texts\n")

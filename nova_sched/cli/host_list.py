@@ -9,6 +9,7 @@ from nova_sched.projection.ledger import AUTHORITIES
 from nova_sched.replay.health.heard import ago, is_live, last_reports
 from nova_sched.replay.state.hosts import DISABLED, DOWN, UP, counted, counts_of, named_hosts, rows_of
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 EPILOG = """\
 Amounts are used/capacity over all providers of a host, as in nova-sched-replay state. "full" is the greatest used share
@@ -72,7 +73,7 @@ class HostList(ReplayCommand):
         }
         self._show(rows[: arguments.limit], heard, ends, arguments.output)
         if len(rows) > (arguments.limit or len(rows)):
-            self.say(f"{arguments.limit} of {len(rows)} hosts")
+            self.say(f"{arguments.limit} of {number_of(len(rows), 'host')}")
         for cell, projection in sorted(world.projections.items()):
             if not arguments.hosts and projection.hosts:
                 self.say(f"{cell}: {counted(counts_of(projection))}")

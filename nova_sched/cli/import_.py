@@ -10,6 +10,7 @@ from nova_sched.replay.archive.log import ArchiveLog
 from rpc_api import errors
 from rpc_api.log import open_log
 from rpc_api.log.checks import mask_password
+from rpc_api.wording import number_of
 
 EPILOG = """\
 All checksums are verified before anything is written. SQLite keeps the positions of records. A RabbitMQ stream assigns
@@ -70,7 +71,7 @@ class Import(ReplayCommand):
                     count = import_log(log, target, update)
                     bounds = log.bounds()
                     self.out.write(
-                        f"{one_line(cell)}: {count} records, positions {bounds.first} to {bounds.last}, "
+                        f"{one_line(cell)}: {number_of(count, 'record')}, positions {bounds.first} to {bounds.last}, "
                         f"in {target.url}\n"
                     )
         return errors.EXIT_OK

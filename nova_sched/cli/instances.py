@@ -8,6 +8,7 @@ from nova_sched.replay.logs.times import times_of
 from nova_sched.replay.state.hosts import TRACKED, wanted
 from nova_sched.replay.state.instances import flavors_of, instances_of, last_known
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 EPILOG = """\
 States: claimed (a host was claimed, the instance is not started yet), running, held (on a host of Nova, or another
@@ -85,7 +86,7 @@ class Instances(ReplayCommand):
             self.say("no instance matches" + (", as far as is known" if self.partial else ""))
         elif len(page) < len(rows):
             self.say(
-                f"{len(page)} of {len(rows)} instances"
+                f"{len(page)} of {number_of(len(rows), 'instance')}"
                 + (f"; the next page: --marker {following}" if following else "")
             )
         return errors.EXIT_GAP if self.partial else errors.EXIT_OK

@@ -10,6 +10,7 @@ from nova_sched.migration.from_logs import placement_of
 from nova_sched.migration.services import Service, session_of
 from nova_sched.process.text import one_line
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 ACCOUNT = """\
 The account of the cloud is that of the variables OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, ... as an openrc file sets
@@ -188,7 +189,7 @@ class Import(_FromCloud):
                 break
             written = importer.round(cloud, hosts)
             self.out.write(
-                f"round {number}: {len(found)} differences, {written.events} events written, "
+                f"round {number}: {number_of(len(found), 'difference')}, {number_of(written.events, 'event')} written, "
                 f"{len(written.refusals)} without effect\n"
             )
             self._tell_some([refusal.sentence() for refusal in written.refusals])
@@ -199,7 +200,7 @@ class Import(_FromCloud):
     def _end(self, cloud, found):
         placement = cloud.placement
         self.out.write(
-            f"{len(placement.providers)} providers, {len(placement.consumers)} consumers: "
+            f"{number_of(len(placement.providers), 'provider')}, {number_of(len(placement.consumers), 'consumer')}: "
             f"{len(found) or 'no'} {'difference' if len(found) == 1 else 'differences'} left\n"
         )
         self._tell_some([one.sentence() for one in found])
@@ -262,12 +263,15 @@ class Export(_Migration):
             with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
                 writer = to_placement.Writer(self._placement, there, arguments.threads, update)
                 writer.bring_to(ours)
-            self.out.write(f"{len(found)} differences, {writer.written} writes, {len(writer.refused)} without effect\n")
+            self.out.write(
+                f"{number_of(len(found), 'difference')}, {number_of(writer.written, 'write')}, {len(writer.refused)} "
+                "without effect\n"
+            )
             self._tell_some(writer.refused)
             there = self._read(arguments, "after")
             found = take_over.differences(Cloud(there, None, {}), projections, generations=False)
         self.out.write(
-            f"{len(ours.providers)} providers, {len(ours.consumers)} consumers: "
+            f"{number_of(len(ours.providers), 'provider')}, {number_of(len(ours.consumers), 'consumer')}: "
             f"{len(found) or 'no'} {'difference' if len(found) == 1 else 'differences'} left\n"
         )
         self._tell_some([one.sentence() for one in found])

@@ -17,6 +17,7 @@ from rpc_api.config import cell0_log, cells_of, check_account
 from rpc_api.feed.epoch import append_pin
 from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
+from rpc_api.wording import number_of
 
 EPILOG = """\
 A level is a number for the forms of events and the rules that a release brings (docs/operating/upgrades.md). Pin when
@@ -130,9 +131,9 @@ class Pin(Command):
                 hint = "it is skipped" if is_gone else f"start it, or {_skipping(service)} if it is gone for good"
                 self._say(f"{service} does not answer ({why}); {hint}")
         if not against:
-            skipped = f"; {silent} were skipped" if silent else ""
-            know = f"{len(answers) - silent} of {len(answers)} services and topics know level"
-            self._say(f"{know} {arguments.level}{skipped}")
+            skipped = f"; {silent} skipped" if silent else ""
+            asked = number_of(len(answers), "service or topic", "services and topics")
+            self._say(f"{len(answers) - silent} of {asked} know level {arguments.level}{skipped}")
         return not against
 
     def _say(self, line):

@@ -16,6 +16,7 @@ from nova_sched.replay.verify.decisions import again
 from nova_sched.replay.verify.laws import fold_all
 from nova_sched.replay.verify.spool import Spool
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 EPILOG = """\
 With --verify the end of each log is folded twice (record by record, and from a
@@ -146,9 +147,11 @@ class Replay(ReplayCommand):
 
 def _judged(counts):
     """Return how many claims and writes of Placement's API were accepted and refused."""
-    text = f"{counts['claims']} claims accepted, {counts['conflicts'] + counts['alternates_refused']} refused"
+    text = (
+        f"{number_of(counts['claims'], 'claim')} accepted, {counts['conflicts'] + counts['alternates_refused']} refused"
+    )
     if counts["writes"] or counts["writes_refused"]:
-        text += f"; {counts['writes']} writes accepted, {counts['writes_refused']} refused"
+        text += f"; {number_of(counts['writes'], 'write')} accepted, {counts['writes_refused']} refused"
     return text
 
 
@@ -220,13 +223,13 @@ class _Findings:
         counts = self._counts
         if what == "decisions":
             self._write(
-                f"{counts['made']} decisions made again, {counts['different']} different"
+                f"{number_of(counts['made'], 'decision')} made again, {counts['different']} different"
                 + (f", {counts['impossible']} could not be made again" if counts["impossible"] else "")
                 + (f"; {counts['older']} of {OLDER_RELEASE} would be made otherwise today" if counts["older"] else "")
                 + "\n"
             )
         elif more:
-            self._write(f"{more}; {counts['broken']} laws broken, {counts['gap']} gaps\n")
+            self._write(f"{more}; {number_of(counts['broken'], 'law')} broken, {number_of(counts['gap'], 'gap')}\n")
 
     @property
     def exit_code(self):

@@ -8,6 +8,7 @@ from nova_sched.replay.decisions.explanation import attempt_of, few
 from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.decisions.recorded import find
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 
 class RequestCommand(ReplayCommand):
@@ -61,7 +62,7 @@ def only_instance(by_instance, wanted):
         return by_instance[found[0]]
     if len(by_instance) > 1:
         raise errors.UsageError(
-            f"the request has {len(by_instance)} instances, {few(by_instance)}; name one with --instance"
+            f"the request has {number_of(len(by_instance), 'instance')}, {few(by_instance)}; name one with --instance"
         )
     return next(iter(by_instance.values()))
 

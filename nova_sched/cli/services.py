@@ -9,6 +9,7 @@ from nova_sched.replay.health import services
 from nova_sched.replay.health.heard import ago, end_of, is_live
 from rpc_api import errors
 from rpc_api.levels import LEVEL
+from rpc_api.wording import number_of
 
 EPILOG = """\
 The services that have published in the logs, with the time of their last event and the level of its record. An
@@ -63,10 +64,11 @@ class ServiceList(ReplayCommand):
         if wrong:
             named = ", ".join(f"{row.service}/{row.name} of {row.cell} is {row.status}" for row in wrong[:3])
             more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-            self.say(one_line(f"{len(wrong)} of {len(rows)} services: {named}{more}"))
+            self.say(one_line(f"{len(wrong)} of {number_of(len(rows), 'service')}: {named}{more}"))
         behind = [row for row in rows if services.is_behind(row)]
         if behind:
-            self.say(f"{len(behind)} services know a level below {LEVEL}; upgrade them before nova-sched pin")
+            know = number_of(len(behind), "service knows", "services know")
+            self.say(f"{know} a level below {LEVEL}; upgrade them before nova-sched pin")
         return errors.EXIT_GAP if unknown else errors.EXIT_NEGATIVE if wrong else errors.EXIT_OK
 
     def _show(self, rows, ends, arguments):

@@ -9,6 +9,7 @@ from nova_sched.projection.state import CELL0
 from nova_sched.replay.logs.moments import parse_moment, resolve
 from nova_sched.replay.statistics.comparisons import ALIKE, UNKNOWN, UNLIKE, Comparisons, comparisons_in
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 EPILOG = """\
 Shadows (nova-sched-shadow) decide on copies of the requests to Nova's own scheduler, and record in the log of cell0
@@ -93,8 +94,8 @@ class Shadow(ReplayCommand):
             yield "no shadow has compared a request"
             return
         yield self.paint(
-            f"{found.total} instances of {len(found.requests)} requests, {stamp(found.first_ns)} to "
-            f"{stamp(found.last_ns)}, by {', '.join(sorted(found.shadows))}",
+            f"{number_of(found.total, 'instance')} of {number_of(len(found.requests), 'request')}, "
+            f"{stamp(found.first_ns)} to {stamp(found.last_ns)}, by {', '.join(sorted(found.shadows))}",
             "bold",
         )
         rows = [

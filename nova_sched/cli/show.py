@@ -11,6 +11,7 @@ from nova_sched.projection.write_handlers import WRITE_HANDLERS
 from nova_sched.replay.decisions import story
 from nova_sched.replay.decisions.explanation import asked_for, attempt_of, summary_line
 from nova_sched.replay.logs.plain import plain
+from rpc_api.wording import number_of
 
 EPILOG = """\
 Latencies are differences between the times of events, by the clocks of their
@@ -51,7 +52,9 @@ class Show(RequestCommand):
             first = next(iter(by_instance.values()))[0]
             self.lines(
                 [
-                    self.paint(f"request {first.decision.request_id}: {len(by_instance)} instances", "bold"),
+                    self.paint(
+                        f"request {first.decision.request_id}: {number_of(len(by_instance), 'instance')}", "bold"
+                    ),
                     *self._table(history, by_instance),
                     "",
                 ]
@@ -119,7 +122,7 @@ class Show(RequestCommand):
         for count in evidence.refusals:
             rows.append((f"  {count.filter}", count.reason, left, count.hosts, left - count.hosts))
             left -= count.hosts
-        yield f"  funnel     {evidence.hosts_total} hosts, {evidence.survivors} left"
+        yield f"  funnel     {number_of(evidence.hosts_total, 'host')}, {evidence.survivors} left"
         if rows:
             yield from (
                 "  " + line

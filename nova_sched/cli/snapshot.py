@@ -12,6 +12,7 @@ from nova_sched.replay.logs.reading import decoded_records
 from nova_sched.replay.state.history import History
 from rpc_api import errors
 from rpc_api.feed.epoch import epoch_of
+from rpc_api.wording import number_of
 
 EPILOG = """\
 examples:
@@ -86,8 +87,8 @@ class Snapshot(ReplayCommand):
         packed = snapshot.dump(projection)
         store.save(cell, packed)
         self.out.write(
-            f"{cell}: position {projection.position}, {len(projection.hosts)} hosts, "
-            f"{len(packed)} bytes, digest {state_digest(projection)}\n"
+            f"{cell}: position {projection.position}, {number_of(len(projection.hosts), 'host')}, "
+            f"{number_of(len(packed), 'byte')}, digest {state_digest(projection)}\n"
         )
 
     def _check(self, cell, log, store):
@@ -102,7 +103,7 @@ class Snapshot(ReplayCommand):
         for record in decoded_records(log, head.position + 1):
             projection.fold([record])
             suffix += 1
-        text = f"{cell}: fits, position {head.position} and {suffix} records after it"
+        text = f"{cell}: fits, position {head.position} and {number_of(suffix, 'record')} after it"
         if bounds.first == 0:
             whole = Projection(cell, HostTable())
             whole.fold(decoded_records(log, last=projection.position))

@@ -16,6 +16,7 @@ from nova_sched.replay.logs.times import times_of
 from nova_sched.replay.state.hosts import counted, details_of, folds_of, named_hosts, provider_details, rows_of
 from nova_sched.replay.state.ledger_rows import provider_row, summary_of, waiting_rows_of
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 EPILOG = """\
 Amounts are used/capacity, summed over all providers of a host; the capacity is (total - reserved) * allocation ratio.
@@ -69,7 +70,8 @@ def world_of(command, source, arguments, history):
 def fold_lines(folds) -> list[str]:
     """Return one line per cell with its position, time, number of hosts and digest."""
     return [
-        f"{fold.cell}: position {fold.position}, {stamp(fold.at_ns)}, {fold.hosts} hosts, digest {fold.digest}"
+        f"{fold.cell}: position {fold.position}, {stamp(fold.at_ns)}, {number_of(fold.hosts, 'host')}, "
+        f"digest {fold.digest}"
         for fold in folds
     ]
 
@@ -182,7 +184,7 @@ class State(ReplayCommand):
         if not found:
             self.say("there is no host")
         elif len(rows) < len(found):
-            self.say(f"{len(rows)} of {len(found)} hosts")
+            self.say(f"{len(rows)} of {number_of(len(found), 'host')}")
 
     def _show_services(self, source, world, silent_ns):
         """Count hosts by status, and show the time of the last event of each service before the shown moment."""
@@ -192,7 +194,9 @@ class State(ReplayCommand):
             if at_ns is None:
                 continue
             found = heard_of(projection, log, at_ns, silent_ns)
-            agents = f"{found.agents} agents heard" + (f", {len(found.silent)} silent" if found.silent else "")
+            agents = f"{number_of(found.agents, 'agent')} heard" + (
+                f", {len(found.silent)} silent" if found.silent else ""
+            )
             self.say(
                 f"{cell}: {counted(found.counts)}; {agents + '; ' if projection.hosts else ''}"
                 f"{told(found.services, at_ns)} ({IDLE})"

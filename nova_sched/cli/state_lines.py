@@ -2,13 +2,14 @@
 
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.state_lists import resources
+from rpc_api.wording import number_of
 
 
 def host_lines(details, fold):
     yield f"{details['host']} in {fold.cell} at position {fold.position}, {stamp(fold.at_ns)}"
     facts = [
         ("status", details["status"] + (f" ({details['reason']})" if details["reason"] else "")),
-        ("load", f"{details['num_io_ops']} I/O operations, {details['failed_builds']} failed builds"),
+        ("load", f"{details['num_io_ops']} I/O operations, {number_of(details['failed_builds'], 'failed build')}"),
         ("metrics", _metrics(details) or "none"),
         (
             "node",
@@ -37,7 +38,7 @@ def host_lines(details, fold):
     yield from (f"a provider is closed: {fault}" for fault in details["closed_providers"])
     yield from _device_lines(details)
     yield ""
-    yield f"{len(details['instances'])} instances"
+    yield f"{number_of(len(details['instances']), 'instance')}"
     yield from _instance_lines(details["instances"], details["is_ledger"])
     yield from _stray_lines(details)
 
@@ -106,7 +107,7 @@ def provider_lines(details, fold):
     yield ""
     yield from _one_provider("provider", details, 0, True)
     yield ""
-    yield f"{len(details['consumers'])} consumers"
+    yield f"{number_of(len(details['consumers']), 'consumer')}"
     heads = ("consumer", "type", "since", "position", "generation", "project", "user", "host", "resources")
     rows = [
         tuple(resources(consumer["resources"]) if head == "resources" else consumer[head] or "-" for head in heads)

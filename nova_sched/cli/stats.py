@@ -13,6 +13,7 @@ from nova_sched.replay.statistics.totals import Stats as Counted
 from nova_sched.replay.statistics.totals import gather
 from rpc_api import errors
 from rpc_api.clock import spelled
+from rpc_api.wording import number_of
 
 EPILOG = """\
 RANGE is positions (100:200, cell1:100:, :200) or times after an @ (@-2h:-1h, @12:00..13:00). Without RANGE all records
@@ -142,8 +143,8 @@ class Stats(ReplayCommand):
     def _lines(self, stats, silent, silence_ns, arguments):
         whole, seconds, top = stats.all, stats.seconds(), arguments.top
         yield (
-            f"{whole.events} events in {stats.records} records, {stats.bytes} bytes, {stamp(stats.first_ns)} to "
-            f"{stamp(stats.last_ns)} ({seconds:.1f} s)"
+            f"{number_of(whole.events, 'event')} in {number_of(stats.records, 'record')}, "
+            f"{number_of(stats.bytes, 'byte')}, {stamp(stats.first_ns)} to {stamp(stats.last_ns)} ({seconds:.1f} s)"
         )
         if not whole.events:
             return

@@ -7,6 +7,7 @@ from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.process.text import one_line
 from nova_sched.replay.statistics.usage import OF_CONSUMERS, OF_HOSTS, flavors_in, of_consumers, of_hosts
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 EPILOG = """\
 By cell, zone or aggregate the amounts are used/capacity of the hosts; a host in several aggregates counts in each. By
@@ -68,7 +69,7 @@ class Usage(ReplayCommand):
             )
         shown.end()
         if arguments.limit is not None and arguments.limit < len(rows):
-            self.say(f"{arguments.limit} of {len(rows)} groups")
+            self.say(f"{arguments.limit} of {number_of(len(rows), 'group')}")
         return errors.EXIT_GAP if self.unknown else errors.EXIT_OK
 
 

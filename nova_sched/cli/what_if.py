@@ -17,6 +17,7 @@ from nova_sched.replay.what_if.changes import Changes, ratio_of
 from nova_sched.replay.what_if.run import Run
 from nova_sched.replay.what_if.traffic import as_recorded, traffic_of
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 EPILOG = """\
 The recorded requests run twice: with the recorded policies (re-run), which
@@ -112,7 +113,7 @@ class WhatIf(ReplayCommand):
     def _partial(self, source, tallies):
         code = errors.EXIT_OK
         for why, count in sorted((tallies[1].missing | tallies[2].missing).items()):
-            self.say(one_line(f"nova-sched-replay what-if: {count} decisions could not be made: {why}"))
+            self.say(one_line(f"nova-sched-replay what-if: {number_of(count, 'decision')} could not be made: {why}"))
             code = errors.EXIT_GAP
         for cell, log in sorted(source.logs.items()):
             if log.bounds().first > 0:

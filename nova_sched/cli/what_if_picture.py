@@ -3,6 +3,7 @@
 import textwrap
 
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 #: Field of a Sample, title of its panel, unit of its axis.
 PANELS = (
@@ -87,5 +88,5 @@ def label_of(name: str, tally) -> str:
     last = tally.samples[-1]
     return (
         f"{name}: {tally.asked:,} asked, {len(tally.placed):,} placed, {tally.refused.total():,} refused; at the end "
-        f"{last.used:,} VCPUs in use on {last.hosts:,} hosts, {last.stranded:,} stranded"
+        f"{last.used:,} VCPUs in use on {number_of(last.hosts, 'host', form=',')}, {last.stranded:,} stranded"
     )

@@ -11,6 +11,7 @@ from nova_sched.replay.decisions.explanation import asked_for, attempt_of, summa
 from nova_sched.replay.decisions.not_loaded import words_for
 from nova_sched.replay.decisions.recorded import scene
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 EPILOG = """\
 The verdict of each filter is pass, refuse, not applicable (the request asks
@@ -125,7 +126,11 @@ def verdict_lines(found, causes=None, evidence=None):
     for each in found:
         if each.verdict == verdicts.NOT_LOADED:
             hosts = sum(count.hosts for count in evidence.refusals if count.filter == each.filter) if evidence else 0
-            total = f"which refused {hosts or 'none'} of {evidence.hosts_total} hosts then" if evidence else "not run"
+            total = (
+                f"which refused {hosts or 'none'} of {number_of(evidence.hosts_total, 'host')} then"
+                if evidence
+                else "not run"
+            )
             yield one_line(f"  not loaded: {each.filter}, {total}")
     for verdict in (verdicts.NOT_APPLICABLE, verdicts.NOT_RUN):
         names = [each.filter for each in found if each.verdict == verdict]
@@ -176,7 +181,7 @@ def row_named(table, name, knew: str):
         return table.row_of_host[name]
     near = difflib.get_close_matches(name, table.row_of_host, 5, 0.5)
     raise errors.NovaSchedError(
-        f"{knew} no host {name!r}, of {len(table.row_of_host)} hosts"
+        f"{knew} no host {name!r}, of {number_of(len(table.row_of_host), 'host')}"
         + (f"; there are {', '.join(near)}" if near else "")
         + "; name another"
     )

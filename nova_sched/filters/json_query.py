@@ -13,6 +13,7 @@ import numpy as np
 
 from nova_sched.hosts.columns import Attribute, attribute, numbers
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 MAX_CHARACTERS = 16 * 1024
 MAX_OPERATORS = 64
@@ -65,7 +66,7 @@ def parsed(texts) -> Term | None:
     if texts in ((), ("",)):
         return None
     if len(texts) > 1:
-        raise _fault(texts[0], f"it is given {len(texts)} times, wanted once")
+        raise _fault(texts[0], f"it is given {number_of(len(texts), 'time')}, wanted once")
     if len(texts[0]) > MAX_CHARACTERS:
         raise _fault(texts[0], f"it has {len(texts[0])} characters, wanted at most {MAX_CHARACTERS}")
     try:

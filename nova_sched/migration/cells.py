@@ -7,6 +7,7 @@ from nova_sched.migration.model import Placement, root_of
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.state import CELL0
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 #: Number of hosts that an error names.
 SHOWN = 5
@@ -47,8 +48,8 @@ def cells_of(
             missing.append(host or wanted.providers[root].name)
     if missing:
         raise errors.UsageError(
-            f"the cell of {len(missing)} hosts is not known ({', '.join(sorted(missing)[:SHOWN])}); name it with "
-            "--hosts, --api-database or --cell-database"
+            f"the cell of {number_of(len(missing), 'host')} is not known ({', '.join(sorted(missing)[:SHOWN])}); name "
+            "it with --hosts, --api-database or --cell-database"
         )
     return found
 

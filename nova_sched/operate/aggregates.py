@@ -10,6 +10,7 @@ from nova_sched.projection.state import CELL0
 from nova_sched.replay.logs.reading import backwards
 from rpc_api import errors, events
 from rpc_api.codec import Event
+from rpc_api.wording import number_of
 
 ZONE = "availability_zone"
 
@@ -44,7 +45,7 @@ class Aggregates:
         if len(found) > 1:
             uuids = ", ".join(sorted(one.uuid for one in found))
             raise errors.NovaSchedError(
-                f"{len(found)} aggregates have the name {name!r}; name one by its uuid: {uuids}"
+                f"{number_of(len(found), 'aggregate')} have the name {name!r}; name one by its uuid: {uuids}"
             )
         return found[0]
 

@@ -26,6 +26,7 @@ from rpc_api.contracts import conductor as conductor_rpc
 from rpc_api.feed.epoch import open_at_level
 from rpc_api.log import open_log
 from rpc_api.objects.context import RequestContext
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Embedded:
 
     def describe(self) -> str:
         """Return one line about the running services."""
-        what = "this machine" if self._hosts is None else f"{self._hosts} simulated hosts"
+        what = "this machine" if self._hosts is None else f"{number_of(self._hosts, 'simulated host')}"
         cells = ", ".join(cell.name for cell in self.cells)
         return (
             f"a scheduler, its conductors and {what} in each of {cells}; logs in {self.state_dir}; "

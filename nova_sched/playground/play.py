@@ -25,6 +25,7 @@ from rpc_api.contracts import scheduler as scheduler_rpc
 from rpc_api.feed.epoch import ensure_open, open_at_level
 from rpc_api.feed.publisher import Appender, Producer
 from rpc_api.log import open_log
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -155,7 +156,8 @@ def _check_empty(log):
     count = log.bounds().count
     if count:
         raise errors.UsageError(
-            f"the log {log.url} has {count} records, wanted an empty one; name another --log or --out, or remove it"
+            f"the log {log.url} has {number_of(count, 'record')}, wanted an empty one; name another --log or --out, or "
+            "remove it"
         )
 
 

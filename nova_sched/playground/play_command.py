@@ -19,6 +19,7 @@ from nova_sched.process.text import one_line
 from nova_sched.selection.policy import Policy
 from rpc_api import errors
 from rpc_api.log import open_log
+from rpc_api.wording import number_of
 
 EPILOG = """\
 examples:
@@ -163,7 +164,7 @@ class Play(Command):
         work = _workload(arguments)
         if not work.requests or not work.inventories:
             raise errors.UsageError(
-                f"the workload has {len(work.inventories)} hosts and {len(work.requests)} "
+                f"the workload has {number_of(len(work.inventories), 'host')} and {len(work.requests)} "
                 "requests, wanted one or more of each; name other files"
             )
         for note in work.notes:
@@ -210,7 +211,9 @@ class Play(Command):
             if each.fault:
                 self.app.stdout.write(one_line(f"{'':<32} not as in the file: {each.fault}") + "\n")
         faults = sum(bool(each.fault) for each in played)
-        self.app.stdout.write(f"{len(played)} requests, {faults} not as in the file; see the log {log.url}\n")
+        self.app.stdout.write(
+            f"{number_of(len(played), 'request')}, {faults} not as in the file; see the log {log.url}\n"
+        )
         return 1 if faults else 0
 
     def _play(self, work, settings, out, picture):
@@ -248,8 +251,9 @@ class Play(Command):
     def _say(self, figures, out, picture):
         write = self.app.stdout.write
         write(
-            f"{figures['built']} of {figures['requests']} built on {figures['hosts_used']} of {figures['hosts']} "
-            f"hosts ({figures['placed']} placed), {figures['no_valid_host']} refused: no valid host, "
+            f"{figures['built']} of {figures['requests']} built on {figures['hosts_used']} of "
+            f"{number_of(figures['hosts'], 'host')} ({figures['placed']} placed), "
+            f"{figures['no_valid_host']} refused: no valid host, "
             f"{figures['max_retries_exceeded']} not built: retries exceeded"
             + (
                 f", {figures['service_unavailable']} failed: service unavailable"
@@ -264,12 +268,13 @@ class Play(Command):
             f"{figures['build_ms'].get('p50')} ms (medians)\n"
         )
         write(
-            f"{figures['conflicts']} claims lost to another scheduler and decided again, {figures['retries']} builds "
-            f"retried on an alternate, {figures['alternates_refused']} alternates found taken\n"
+            f"{number_of(figures['conflicts'], 'claim')} lost to another scheduler and decided again, "
+            f"{number_of(figures['retries'], 'build')} retried on an alternate, "
+            f"{number_of(figures['alternates_refused'], 'alternate')} found taken\n"
         )
         write(
-            f"{figures['over_commitments']} over-commitments, {figures['group_breaches']} broken groups "
-            f"in {figures['events']} events\n"
+            f"{figures['over_commitments']} over-commitments, {number_of(figures['group_breaches'], 'broken group')} "
+            f"in {number_of(figures['events'], 'event')}\n"
         )
         write(f"see {out}/placements.csv, {out}/summary.json{f', {out}/fill.png' if picture else ''}\n")
 

@@ -9,6 +9,7 @@ from nova_sched.playground.logs import masked
 from nova_sched.replay.verify.audit import Audit
 from nova_sched.replay.what_if.measures import stranded
 from rpc_api import errors, messages
+from rpc_api.wording import number_of
 
 COLUMNS = ("seq", "instance", "host", "providers", "attempts", "outcome", "reason")
 FILL_SAMPLES = 240
@@ -230,6 +231,6 @@ def write_all(out: Path, settings, workload, player, urls, seconds: float, pictu
             history,
             audit,
             f"{workload.name}: {figures['built']} of {figures['requests']} built on "
-            f"{figures['hosts_used']} of {figures['hosts']} hosts",
+            f"{figures['hosts_used']} of {number_of(figures['hosts'], 'host')}",
         )
     return figures

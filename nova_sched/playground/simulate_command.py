@@ -12,6 +12,7 @@ from cliff.command import Command
 
 from nova_sched.playground import numbers
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 EPILOG = """\
 examples:
@@ -96,12 +97,15 @@ class Simulate(Command):
         seconds = time.monotonic() - started
         if failed is None and arguments.output == "text":
             self.app.stdout.write(
-                f"{total['seeds']} {'seed' if total['seeds'] == 1 else 'seeds'} held: {total['steps']} steps, "
-                f"{total['events']} events in the logs, {total['claims accepted']} claims, {total['selections']} "
-                f"selections, {total['digests compared']} digests compared; {total['steps'] / seconds:,.0f} steps/s\n"
+                f"{number_of(total['seeds'], 'seed')} held: {number_of(total['steps'], 'step')}, "
+                f"{number_of(total['events'], 'event')} in the logs, {number_of(total['claims accepted'], 'claim')}, "
+                f"{number_of(total['selections'], 'selection')}, {number_of(total['digests compared'], 'digest')} "
+                f"compared; {total['steps'] / seconds:,.0f} steps/s\n"
             )
             if events:
-                self.app.stdout.write(f"{events + total['events']} events with those of {arguments.record}\n")
+                self.app.stdout.write(
+                    f"{number_of(events + total['events'], 'event')} with those of {arguments.record}\n"
+                )
         if failed is not None and not arguments.no_shrink:
             self._shrink(failed, arguments)
         return 1 if failed is not None else 0

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from nova_sched.process.text import decoded
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 SEPARATORS = ",;\t"
 #: The greatest whole number that a cell may hold.
@@ -80,8 +81,8 @@ class _Header(NamedTuple):
             lacking = [name for name, place in self.columns.items() if place >= len(cells) and name not in optional]
             if lacking or any(cells[len(self.names) :]):
                 raise errors.UsageError(
-                    f"{where} has {len(cells)} fields and has not the {len(self.names)} fields "
-                    "that its header names; fix that line"
+                    f"{where} has {number_of(len(cells), 'field')} and has not the "
+                    f"{number_of(len(self.names), 'field')} that its header names; fix that line"
                 )
             cells = [*cells, *[""] * (len(self.names) - len(cells))]
         return Row({name: cells[place] for name, place in self.columns.items()}, where, part, self.separator != ",")
@@ -186,8 +187,6 @@ def _checked(found, where, columns):
     for name in columns:
         count = names.count(_plain(name))
         if count != 1:
-            raise errors.UsageError(
-                f"{where} has {'no' if not count else f'{count} times the'} column {name!r}, "
-                f"wanted {', '.join(columns)}; name a file of that form"
-            )
+            has = "has no column" if not count else f"has {number_of(count, 'time')} the column"
+            raise errors.UsageError(f"{where} {has} {name!r}, wanted {', '.join(columns)}; name a file of that form")
     return _Header(separator, names, {name: names.index(_plain(name)) for name in columns})

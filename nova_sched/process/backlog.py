@@ -8,6 +8,8 @@ service; the caller gives them.
 from collections import Counter
 from typing import NamedTuple
 
+from rpc_api.wording import number_of
+
 #: Seconds over which events are counted by producer. The last window and the present one are shown together.
 WINDOW = 10.0
 #: A producer is named if it writes more than this share of all events, and so many times the mean of the others.
@@ -33,9 +35,8 @@ class Loudest(NamedTuple):
 
     def __str__(self) -> str:
         account = f" (account {self.account})" if self.account else ""
-        return (
-            f"{self.producer}{account} wrote {100 * self.events / self.total:.0f} % of the last {self.total:,} events"
-        )
+        share = 100 * self.events / self.total
+        return f"{self.producer}{account} wrote {share:.0f} % of the last {number_of(self.total, 'event', form=',')}"
 
 
 def loudest(counts) -> Loudest | None:
@@ -110,9 +111,9 @@ class Backlog:
         found = loudest(counts)
         if found is None:
             return (
-                f"its log grows faster than it is folded: {sum(counts.values()):,} events of {len(counts)} producers, "
-                "none of which is far above its share; see nova-sched-replay top, and give this service more processor "
-                "time"
+                f"its log grows faster than it is folded: {number_of(sum(counts.values()), 'event', form=',')} of "
+                f"{number_of(len(counts), 'producer')}, none of which is far above its share; see nova-sched-replay "
+                "top, and give this service more processor time"
             )
         return (
             f"its log grows faster than it is folded: {found}; stop that service, or take away its right to write to "

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from nova_sched.projection.state import CELL0
 from rpc_api.clock import spelled
 from rpc_api.events.cloud import StateKept
+from rpc_api.wording import number_of
 
 #: Seconds after which a checkpoint of another process is not waited for any more, if no part of it comes.
 ANOTHER_WITHIN = 60.0
@@ -142,9 +143,9 @@ class CheckpointDuty:
         if age_s >= limits.every_s:
             return f"the last one is {spelled(age_s)} old"
         if seen.records >= limits.every_records:
-            return f"{seen.records} records came since the last one"
+            return f"{number_of(seen.records, 'record')} came since the last one"
         if seen.bytes >= limits.every_bytes:
-            return f"{seen.bytes} bytes came since the last one"
+            return f"{number_of(seen.bytes, 'byte')} came since the last one"
         return None
 
     def is_naming_due(self, now: float, seen, facts: LogFacts) -> bool:

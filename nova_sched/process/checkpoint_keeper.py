@@ -13,6 +13,7 @@ from nova_sched.process.checkpoints import PART_BYTES
 from nova_sched.projection import snapshot
 from rpc_api import concurrency, errors, events
 from rpc_api.clock import SYSTEM
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -124,11 +125,11 @@ class CheckpointKeeper:
             if part == 0 and len(contents) > 1 and self._is_second(checkpoint, head, given_up):
                 return None
         LOG.info(
-            "a checkpoint of %s is written: state at position %d, %d bytes in %d parts, after %.1f s",
+            "a checkpoint of %s is written: state at position %d, %s in %s, after %.1f s",
             self._log.cell,
             head.position,
-            len(packed),
-            len(contents),
+            number_of(len(packed), "byte"),
+            number_of(len(contents), "part"),
             self._clock.monotonic() - began,
         )
         self.written += 1

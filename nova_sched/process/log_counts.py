@@ -3,6 +3,7 @@
 import logging
 
 from nova_sched.projection.projection import DIVERGENCE, SET_ASIDE, TOO_NEW
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class LogCounts:
             logged = self._logged.get(name, 0)
             if text is not None and (count < logged or count >= 2 * logged):
                 self._logged[name] = count
-                LOG.warning("the log of %s: %d times %s", self._cell, count, text)
+                LOG.warning("the log of %s: %s %s", self._cell, number_of(count, "time"), text)
 
 
 def _text_of(name):

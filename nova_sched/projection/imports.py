@@ -30,6 +30,7 @@ from nova_sched.projection.state import EventOf, State
 from nova_sched.projection.write_refusals import WriteRefused, refused
 from nova_sched.projection.writes import authority_refusal, lock_refusal, malformed
 from rpc_api import events
+from rpc_api.wording import number_of
 
 
 def provider_imported(
@@ -37,7 +38,7 @@ def provider_imported(
 ) -> Answer:
     """Create or overwrite a provider; its generation is the one that it has elsewhere."""
     data, table = event.data, projection.table
-    fault = None if is_name(data.name) else f"a name of {len(data.name)} characters"
+    fault = None if is_name(data.name) else f"a name of {number_of(len(data.name), 'character')}"
     fault = fault or inventories_fault(projection, data.provider_uuid, data.inventories)
     if fault:
         return invalid(event, fault)

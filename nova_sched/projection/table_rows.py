@@ -14,6 +14,7 @@ import numpy.typing as npt
 from nova_sched.projection.ledger import Tree
 from nova_sched.projection.provider_columns import sum_trees
 from nova_sched.projection.table import ALL_BITS, NONE, HostTable, Interned, Profile, RowNumbers, Value
+from rpc_api.wording import number_of
 
 #: Columns of shape [classes, rows] and [rows], with the types that they are kept in.
 KEPT_AMOUNTS = ("total", "reserved", "min_unit", "max_unit", "step_size", "capacity", "used")
@@ -145,7 +146,7 @@ class Rows:
         """Take rows of a table for trees, in order, and write all of them: of the hosts ``names``, and where there is
         None of no host. Returns the rows of each tree."""
         if len(names) != len(self.sizes):
-            raise ValueError(f"it has {len(names)} trees and {len(self.sizes)} trees of rows")
+            raise ValueError(f"it has {number_of(len(names), 'tree')} and {number_of(len(self.sizes), 'tree')} of rows")
         # Before any row is taken: a value that cannot be a key must change nothing.
         facts = {
             **self.facts,

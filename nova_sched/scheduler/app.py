@@ -17,6 +17,7 @@ from nova_sched.scheduler.service import Scheduler
 from rpc_api import errors
 from rpc_api.config import Buses, check_account
 from rpc_api.contracts.scheduler import VERSION
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class SchedulerService(Service):
         hosts = len(self.scheduler.engine.world.table.row_of_host)
         return (
             f"{self.scheduler.name} answers the topic {self._conf.scheduler.rpc_topic} for "
-            f"{', '.join(name for name in self.scheduler.cells)} with {hosts} hosts"
+            f"{', '.join(name for name in self.scheduler.cells)} with {number_of(hosts, 'host')}"
         )
 
     def drain(self, timeout):

@@ -9,6 +9,7 @@ from nova_sched.process.log_state import FOLD, READ, LogState, beginning_is_lost
 from nova_sched.process.missing_reports import MissingReports
 from rpc_api import errors
 from rpc_api.clock import spelled
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -181,9 +182,9 @@ class CellStates:
         late = self._clock.monotonic() - since >= REPORTS_WITHIN
         if hosts and late:
             LOG.warning(
-                "%d hosts of %s did not report within %.0f s after its log lost records: what they run may be "
+                "%s of %s did not report within %.0f s after its log lost records: what they run may be "
                 "unknown until they do",
-                len(hosts),
+                number_of(len(hosts), "host"),
                 cell,
                 REPORTS_WITHIN,
             )

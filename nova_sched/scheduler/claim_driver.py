@@ -8,6 +8,7 @@ from nova_sched.scheduler.claim_actions import ACTIONS
 from nova_sched.scheduler.claim_life import ENDS, Action, Event, State
 from nova_sched.scheduler.claims import NEVER
 from nova_sched.scheduler.measures import READ_BACK
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -150,9 +151,8 @@ class ClaimDriver:
         if not missing:
             return
         LOG.warning(
-            "%d accepted claims are not in the log of %s any more: %d that were answered are claimed again, %d "
-            "are decided again",
-            missing,
+            "%s not in the log of %s any more: %d that were answered are claimed again, %d are decided again",
+            number_of(missing, "accepted claim is", "accepted claims are"),
             cell,
             missing - len(undecided),
             len(undecided),

@@ -12,6 +12,7 @@ from nova_sched.scheduler.placing import all_placed, answer_of, placed
 from nova_sched.selection.decide import claim_of, decide, unreachable_cells
 from nova_sched.selection.needed_members import with_needed_members
 from rpc_api import errors, log_context
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -250,7 +251,7 @@ class Requests:
         engine, summary = self._engine, instance.decision.summary
         asked = instance.ask.instances
         several = (
-            f", number {asked.index(instance) + 1} of {len(asked)} instances (all or none are placed)"
+            f", number {asked.index(instance) + 1} of {number_of(len(asked), 'instance')} (all or none are placed)"
             if len(asked) > 1
             else ""
         )

@@ -5,6 +5,7 @@ import numpy as np
 
 from nova_sched.nova_compat.faults import blamed
 from nova_sched.weighers.base import Weigher
+from rpc_api.wording import number_of
 
 
 def is_weigher(found) -> bool:
@@ -67,7 +68,7 @@ class NovaStyleWeigher(Weigher):
     @staticmethod
     def _numbers(values, states):
         if len(values) != len(states):
-            raise ValueError(f"it gave {len(values)} numbers for {len(states)} hosts")
+            raise ValueError(f"it gave {len(values)} numbers for {number_of(len(states), 'host')}")
         numbers = np.array(values, float)
         if not np.isfinite(numbers).all():
             raise ValueError(f"it gave {numbers[~np.isfinite(numbers)][0]} for a host")

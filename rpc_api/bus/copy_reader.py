@@ -10,6 +10,7 @@ from rpc_api import concurrency, errors
 from rpc_api.bus.copies import Copy, CopyQueue, QueueInUse
 from rpc_api.clock import Clock
 from rpc_api.waiting import Outage
+from rpc_api.wording import number_of
 
 #: Seconds to wait for messages, and between two attempts to open the queue.
 READ_SECONDS = 0.5
@@ -65,7 +66,8 @@ class CopyReader:
         count = self.unread[code]
         if count >= 2 * self._logged.get(code, 0):
             self._logged[code] = count
-            self._log.warning("%s: %d times %s, the last one: %s", self.what, count, code, reason)
+            times = number_of(count, "time")
+            self._log.warning("%s: %s %s, the last one: %s", self.what, times, code, reason)
 
     # --- the thread --------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import amqp
 
 from rpc_api import concurrency, faults
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -188,7 +189,8 @@ class Deliveries:
     def _drop(self, dropped: list[Delivery], why: str = "their caller is gone") -> None:
         for queue in dict.fromkeys(delivery.queue for delivery in dropped):
             count = sum(delivery.queue == queue for delivery in dropped)
-            LOG.warning("%d answers are not delivered: %s, reply queue %s", count, why, queue)
+            answers = number_of(count, "answer is", "answers are")
+            LOG.warning("%s not delivered: %s, reply queue %s", answers, why, queue)
         for delivery in dropped:
             try:
                 delivery.on_not_delivered()

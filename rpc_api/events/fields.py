@@ -6,6 +6,8 @@ from typing import Any
 from oslo_versionedobjects import base as ovo_base
 from oslo_versionedobjects import fields as ovo_fields
 
+from rpc_api.wording import number_of
+
 #: As in Placement; sums of amounts then stay far below 64 bits.
 MAX_AMOUNT = 2**31 - 1
 
@@ -40,6 +42,6 @@ class BytesField(ovo_fields.AutoTypedField[bytes]):
             return base64.b64decode(str(value))
 
         def stringify(self, value: bytes) -> str:
-            return f"<{len(value)} bytes>"
+            return f"<{number_of(len(value), 'byte')}>"
 
     AUTO_TYPE = _Bytes()

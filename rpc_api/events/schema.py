@@ -24,6 +24,7 @@ from oslo_versionedobjects import fields as ovo_fields
 from rpc_api import errors
 from rpc_api.events.fields import MAX_AMOUNT, AmountField, BytesField
 from rpc_api.packing import pack, unpack
+from rpc_api.wording import number_of
 
 MAX_STRING = 65_536
 MAX_INTEGER = 2**53
@@ -65,7 +66,7 @@ class _PackedObject(ovo_fields.FieldType[bytes]):
         return None if value is None else pack(from_object(SchemaObject.obj_from_primitive(value)))
 
     def stringify(self, value: bytes) -> str:
-        return f"<packed {self._obj_name}, {len(value)} bytes>"
+        return f"<packed {self._obj_name}, {number_of(len(value), 'byte')}>"
 
     def __repr__(self) -> str:
         return f"PackedObject({self._obj_name})"

@@ -10,6 +10,7 @@ from rpc_api.events.schema import FrozenRecord
 from rpc_api.histogram import Histogram
 from rpc_api.log.port import EventLog
 from rpc_api.waiting import Outage
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ class Appender:
             waiting = sum(len(packed) for _, packed in self._waiting)
             if waiting >= MAX_WAITING:
                 raise errors.LogUnavailable(
-                    f"{waiting} events wait for {self.log.url}, wanted less than {MAX_WAITING}; see to the log's broker"
+                    f"{number_of(waiting, 'event waits', 'events wait')} for {self.log.url}, wanted less than "
+                    f"{MAX_WAITING}; see to the log's broker"
                 )
             packed = pack_events()
             if not self._waiting:
@@ -119,7 +121,8 @@ class Appender:
             self._changed.notify_all()
         self._thread.join(min(timeout, CLOSE_SECONDS))
         if self._durable < self._queued:
-            LOG.error("%d events were not appended to %s", self._queued - self._durable, self.log.url)
+            events = number_of(self._queued - self._durable, "event was", "events were")
+            LOG.error("%s not appended to %s", events, self.log.url)
         return self._durable >= self._queued
 
     def _run(self) -> None:

@@ -21,6 +21,7 @@ from rpc_api.log import open_log
 from rpc_api.objects.instance_group import InstanceGroup
 from rpc_api.objects.numa import InstanceNUMACell, InstanceNUMATopology
 from rpc_api.objects.pci import InstancePCIRequest, InstancePCIRequests
+from rpc_api.wording import number_of
 from tests.builders import CONTEXT, pool, request_spec, uuid_of
 from tests.conductor.cells import SECONDS_MAX, Cell
 
@@ -297,7 +298,7 @@ def test_an_answer_for_another_number_of_instances_builds_nothing(site, count):
     ).result(SECONDS_MAX)
     outcomes = answered([good] * count, uuid_of("one"), uuid_of("two"))
     assert [outcome.outcome for outcome in outcomes] == [messages.SERVICE_UNAVAILABLE] * 2
-    assert f"hosts for {count} instances, wanted 2" in outcomes[0].reason
+    assert f"hosts for {number_of(count, 'instance')}, wanted 2" in outcomes[0].reason
 
 
 def test_an_answer_without_a_host_builds_nothing():

@@ -33,7 +33,7 @@ def test_one_host():
     assert told(each_second(400, lambda now: ["h07"] if 60 <= now < 200 else ())) == [
         (
             60 + SETTLED,
-            "1 host of cell1 is lost: h07; 1 of 50 hosts are lost now and get no instances; see to their "
+            "1 host of cell1 is lost: h07; 1 of 50 hosts is lost now and gets no instances; see to their "
             "agents and machines",
         ),
         (200 + SETTLED, "1 host of cell1 is seen again, lost for 2 min 20 s: h07; no host is lost any more"),
@@ -71,7 +71,7 @@ def test_some_come_back():
 
     assert told(each_second(200, lost))[-1] == (
         100 + SETTLED,
-        "1 host of cell1 is seen again, lost for 40 s: h01; 1 of 50 hosts are still lost",
+        "1 host of cell1 is seen again, lost for 40 s: h01; 1 of 50 hosts is still lost",
     )
 
 
@@ -80,7 +80,7 @@ def test_lost_before_it_started_and_removed():
     assert told(looks) == [
         (
             SETTLED,
-            "1 host of cell1 is lost: h00; 1 of 50 hosts are lost now and get no instances; see to their agents "
+            "1 host of cell1 is lost: h00; 1 of 50 hosts is lost now and gets no instances; see to their agents "
             "and machines",
         ),
         (

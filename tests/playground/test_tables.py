@@ -88,7 +88,7 @@ def test_what_is_told(tmp_path, content, told):
 
 def test_empty_cells_at_the_end_may_be_left_out_of_optional_columns_only(tmp_path):
     assert read(tmp_path, "host,load,rack\na,1\n", optional=("rack",)) == [("a", 1.0, "")]
-    with pytest.raises(errors.UsageError, match="table.csv:2 has 1 fields"):
+    with pytest.raises(errors.UsageError, match="table.csv:2 has 1 field "):
         read(tmp_path, "host,load,rack\na\n", optional=("rack",))
 
 

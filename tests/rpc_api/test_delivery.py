@@ -132,7 +132,7 @@ def test_a_send_that_fails_does_not_keep_the_others(monkeypatch, caplog):
         table.deliver(None)
     assert table.look(1.0) == [repr(LASTING), DROPPED, SENT, SENT]
     assert [record.getMessage() for record in caplog.records] == [
-        f"1 answers are not delivered: sending failed ({LASTING!r}), reply queue reply_1"
+        f"1 answer is not delivered: sending failed ({LASTING!r}), reply queue reply_1"
     ]
 
 

@@ -12,6 +12,7 @@ from nova_sched.projection.write_handlers import WRITE_HANDLERS
 from rpc_api import events
 from rpc_api.digest import pool_key
 from rpc_api.errors import NovaSchedError
+from rpc_api.wording import number_of
 
 #: Number of positions between two comparisons of digests, and between two counts of what is held on hosts.
 SAMPLE = 16
@@ -269,7 +270,7 @@ class Checks:
     def no_faults(self, name, counts):
         """Check that a process met no internal fault."""
         if counts["faults"]:
-            raise Broken(f"{name} met {counts['faults']} faults of its own")
+            raise Broken(f"{name} met {number_of(counts['faults'], 'fault')} of its own")
 
     def fault(self, fault):
         """Note an answer that cannot be read."""
@@ -295,7 +296,9 @@ class Checks:
             self._agrees(scheduler.name, engine.world.projections)
             held = int(engine.world.table.held.sum()) + len(engine.world.table.held_guests)
             if engine.open_asks() or held or any(map(engine.claims.under_way_count, engine.cells)):
-                raise Broken(f"{scheduler.name} still has {len(engine.open_asks())} requests and holds {held}")
+                raise Broken(
+                    f"{scheduler.name} still has {number_of(len(engine.open_asks()), 'request')} and holds {held}"
+                )
             closed = [cell for cell in cloud.cells if engine.world.table.cell_closed.get(cell)]
             if closed:
                 raise Broken(f"{scheduler.name} schedules nothing to {closed[0]}")
@@ -324,6 +327,6 @@ class Checks:
             said = {entry.instance_uuid for entry in host.entries.values() if entry.state is RUNNING}
             if runs != said:
                 raise Broken(
-                    f"{agent.cell}: {name} runs {len(runs)} instances, its log says {len(said)} (differing in "
-                    f"{min(runs ^ said)})"
+                    f"{agent.cell}: {name} runs {number_of(len(runs), 'instance')}, its log says {len(said)} "
+                    f"(differing in {min(runs ^ said)})"
                 )

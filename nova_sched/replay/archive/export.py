@@ -127,7 +127,7 @@ class _Cell:
         if len(payload) > MAX_RECORD_BYTES:
             raise errors.TooLarge(
                 f"the record {record.position} of {self.range.cell} would have {len(payload)} "
-                f"bytes with pseudonyms, and at most {MAX_RECORD_BYTES} can be read again; "
+                f"bytes with pseudonyms, wanted at most {MAX_RECORD_BYTES}; "
                 "export the ranges before and after it"
             )
         account = self.redactor.of.account(record.account, producers)

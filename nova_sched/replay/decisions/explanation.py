@@ -9,6 +9,7 @@ from nova_sched.replay.decisions.recorded import Scene, scene
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Candidate, candidate_of
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 
 def facts_of(history, policies, uuid, decisions, recorded):
@@ -205,9 +206,9 @@ def asked_for(request) -> str:
         parts.append(" ".join(filter(None, (f"[{group.suffix}]" if group.suffix else "", amounts, traits))))
     more = []
     if request.numa:
-        more.append(f"{len(request.numa.cells)} NUMA nodes")
+        more.append(number_of(len(request.numa.cells), "NUMA node"))
     if request.pci:
-        more.append(f"{sum(device.count for device in request.pci)} PCI devices")
+        more.append(number_of(sum(device.count for device in request.pci), "PCI device"))
     if request.availability_zone:
         more.append(f"zone {request.availability_zone}")
     group = request.server_group

@@ -11,6 +11,7 @@ from nova_sched.replay.logs.matching import subjects
 from nova_sched.replay.logs.reading import holding
 from rpc_api import errors
 from rpc_api.codec import Event, SetAside
+from rpc_api.wording import number_of
 
 CONSUMER, PROVIDER = "consumer", "provider"
 #: Number of characters of a uuid that name it, if it is the only one that begins with them.
@@ -44,8 +45,8 @@ class Holding(NamedTuple):
 
 
 class Past(NamedTuple):
-    """A consumer or a provider (``kind``): its facts at the end of each log that has a ``part`` of it (none: it is there
-    no more), and all that happened to it."""
+    """A consumer or a provider (``kind``): ``parts`` are its facts at the end of each log that has it (none: it is
+    gone), and ``changes`` all that happened to it."""
 
     kind: str
     uuid: str
@@ -62,7 +63,7 @@ def found_by(history, key: str) -> tuple[str, str]:
     found = _present(history, key) or _past(history, key)
     if len(found) > 1:
         some = ", ".join(f"{kind} {uuid}" for kind, uuid in sorted(found)[:3])
-        raise errors.UsageError(f"{key!r} names {len(found)} things: {some}; type more of one uuid")
+        raise errors.UsageError(f"{key!r} names {number_of(len(found), 'thing')}: {some}; type more of one uuid")
     if not found:
         raise errors.NovaSchedError(
             f"the logs of {', '.join(sorted(history.logs))} have no consumer or provider {key!r}; name another one by "

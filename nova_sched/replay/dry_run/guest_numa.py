@@ -6,6 +6,7 @@ from oslo_utils import strutils
 
 from rpc_api import errors
 from rpc_api.objects.numa import InstanceNUMACell, InstanceNUMATopology
+from rpc_api.wording import number_of
 
 _SIZES = {"small": -1, "large": -2, "any": -3}
 _WITH_RECORDED = "name a recorded request of this flavor with --like"
@@ -56,8 +57,8 @@ def _shares(options, count, vcpus, memory_mb):
     if options.of("numa_cpus.0") is None and options.of("numa_mem.0") is None:
         if vcpus % count or memory_mb % count:
             raise errors.UsageError(
-                f"{vcpus} VCPUs and {memory_mb} MB cannot be divided among {count} NUMA nodes; add hw:numa_cpus.N and "
-                "hw:numa_mem.N"
+                f"{vcpus} VCPUs and {memory_mb} MB cannot be divided among {number_of(count, 'NUMA node')}; add "
+                "hw:numa_cpus.N and hw:numa_mem.N"
             )
         size = vcpus // count
         return [(set(range(node * size, (node + 1) * size)), memory_mb // count) for node in range(count)]

@@ -24,6 +24,7 @@ from rpc_api.clock import spelled
 from rpc_api.codec import Event
 from rpc_api.feed.epoch import opening_of
 from rpc_api.levels import LEVEL
+from rpc_api.wording import number_of
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 #: Number of records at the end of a log to read.
@@ -211,7 +212,7 @@ def _of_schemas(cell, recent, intervals):
         cell,
         "schemas",
         OK if over else FAIL,
-        f"{len(recent.newer)} events of the last {LAST_RECORDS} records have a newer version"
+        f"{number_of(len(recent.newer), 'event')} of a newer version in the last {LAST_RECORDS} records"
         + (f", which is over, the last at {stamp(at_ns)}" if over else "")
         + f": {newest.reason}",
         "" if over else "upgrade nova_sched here",
@@ -272,8 +273,8 @@ def _of_clocks(cell, recent, now_ns):
             cell,
             "clocks",
             OK,
-            f"{len(recent.last_of)} producers are within {SKEW_NS / 1e9:.0f} s of each other, none "
-            "is ahead of this machine",
+            f"{number_of(len(recent.last_of), 'producer is', 'producers are')} within {SKEW_NS / 1e9:.0f} s of each "
+            "other, none is ahead of this machine",
         )
 
 
@@ -283,7 +284,7 @@ def _of_hosts(cell, heard, intervals):
         lost = heard.counts["lost"]
         named = f"; lost: {some(heard.lost)}" if lost else ""
         to_do = (
-            f"check the machines and nova-sched-agents of the {lost} lost hosts"
+            f"check the machines and nova-sched-agents of {number_of(lost, 'lost host')}"
             if lost
             else "they get no instances; enable them when they are ready"
             if heard.counts[DISABLED] or heard.counts[FORCED_DOWN]
@@ -297,13 +298,13 @@ def _of_hosts(cell, heard, intervals):
                 cell,
                 "agents",
                 FAIL,
-                f"{len(silent)} of {count} hosts are not marked as lost, but their agents have "
+                f"{len(silent)} of {number_of(count, 'host')} are not marked as lost, but their agents have "
                 f"published nothing for more than {limit}; last events: {some(silent.values())}",
                 "check that agents and the conductor of the cell are running; if [compute_agent] confirm_interval is "
                 "not the default, name the services' --config-file",
             )
         else:
-            yield Finding(cell, "agents", OK, f"{heard.agents} agents heard within {limit}")
+            yield Finding(cell, "agents", OK, f"{number_of(heard.agents, 'agent')} heard within {limit}")
     yield Finding(cell, "services", OK, f"last heard: {told(heard.services, heard.at_ns)}; {IDLE}")
 
 
@@ -314,8 +315,8 @@ def _of_strays(cell, projection):
             cell,
             "stray use",
             WARN,
-            f"instances on {len(strays)} hosts use providers or resource classes that the hosts do not report: "
-            f"{some(strays)}",
+            f"instances on {number_of(len(strays), 'host')} use providers or resource classes that are not "
+            f"reported there: {some(strays)}",
             "check whether these hosts got another name, other CPU sets or other devices; change that back, or move "
             "the instances",
         )
@@ -330,7 +331,8 @@ def _of_closed(cell, projection):
             cell,
             "closed providers",
             WARN,
-            f"{len(faults)} providers offer nothing, because their report has a fault: {some(faults)}",
+            f"{number_of(len(faults), 'provider offers', 'providers offer')} nothing, because of a fault in a report: "
+            f"{some(faults)}",
             "fix the inventories or traits that the agents of these hosts report",
         )
 
@@ -348,7 +350,10 @@ def _of_waiting(cell, projection, log, at_ns, intervals):
             cell,
             "waiting",
             WARN if long else OK,
-            f"{len(since)} hosts wait for their root providers and get no instances: {some(waiting)}",
+            number_of(
+                len(since), "host waits for its root provider and gets", "hosts wait for their root providers and get"
+            )
+            + f" no instances: {some(waiting)}",
             "check that nova-compute of these hosts uses the Placement endpoint of this log, and that the uuid of its "
             "compute node is that of its resource provider"
             if long
@@ -425,4 +430,6 @@ def _of_snapshot(cell, store, opening, log):
     except errors.NovaSchedError as fault:
         return Finding(cell, "snapshot", FAIL, str(fault), "check the store, or take a new snapshot")
     behind = log.bounds().last - head.position
-    return Finding(cell, "snapshot", OK, f"position {head.position}, {behind} before the end, {len(packed)} bytes")
+    return Finding(
+        cell, "snapshot", OK, f"position {head.position}, {behind} before the end, {number_of(len(packed), 'byte')}"
+    )

@@ -42,8 +42,8 @@ def of_names(logs: Mapping[str, Names]) -> Iterator[Finding]:
             "hosts in several logs",
             FAIL if both else WARN,
             f"{number_of(len(hosts), 'host is', 'hosts are')} in several logs: {_named(hosts)}",
-            "let one cell have each host (nova-manage cell_v2 list_hosts shows which): stop what reports it to the other "
-            "log, pass it on to Nova there (nova-sched authority), and delete its provider at the endpoint of that cell",
+            "let one cell have each host (nova-manage cell_v2 list_hosts shows which): stop what reports it to the "
+            "other log, pass it on to Nova there (nova-sched authority), and delete its provider at the endpoint there",
         )
     uuids = _in_several({cell: names.providers for cell, names in logs.items()})
     # (The providers of a host that is in both logs are there because of it.)

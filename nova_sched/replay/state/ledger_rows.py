@@ -5,6 +5,7 @@ from typing import NamedTuple
 from nova_sched.projection.ledger import NO_HOST, NOVA, Host
 from nova_sched.projection.provider_rows import inventories_of, parent_of, traits_of
 from nova_sched.replay.state.hosts import amounts_of, wanted
+from rpc_api.wording import number_of
 
 CLASS, TRAIT = "class", "trait"
 #: Number of waiting hosts that a summary names.
@@ -188,7 +189,7 @@ def summary_of(projection) -> str | None:
     waiting = waiting_rows_of(projection)
     parts += [f"host {row.host} waits for its root provider {row.root}" for row in waiting[:MOST_NAMED]]
     if len(waiting) > MOST_NAMED:
-        parts.append(f"{len(waiting) - MOST_NAMED} more hosts wait")
+        parts.append(number_of(len(waiting) - MOST_NAMED, "more host waits", "more hosts wait"))
     return ", ".join(parts)
 
 

@@ -19,6 +19,7 @@ from rpc_api import errors
 from rpc_api.bus.copy_reader import READING
 from rpc_api.clock import SYSTEM
 from rpc_api.config import check_account
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class ShadowService(Service):
         hosts = len(self.scheduler.engine.world.table.row_of_host)
         return (
             f"{self.scheduler.name} compares requests of the topic {self._conf.shadow.topic} for "
-            f"{', '.join(name for name in self.scheduler.cells)} with {hosts} hosts, and claims nothing"
+            f"{', '.join(name for name in self.scheduler.cells)} with {number_of(hosts, 'host')}, and claims nothing"
         )
 
     def drain(self, timeout):

@@ -228,7 +228,7 @@ def test_use_that_hosts_do_not_report(log, capsys):
     log.append(list(strays()))
     _, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
     row = rows["cell1", "stray use"]
-    assert row["state"] == "warn" and "instances on 1 hosts use providers or resource classes" in row["found"]
+    assert row["state"] == "warn" and "instances on 1 host use providers or resource classes" in row["found"]
     assert f"a has 2 VCPU of the provider {uuid_of('gone')}, 1 PCPU of" in row["found"]
     assert "move the instances" in row["to_do"]
 
@@ -237,7 +237,7 @@ def test_providers_that_a_fault_closes(log, capsys):
     log.append(list(closed()))
     _, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
     row = rows["cell1", "closed providers"]
-    assert row["state"] == "warn" and row["found"].startswith("1 providers offer nothing, because their report has a")
+    assert row["state"] == "warn" and row["found"].startswith("1 provider offers nothing, because of a fault in a")
     assert "a: VCPU of a has the capacity -8" in row["found"]
 
 

@@ -330,7 +330,8 @@ def test_a_consumer_with_parts_in_several_logs(capsys):
     assert replay([*options, "--no-cache", "history", uuid_of("vm")]) == 0
     head, *_ = capsys.readouterr().out.splitlines()
     assert head == (
-        f"consumer {uuid_of('vm')} in cell1, generation 1 and in cell2, generation 2, type INSTANCE, project blue, user u"
+        f"consumer {uuid_of('vm')} in cell1, generation 1 and in cell2, generation 2, type INSTANCE, project blue, "
+        "user u"
     )
     assert replay([*options, "--no-cache", "history", uuid_of("vm"), "-o", "json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -92,7 +92,7 @@ def test_doctor(tmp_path, capsys, silent, state):
     replay(["--log", str(file), "--no-cache", "doctor", "--silent", silent, "-o", "json"])
     found = [one for one in json.loads(capsys.readouterr().out) if one["check"] == "waiting"]
     assert [one["state"] for one in found] == [state]
-    assert found[0]["found"].endswith(f"get no instances: c for {ROOT_C}, reported 5.0 s ago")
+    assert found[0]["found"].endswith(f"no instances: c for {ROOT_C}, reported 5.0 s ago")
 
 
 def test_stats(story, capsys):

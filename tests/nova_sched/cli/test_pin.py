@@ -164,7 +164,7 @@ def test_a_service_that_does_not_answer_stands_against_it_without_force(cloud, m
     assert cloud.pin("--gone", "c2")[0] == 1
     code, shown = cloud.pin("--gone", "c1", "--cell", "cell1")
     assert (code, cloud.levels()) == (0, (1, LEVEL, 1)), shown
-    assert "; 1 were skipped" in shown
+    assert "; 1 skipped" in shown
     code, shown = cloud.pin("--force")
     assert (code, cloud.levels()) == (0, NEWEST), shown
 

@@ -13,6 +13,7 @@ from rpc_api import codec, events
 from rpc_api.clock import SYSTEM
 from rpc_api.contracts import agent
 from rpc_api.log import open_log
+from rpc_api.wording import number_of
 from tests.builders import EPOCH, Voice, claim, confirmation, consumer, decision, of, record_of, report, started
 
 _names = itertools.count()
@@ -266,7 +267,7 @@ def test_a_quiet_cloud(capsys, hosts, hours):
     assert "conductor/c " in said.partition("last heard: ")[2] and "an idle service publishes nothing" in said
     assert replay(["state", "--no-cache", *cloud.options]) == 0
     said = capsys.readouterr().err
-    assert f"{hosts} up; {hosts} agents heard; conductor/c" in said and "scheduler/s" in said
+    assert f"{hosts} up; {number_of(hosts, 'agent')} heard; conductor/c" in said and "scheduler/s" in said
 
 
 def test_it_is_quiet_wherever_it_ends(capsys):

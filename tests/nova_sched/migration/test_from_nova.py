@@ -247,7 +247,7 @@ def test_the_cells_of_hosts_come_from_the_logs(stock, nova, two_cells):
     assert VM in two_cells.state("cell2").holders and VM not in two_cells.state("cell1").holders
     stock.client.do("POST", "/resource_providers", {"name": "unknown", "uuid": uuid_of("unknown")})
     code, _, err = two_cells.run("import")
-    assert code == 2 and "the cell of 1 hosts is not known (unknown)" in err
+    assert code == 2 and "the cell of 1 host is not known (unknown)" in err
 
 
 @pytest.mark.parametrize(

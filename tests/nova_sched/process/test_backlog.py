@@ -89,7 +89,7 @@ def test_the_text():
     assert str(Loudest("compute_agent/h7", "compute_agent.h7", 970_000, 1_000_000)) == (
         "compute_agent/h7 (account compute_agent.h7) wrote 97 % of the last 1,000,000 events"
     )
-    assert str(Loudest("compute_agent/h7", None, 1, 1)) == "compute_agent/h7 wrote 100 % of the last 1 events"
+    assert str(Loudest("compute_agent/h7", None, 1, 1)) == "compute_agent/h7 wrote 100 % of the last 1 event"
 
 
 def test_the_last_two_windows_count():

@@ -438,7 +438,7 @@ def verified(capsys):
 
 def test_verify(capsys):
     code, lines = verified(capsys)
-    assert code == 0 and "1 claims accepted, 0 refused; 13 writes accepted, 5 refused; 0 laws broken, 0 gaps" in lines
+    assert code == 0 and "1 claim accepted, 0 refused; 13 writes accepted, 5 refused; 0 laws broken, 0 gaps" in lines
 
 
 def test_verify_finds_a_fault_of_the_fold(capsys, monkeypatch):

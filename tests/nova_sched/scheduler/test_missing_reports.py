@@ -82,7 +82,7 @@ def test_hosts_that_do_not_report_are_not_waited_for_for_ever(caplog):
     assert not cloud.is_open
     cloud.clock.seconds += 1
     cloud.one.on_tick()
-    assert cloud.is_open and "1 hosts of cell1 did not report within 15 s" in caplog.text
+    assert cloud.is_open and "1 host of cell1 did not report within 15 s" in caplog.text
 
 
 def test_a_log_that_was_begun_anew_meanwhile_is_not_waited_for():
