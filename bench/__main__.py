@@ -22,6 +22,7 @@ NAMES = (
     "write",
     "placement_api",
     "tap",
+    "monitoring",
 )
 
 
