@@ -40,6 +40,7 @@ PURE_RPC_API = (
     "rpc_api.objects",
     "rpc_api.packing",
     "rpc_api.proof",
+    "rpc_api.wording",
 )
 #: Modules that bring a clock, chance, the environment, configuration or I/O.
 IMPURE_MODULES = {

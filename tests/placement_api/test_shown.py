@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import urllib.request
@@ -91,7 +90,7 @@ def test_a_cell_that_is_down(tmp_path):
 
 
 def test_a_worker_that_has_read_nothing(tmp_path):
-    """It cannot answer, and a load balancer is told so."""
+    """It cannot answer, which a load balancer sees."""
     region = Region([("cell1", nowhere())], "cell1", "placement/test", state_dir=tmp_path).start()
     try:
         client = client_of(region)
