@@ -169,6 +169,11 @@ class Import(_FromCloud):
             help=f"how often to read and write until nothing differs (default: {ROUNDS})",
         )
         parser.add_argument(
+            "--overwrite",
+            action="store_true",
+            help="import although clients have written to the Placement API of nova_sched: what differs there is lost",
+        )
+        parser.add_argument(
             "--name",
             default=user(),
             help="publish as operator/NAME (default: the name of the user who runs the command)",
@@ -187,6 +192,8 @@ class Import(_FromCloud):
             found = take_over.differences(cloud, projections, generations=True)
             if not found or number > arguments.rounds or (written is not None and not written.events):
                 break
+            if not arguments.overwrite:
+                _check_unused(projections)
             written = importer.round(cloud, hosts)
             self.out.write(
                 f"round {number}: {number_of(len(found), 'difference')}, {number_of(written.events, 'event')} written, "
@@ -207,6 +214,17 @@ class Import(_FromCloud):
         if any(one.kind == "host" and one.what == "known" and one.ours is None for one in found):
             self.say("hosts without facts: start the tap of their cell, or name its database with --cell-database")
         return errors.EXIT_NEGATIVE if found else errors.EXIT_OK
+
+
+def _check_unused(projections):
+    """UsageError if clients have written to our API: the state of the cloud's Placement is an older one then."""
+    for cell, projection in projections.items():
+        writer = min((name for name in projection.producers if name.startswith("placement/")), default=None)
+        if writer is not None:
+            raise errors.UsageError(
+                f"clients have written to the Placement API of nova_sched ({writer} in the log of {cell}), and an "
+                "import would undo that; see nova-sched compare, and add --overwrite if the cloud is right where it differs"
+            )
 
 
 class Compare(_FromCloud):

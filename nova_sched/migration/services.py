@@ -12,8 +12,9 @@ from keystoneauth1 import adapter, discover, exceptions, loading, session
 
 from rpc_api import errors
 
-# It warns of what the error says, too.
-logging.getLogger("keystoneauth").setLevel(logging.ERROR)
+# They warn of what an error says, too, and of connections that are not kept.
+for _library in ("keystoneauth", "urllib3"):
+    logging.getLogger(_library).setLevel(logging.ERROR)
 
 #: Seconds after which a request without an answer has failed.
 TIMEOUT = 60

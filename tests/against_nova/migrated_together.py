@@ -119,7 +119,7 @@ def world(server, ours, writes, there, seed, counts):
     writer = Writer(seed)
     one.write_there(writer, there)
     for step in ("first", "again"):
-        one.run("Import", "--name", f"{step}-{uuid.uuid4()}")
+        one.run("Import", "--overwrite", "--name", f"{step}-{uuid.uuid4()}")
         one.compare(generations=True)
         writer = Writer(f"{seed} {step}")
         one.write_here(writer, writes)
@@ -128,7 +128,8 @@ def world(server, ours, writes, there, seed, counts):
         one.run("Export")
         one.compare(generations=False)
         one.write_there(Writer(f"{seed} {step} there"), there)
-    one.run("Import")
+    one.run("Import", wanted=2)
+    one.run("Import", "--overwrite")
     one.compare(generations=True)
     if one.run("Import").count("round"):
         raise Difference("an import writes again what it wrote before")

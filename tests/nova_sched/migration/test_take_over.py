@@ -185,6 +185,11 @@ def test_a_client_goes_on_with_the_generations_that_it_remembers(stock, ours):
         # What was over-committed may be lowered, and not raised.
         assert client.put(GOLD, 1, {HOST: {"CUSTOM_GOLD": 1, "VCPU": 1}}).status == 204
         assert client.put(uuid_of("more"), None, {HOST: {"CUSTOM_GOLD": 1}}).status == 409
+    # From here on the stock Placement has an older state, which must not come back by mistake.
+    code, _, err = ours.run("import")
+    assert code == 2 and "clients have written to the Placement API of nova_sched (placement/test in the log" in err
+    assert not same(stock, ours.state())
+    assert ours.run("import", "--overwrite")[0] == 0 and same(stock, ours.state())
 
 
 class ours_served:
