@@ -223,7 +223,7 @@ def _check_unused(projections):
         if writer is not None:
             raise errors.UsageError(
                 f"clients have written to the Placement API of nova_sched ({writer} in the log of {cell}), and an "
-                "import would undo that; see nova-sched compare, and add --overwrite if the cloud is right where it differs"
+                "import would undo that; see nova-sched compare, and add --overwrite if the cloud is right"
             )
 
 
