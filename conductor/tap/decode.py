@@ -8,13 +8,15 @@ envelope of oslo.messaging (version 2.0). It also has the token of a user: nothi
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from conductor.tap.objects import OBJECTS, Wrong, fields_of
+from conductor.tap.objects import OBJECTS, Wrong, fields_of, is_text
 from rpc_api.bus.envelope import MAX_BYTES, NotACall, call_of, message_of
 
 NAME, NAMESPACE, CHANGES = "nova_object.name", "nova_object.namespace", "nova_object.changes"
 METHODS = ("create", "save", "destroy")
 #: The codes of messages that cannot be used: by decode(), and by the tap.
 UNREAD_CODES = ("too-large", "not-a-call", "invalid-object", "not-used", "not-published", "internal-fault")
+#: Method of a message of the notification driver (compute_agent/nova_notifier): others of its host may be missing.
+LOST = "nova_sched_messages_lost"
 
 
 class Change(NamedTuple):
@@ -25,6 +27,13 @@ class Change(NamedTuple):
     method: str
     fields: Mapping[str, Any]
     changed: frozenset[str]
+
+
+class Lost(NamedTuple):
+    """Messages of the nova-compute of ``host`` may be missing; ``dropped`` of them certainly are."""
+
+    host: str
+    dropped: int
 
 
 class Ignored(NamedTuple):
@@ -40,7 +49,7 @@ class Unread(NamedTuple):
     reason: str
 
 
-def decode(body: bytes) -> Change | Ignored | Unread:
+def decode(body: bytes) -> Change | Lost | Ignored | Unread:
     """Read the body of a message. Never raises."""
     if len(body) > MAX_BYTES:
         return Unread("too-large", f"a message of {len(body)} bytes, wanted at most {MAX_BYTES}")
@@ -50,7 +59,12 @@ def decode(body: bytes) -> Change | Ignored | Unread:
         return Unread("not-a-call", f"a message that is not a call of Nova: {wrong}")
 
 
-def _change(method: str, args: dict[str, Any]) -> Change | Ignored | Unread:
+def _change(method: str, args: dict[str, Any]) -> Change | Lost | Ignored | Unread:
+    if method == LOST:
+        host, dropped = args.get("host"), args.get("dropped")
+        if type(host) is not str or not is_text(host) or type(dropped) is not int or dropped < 0:
+            raise Wrong("it names no host, or no number of messages")
+        return Lost(host, dropped)
     if method != "object_action":
         shown = (method, args.get("objname"), args.get("objmethod"))
         return Ignored(" ".join(part[:40] for part in shown if type(part) is str))

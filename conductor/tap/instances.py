@@ -1,6 +1,7 @@
 """Where instances are, and the properties of their images, as nova-compute publishes them: InstancesTracked events."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from conductor.tap.decode import Change
 from nova_sched.projection.ledger import NOVA, Host
@@ -8,7 +9,7 @@ from nova_sched.projection.projection import Projection
 from nova_sched.request.instances import image_properties_of
 from rpc_api import events
 
-#: Instances whose last publication is remembered until the log has it.
+#: Instances whose last publication is remembered until the log has it, and those that wait for their host.
 INSTANCES_KEPT = 20_000
 #: Instances that one event names.
 MAX_TRACKED = 500
@@ -25,8 +26,9 @@ class Instances:
     def __init__(self) -> None:
         #: Instance uuid -> its Place as published last, and as the next event has it.
         self._published: OrderedDict[str, Place] = OrderedDict()
-        self._moved: dict[str, Place] = {}
-        self._misses_some = False
+        self._moved: OrderedDict[str, Place] = OrderedDict()
+        #: Hosts of which messages were lost.
+        self._missing_of: set[str] = set()
 
     def take(self, change: Change) -> str | None:
         """Note a change of an Instance. Returns why it cannot be used (a sentence), else None."""
@@ -39,13 +41,14 @@ class Instances:
             return None
         host = None if gone else fields["host"] or None
         properties = image_properties_of(fields.get("system_metadata", {})) if host else {}
+        self._moved.pop(uuid, None)
         if self._published.get(uuid) != (host, properties):
             self._moved[uuid] = host, properties
         return None
 
-    def messages_were_lost(self) -> None:
-        """The end of some instances may have been missed."""
-        self._misses_some = True
+    def messages_were_lost(self, hosts: Iterable[str]) -> None:
+        """The end of some instances on these hosts may have been missed."""
+        self._missing_of.update(hosts)
 
     def publish_again(self) -> None:
         """What was published may not be in the log."""
@@ -58,13 +61,17 @@ class Instances:
 
     def due(self, projection: Projection) -> list[events.InstancesTracked]:
         """The events for what the log does not have yet."""
-        moved, self._moved = self._moved, {}
+        moved, self._moved = self._moved, OrderedDict()
         added: dict[str, list[events.TrackedInstance]] = {}
         gone: dict[str, list[str]] = {}
         for uuid, (host, properties) in moved.items():
             known = projection.tracked.get(uuid)
-            if host is not None and not _is_of_nova(projection.hosts.get(host)):
-                # The next save of the instance comes back to it.
+            if host is not None and projection.hosts.get(host) is None:
+                # Its host may be in a report that the log does not have yet.
+                self._moved[uuid] = host, properties
+                continue
+            if host is not None and not _is_of_nova(projection.hosts[host]):
+                # Its agent reports it.
                 continue
             self._published[uuid] = host, properties
             self._published.move_to_end(uuid)
@@ -73,12 +80,13 @@ class Instances:
                     gone.setdefault(known.host, []).append(uuid)
             elif known is None or known.host != host or (properties and known.image_properties != properties):
                 added.setdefault(host, []).append(events.TrackedInstance(uuid, properties))
-        while len(self._published) > INSTANCES_KEPT:
-            self._published.popitem(last=False)
+        for kept in (self._published, self._moved):
+            while len(kept) > INSTANCES_KEPT:
+                kept.popitem(last=False)
         found = _events(added, gone)
-        if self._misses_some:
-            self._misses_some = False
-            found += _events({}, _without_allocations(projection))
+        if self._missing_of:
+            missing_of, self._missing_of = self._missing_of, set()
+            found += _events({}, _without_allocations(projection, missing_of))
         return found
 
 
@@ -93,11 +101,12 @@ def _events(added, gone):
     return found
 
 
-def _without_allocations(projection):
-    """Host -> the instances on hosts of Nova that hold nothing in the log: nova-compute has deleted them, and the
+def _without_allocations(projection, names):
+    """Name of a host of Nova -> its instances that hold nothing in the log: nova-compute has deleted them, and the
     message was missed."""
     found = {}
-    for name, host in projection.hosts.items():
+    for name in sorted(names):
+        host = projection.hosts.get(name)
         if _is_of_nova(host):
             holding = {entry.instance_uuid for entry in host.entries.values()}
             found[name] = sorted(

@@ -82,8 +82,13 @@ class TapModel:
     def messages_were_lost(self, projection: Projection) -> None:
         """Messages were lost, or nothing was read for a while: what the log has of the hosts may be older than the
         hosts."""
-        self.unsure = {name: {NODE, SERVICE} for name in [*_hosts_of_nova(projection), *self._node_of]}
-        self._instances.messages_were_lost()
+        for host in [*_hosts_of_nova(projection), *self._node_of]:
+            self.host_lost_messages(host)
+
+    def host_lost_messages(self, host: str) -> None:
+        """Messages of one host were lost."""
+        self.unsure[host] = {NODE, SERVICE}
+        self._instances.messages_were_lost([host])
 
     def read_again(self, away: float, now: float) -> None:
         """Nothing was read for some seconds up to ``now``, and another process may have read instead: what is known of

@@ -6,7 +6,7 @@ logged and acknowledged: it must neither come again without end nor disturb Nova
 
 import logging
 
-from conductor.tap.decode import Change, Ignored, Unread, decode
+from conductor.tap.decode import Change, Ignored, Lost, Unread, decode
 from conductor.tap.model import LEVEL, TapModel
 from rpc_api import concurrency, errors
 from rpc_api.bus.copy_reader import READING, CopyReader
@@ -86,6 +86,18 @@ class Tap(CopyReader):
             number_of(count, "host"),
         )
 
+    def _host_lost(self, lost):
+        self.model.host_lost_messages(lost.host)
+        if lost.dropped:
+            self._unsure_logged = True
+            LOG.warning(
+                "%s missed messages: the nova-compute of %s dropped %s; the log may have older facts of that host, "
+                "until it is published again",
+                self.what,
+                lost.host,
+                number_of(lost.dropped, "message"),
+            )
+
     def _log_unsure(self):
         if self._unsure_logged and not self.model.unsure:
             self._unsure_logged = False
@@ -101,6 +113,8 @@ class Tap(CopyReader):
             now, projection = self._clock.monotonic(), self._engine.projection
             for item in found:
                 self._count(item)
+                if isinstance(item, Lost):
+                    self._host_lost(item)
                 fault = self._guarded(self.model.take, item, projection, now) if isinstance(item, Change) else None
                 if fault is not None:
                     self._count(Unread("not-used", fault))
@@ -112,7 +126,7 @@ class Tap(CopyReader):
         return True
 
     def _count(self, item):
-        if isinstance(item, Change):
+        if isinstance(item, (Change, Lost)):
             self.used += 1
         elif isinstance(item, Ignored):
             self.ignored += 1

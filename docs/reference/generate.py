@@ -14,6 +14,7 @@ from life_page import life_text
 from oslo_versionedobjects import fields as ovo_fields
 
 import compute_agent.config
+import compute_agent.nova_notifier.config
 import conductor.config
 import nova_sched.scheduler.config
 import placement_api.config
@@ -35,6 +36,7 @@ MODULES = (
     neutron,
     conductor.config,
     compute_agent.config,
+    compute_agent.nova_notifier.config,
     placement_api.config,
 )
 

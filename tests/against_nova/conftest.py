@@ -19,10 +19,15 @@ PEER_PYTHON = "NOVA_SCHED_PEER_PYTHON"
 class Peer:
     """A process in which a script answers questions (:mod:`tests.against_nova.peer_loop`)."""
 
-    def __init__(self, python, script, *arguments):
+    def __init__(self, python, script, *arguments, env=None):
         command = [python, "-W", "ignore", HERE / "peer_loop.py", script, *arguments]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **(env or {})},
         )
 
     def ask(self, name, *arguments):
@@ -61,9 +66,9 @@ def peer_python(module):
     pytest.skip(missing)
 
 
-def running_peer(module, script, *arguments):
-    """A peer of a script of this folder, for as long as a fixture lasts."""
-    peer = Peer(peer_python(module), HERE / script, *arguments)
+def running_peer(module, script, *arguments, env=None):
+    """A peer of a script of this folder, for as long as a fixture lasts; ``env`` is added to its environment."""
+    peer = Peer(peer_python(module), HERE / script, *arguments, env=env)
     yield peer
     peer.close()
 

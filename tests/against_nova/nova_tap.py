@@ -7,6 +7,7 @@ import json
 import logging
 
 import nova.conf
+import nova_steps
 from nova import context, objects, rpc
 from nova.conductor import rpcapi
 from nova.objects import base
@@ -16,7 +17,6 @@ from oslo_messaging._drivers import amqp, common
 logging.disable(logging.CRITICAL)
 objects.register_all()
 nova.conf.CONF([], default_config_files=[])
-NUMA_PAGES = {"size_kb": 4, "total": 1000, "used": 10, "reserved": 5}
 
 
 class _Sent(transport.RPCTransport):
@@ -45,17 +45,9 @@ CONDUCTOR = base.NovaObject.indirection_api = rpcapi.ConductorAPI()
 
 
 def bodies(steps):
-    """The bodies of the calls that steps make. A step is [object, its fields, method, fields that are set before it];
-    the object counts as saved with its fields, unless it is created."""
+    """The bodies of the calls that steps make (:func:`nova_steps.do`)."""
     SENT.bodies = []
-    for name, fields, method, changes in steps:
-        made = MAKERS[name](fields)
-        made._context = context.get_admin_context()
-        if method != "create":
-            made.obj_reset_changes(recursive=True)
-        for field, value in changes.items():
-            setattr(made, field, _value(field, value))
-        getattr(made, method)()
+    nova_steps.do(steps)
     return SENT.bodies
 
 
@@ -69,64 +61,6 @@ def other_calls():
     event = objects.InstanceActionEvent(ctxt, event="x")
     CONDUCTOR.object_backport_versions(ctxt, event, {"InstanceActionEvent": "1.0"})
     return SENT.bodies
-
-
-def _value(field, value):
-    return _SPECIAL[field](value) if field in _SPECIAL else value
-
-
-def _numa(cells):
-    topology = objects.NUMATopology(
-        cells=[
-            objects.NUMACell(
-                id=cell["id"],
-                cpuset=set(cell["shared"]),
-                pcpuset=set(cell["dedicated"]),
-                memory=cell["memory_mb"],
-                cpu_usage=1,
-                memory_usage=256,
-                pinned_cpus=set(cell["dedicated"][:1]),
-                siblings=[set(core) for core in cell["siblings"]],
-                mempages=[objects.NUMAPagesTopology(**NUMA_PAGES)],
-                network_metadata=objects.NetworkMetadata(physnets=set(cell["physnets"]), tunneled=True),
-                socket=0,
-            )
-            for cell in cells
-        ]
-    )
-    return topology._to_json()
-
-
-def _pools(pools):
-    return objects.PciDevicePoolList(objects=[objects.PciDevicePool(**pool) for pool in pools])
-
-
-_SPECIAL = {
-    "numa_topology": lambda cells: cells and _numa(cells),
-    "pci_device_pools": _pools,
-    "supported_hv_specs": lambda specs: [objects.HVSpec.from_list(spec) for spec in specs],
-}
-
-
-def _node(fields):
-    return objects.ComputeNode(**{name: _value(name, value) for name, value in fields.items()})
-
-
-def _service(fields):
-    return objects.Service(**fields)
-
-
-def _instance(fields):
-    instance = objects.Instance(**fields)
-    instance.obj_reset_changes()
-    return instance
-
-
-def _device(fields):
-    return objects.PciDevice(**fields)
-
-
-MAKERS = {"ComputeNode": _node, "Service": _service, "Instance": _instance, "PciDevice": _device}
 
 
 ASKS = (bodies, other_calls)

@@ -4,6 +4,7 @@ RPC server, over oslo.messaging. The conductor keeps no database.
 Run by the peer's own Python, beneath :mod:`tests.against_nova.peer_loop`. Imports nothing of this project.
 """
 
+import nova_steps
 import nova_tap
 import oslo_messaging
 from nova import rpc
@@ -35,9 +36,9 @@ def start(url):
 
 
 def call(steps):
-    """Do steps, as :func:`nova_tap.bodies`; each is answered. Returns what the conductor received."""
+    """Do steps, as :func:`nova_steps.do`; each is answered. Returns what the conductor received."""
     del RECEIVED[:]
-    nova_tap.bodies(steps)
+    nova_steps.do(steps)
     return list(RECEIVED)
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from conductor.tap.decode import Change, Ignored, Unread, decode
+from conductor.tap.decode import LOST, Change, Ignored, Lost, Unread, decode
 from conductor.tap.model import LEVEL, REPORT_PAUSE, TapModel
 from rpc_api import codec, errors, events
 from tests import invariants
@@ -16,12 +16,14 @@ TAP = "conductor/tap"
 
 
 class Tapped(Target):
-    """Each message is a change, is ignored or cannot be used; what follows can be packed, and the fold goes on."""
+    """Each message is a change, says that others are lost, is ignored or cannot be used; what follows can be packed,
+    and the fold goes on."""
 
     def __init__(self, rng):
         super().__init__(rng)
         self.bodies = list(recorded().values())
         self.messages = [json.loads(json.loads(body)["oslo.message"]) for body in self.bodies]
+        self.messages.append({"method": LOST, "args": {"host": "host1", "dropped": 1}})
         self.mutator = Mutator(rng, mutation.leaves(self.messages), packable=False)
         self.cell = Cell(events.LevelPinned(LEVEL), created("host1"))
         self.now = 0.0
@@ -45,11 +47,13 @@ class Tapped(Target):
     def feed(self, payload):
         self.now += REPORT_PAUSE
         found = decode(payload)
-        hold(type(found) in (Change, Ignored, Unread), "neither used nor refused", found)
+        hold(type(found) in (Change, Lost, Ignored, Unread), "neither used nor refused", found)
         if type(found) is Unread:
             hold(found.code and 0 < len(found.reason) < 1000, "refused without a reason", found)
         elif type(found) is Change:
             self.model.take(found, self.cell.projection, self.now)
+        elif type(found) is Lost:
+            self.model.host_lost_messages(found.host)
         projection = self.cell.projection
         for data in [*self.model.due(projection, self.now), *self.model.liveness(projection, self.now)]:
             try:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compute_agent.nova_notifier.records import Lost as Driver
 from conductor.tap import decode as decoding
-from conductor.tap.decode import Change, Ignored, Unread, decode
+from conductor.tap.decode import LOST, Change, Ignored, Lost, Unread, decode
 from rpc_api import events
 from tests.conductor.tap.messages import INSTANCE, NODE, changed, recorded, with_fields
 
@@ -48,6 +49,27 @@ def test_a_service_and_an_instance():
         frozenset({"vm_state", "task_state"}),
     )
     assert decode(BODIES["instance shelved"]).fields["host"] is None
+
+
+def of_method(method, **arguments):
+    """A message of the notification driver."""
+    message = {"method": method, "args": arguments}
+    return json.dumps({"oslo.version": "2.0", "oslo.message": json.dumps(message)}).encode()
+
+
+@pytest.mark.parametrize("message", [Driver("host1", 0), Driver("host1", 7)])
+def test_the_driver_says_that_messages_are_lost(message):
+    method, arguments = message.message()
+    assert decode(of_method(method, **arguments)) == Lost(*message)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"host": "host1"}, {"dropped": 1}, {"host": 1, "dropped": 1}, {"host": "\ud800", "dropped": 1}]
+    + [{"host": "host1", "dropped": dropped} for dropped in (-1, True, 1.0, "1", None)],
+)
+def test_lost_messages_of_no_host_or_no_number(arguments):
+    assert decode(of_method(LOST, **arguments)).code == "not-a-call"
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.18", "1.20", "1.19.1", "2.0", "next"])

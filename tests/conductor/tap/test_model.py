@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from conductor.tap import instances
 from conductor.tap.decode import decode
 from conductor.tap.devices import GROWS_AFTER
 from conductor.tap.model import LEVEL, REPLACED_AFTER, REPORT_AGAIN, REPORT_PAUSE, TapModel
@@ -528,6 +529,28 @@ def test_instances_whose_end_was_missed_are_found_by_their_allocations():
     assert list(tapped.projection.tracked.of("host1")) == [uuid_of("held")]
 
 
+def test_instances_wait_for_their_host():
+    """The notification driver publishes what waited in the order of the last changes. Not more are kept than others."""
+    tapped = Tapped()
+    kept = range(instances.INSTANCES_KEPT + 1)
+    bodies = [BODIES["instance built"], with_fields(BODIES["instance built"], uuid=uuid_of("elsewhere"), host="other")]
+    assert tapped.take(*bodies) == []
+    assert names(tapped.take("heartbeat", "node saved")) == ["HostReported"]
+    (event,) = tapped.later(0)
+    assert (event.host, [instance.instance_uuid for instance in event.instances]) == ("host1", [INSTANCE])
+    assert tapped.later(0) == []
+    tapped.take("instance moved", "instance built")
+    tapped.cell.say(created("host2"))
+    tapped.cell.say(put_inventories("host2", inventory_of("VCPU", 8)))
+    other = {"host": "host2", "uuid": uuid_of("host2")}
+    tapped.take(with_fields(BODIES["heartbeat"], host="host2"), with_fields(BODIES["node saved"], **other))
+    assert tapped.later(REPORT_PAUSE) == [], "it came back before its other host was in the log"
+    for number in kept:
+        tapped.model._instances._moved[str(number)] = "other", {}
+    tapped.later(0)
+    assert len(tapped.model._instances._moved) == instances.INSTANCES_KEPT
+
+
 # --- what was missed -------------------------------------------------------------------------------------------------
 
 
@@ -539,6 +562,24 @@ def test_hosts_are_unsure_after_a_loss_until_their_objects_come():
     tapped.take("heartbeat")
     assert tapped.model.unsure == {"host1": {"ComputeNode"}}
     tapped.take("node saved")
+    assert not tapped.model.unsure
+
+
+def test_only_the_host_whose_messages_were_lost_is_unsure():
+    """What its nova-compute has published before does not count; its instances that hold nothing are gone."""
+    tapped = Tapped()
+    tapped.cell.say(created("host2"))
+    tapped.cell.say(put_inventories("host2", inventory_of("VCPU", 8)))
+    other = {"host": "host2", "uuid": uuid_of("host2")}
+    tapped.take("heartbeat", with_fields(BODIES["heartbeat"], host="host2"))
+    tapped.take("node saved", with_fields(BODIES["node saved"], **other))
+    tapped.take("instance built", with_fields(BODIES["instance built"], host="host2", uuid=uuid_of("vm2")))
+    tapped.model.host_lost_messages("host1")
+    tapped.model.host_lost_messages("unknown")
+    assert tapped.model.unsure.keys() == {"host1", "unknown"}
+    assert tapped.later(REPORT_PAUSE) == [events.InstancesTracked("host1", (), (INSTANCE,))]
+    tapped.take("heartbeat", "node saved")
+    tapped.later(REPORT_AGAIN)
     assert not tapped.model.unsure
 
 

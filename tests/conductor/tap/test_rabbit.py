@@ -2,6 +2,7 @@
 and a conductor of the test reads its own queue."""
 
 import contextlib
+import json
 import sqlite3
 import zlib
 
@@ -11,6 +12,7 @@ import pytest
 from conductor.cell import CellConductor
 from conductor.shown import facts_of_cell
 from conductor.tap import model
+from conductor.tap.decode import LOST
 from conductor.tap.tap import Tap
 from rpc_api import errors, events
 from rpc_api.bus import LocalBus, copy_reader
@@ -295,6 +297,21 @@ def test_garbage_is_counted_and_does_not_stop_the_tap(nova, cell):
     cell.wait(lambda projection: "host1" in projection.hosts, "the host is not in the log")
     assert facts_of_cell(cell.conductor)["tap messages that cannot be used"] == {"invalid-object": 1, "not-a-call": 4}
     assert len(nova.read()) == 7
+
+
+def test_messages_that_nova_compute_dropped_make_its_host_unsure(nova, cell, caplog):
+    """At its start nova-compute says that some may be missing: that is no warning."""
+    cell.add_provider("host1")
+    nova.publish("heartbeat", "node saved")
+    cell.wait(lambda projection: "host1" in projection.hosts, "the host is not in the log")
+    for dropped, count in ((0, 3), (7, 4)):
+        message = {"method": LOST, "args": {"host": "host1", "dropped": dropped}}
+        nova.publish(json.dumps({"oslo.version": "2.0", "oslo.message": json.dumps(message)}).encode())
+        wait_until(lambda: cell.tap.used == count and "host1" in cell.tap.model.unsure, SECONDS_MAX, "it is not unsure")
+    assert caplog.text.count("missed messages: the nova-compute of host1") == 1
+    assert "the nova-compute of host1 dropped 7 messages" in caplog.text
+    nova.publish("heartbeat", "node saved")
+    wait_until(lambda: "the facts of all hosts are certain again" in caplog.text, SECONDS_MAX, "it is still unsure")
 
 
 def test_a_message_that_meets_a_fault_of_ours_does_not_come_again(nova, cell, monkeypatch):
