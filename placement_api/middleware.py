@@ -108,14 +108,23 @@ def faults(application: auth.Application) -> auth.Application:
     """Log an exception that nobody expects, once, and answer 500, without its text."""
 
     def guarded(environ: auth.Environ, start_response: auth.StartResponse) -> Iterable[bytes]:
+        has_started = False
+
+        def started(*arguments: Any) -> Any:
+            nonlocal has_started
+            has_started = True
+            return start_response(*arguments)
+
         try:
-            return application(environ, start_response)
-        except HTTPError as error:
-            return answer(error, environ, start_response, exc_info=sys.exc_info())
+            return application(environ, started)
+        except HTTPError as fault:
+            error, exc_info = fault, sys.exc_info()
         except Exception:
             LOG.exception("the request %s %s has failed", environ.get("REQUEST_METHOD", "-"), _uri(environ))
             error = HTTPError("The server has failed to answer. Its log has the reason under the id of this request.")
-            return answer(error, environ, start_response, exc_info=sys.exc_info())
+            exc_info = sys.exc_info()
+        # Only where the answer was begun: uWSGI takes an exception that it is given for one of start_response itself.
+        return answer(error, environ, start_response, exc_info=exc_info if has_started else None)
 
     return guarded
 

@@ -43,14 +43,17 @@ class Cloud:
     def __init__(self, directory: Path, localrc: str = "", vhosts: tuple[str, ...] = ("/", "nova_cell1")):
         self._bash = program("bash")
         self.dir = directory
-        for name in ("bin", "etc", "systemd", "running", "venv/bin", "usr-local-bin"):
+        for name in ("bin", "etc/nova", "systemd", "running", "sites", "venv/bin", "usr-local-bin"):
             (directory / name).mkdir(parents=True)
         for script in (HERE / "bin").iterdir():
             shutil.copy(script, directory / "bin")
+        (directory / "venv/bin/nova-sched").symlink_to(directory / "bin/nova-sched")
+        (directory / "bin/uwsgi").touch(mode=0o755)
         self.set_localrc(localrc)
         self.set_cells(CELL_UUIDS.items())
         self.set_broker({"running": True, "vhosts": {vhost: nova_objects() for vhost in vhosts}})
-        (directory / "calls").touch()
+        for name in ("calls", "local.conf", "sites/placement-api.conf"):
+            (directory / name).touch()
 
     def set_localrc(self, text: str) -> None:
         (self.dir / "localrc").write_text(text)
@@ -102,23 +105,27 @@ class Cloud:
     def running(self) -> set[str]:
         return {path.name for path in (self.dir / "running").iterdir()}
 
-    def exec_starts(self) -> dict[str, str]:
-        """The ExecStart of each unit, with the sandbox's directory taken out."""
+    def units(self) -> dict[str, dict[str, str]]:
+        """The lines of each unit, with the sandbox's directory taken out."""
         return {
-            path.name.removeprefix("devstack@").removesuffix(".service"): path.read_text()
-            .strip()
-            .removeprefix("ExecStart = ")
-            .replace(str(self.dir), "")
+            path.name.removeprefix("devstack@").removesuffix(".service"): dict(
+                line.split(" = ", 1) for line in path.read_text().replace(str(self.dir), "").splitlines()
+            )
             for path in (self.dir / "systemd").iterdir()
         }
+
+    def exec_starts(self) -> dict[str, str]:
+        """The ExecStart of each unit, with the sandbox's directory taken out."""
+        return {name: lines["ExecStart"] for name, lines in self.units().items()}
 
     @property
     def conf_path(self) -> Path:
         return self.dir / "etc/nova_sched/nova_sched.conf"
 
-    def conf(self) -> dict[str, dict[str, str]]:
+    def conf(self, name: str = "nova_sched/nova_sched.conf") -> dict[str, dict[str, str]]:
+        """A configuration file below /etc."""
         parser = configparser.ConfigParser(default_section="", interpolation=None, strict=True)
-        parser.read_string(self.conf_path.read_text())
+        parser.read_string((self.dir / "etc" / name).read_text())
         return {name: dict(parser[name]) for name in parser.sections()}
 
     def broker(self) -> dict:

@@ -25,21 +25,23 @@ MOVED = {
 HARMLESS = """
     awk gawk mawk base64 basename bash cat chmod comm cp cut date dirname echo egrep env expr false find fold grep head
     id install ln ls mkdir mkfifo mktemp mv nl nproc paste printf readlink realpath rm rmdir sed seq sh sha256sum sleep
-    sort stat tac tail tee test timeout touch tr true uname uniq wc which xargs yes hostname getent getopt openssl od whoami
+    sort stat tac tail tee test timeout touch tr true uname uniq wc which xargs yes hostname getent getopt
+    openssl od whoami
 """.split()
 RECORDED = """
-    sudo systemctl rabbitmqctl virtualenv python3 python git nova-manage openstack curl mysql mysqladmin dpkg dpkg-query
-    apt-get apt-cache dnf a2query a2enmod a2ensite a2dissite a2disconf a2enconf uuidgen ip lsb_release pidof killall pgrep
-    iscsi-iname iscsiadm nvme virsh iptables ip6tables sysctl modprobe mount umount systemd-tmpfiles debconf-set-selections
-    uwsgi pip pip3 wget tar ps df ping netstat ss lsmod service update-ca-certificates cinder-manage glance-manage
-    keystone-manage placement-manage nova-status nova-sched losetup vgs pvs lvs vgremove update-alternatives mountpoint
-    dstat generate-subunit subunit-1to2 usermod groupadd getfacl setfacl ufw lsof crudini edit-constraints chown kill
-    add-apt-repository udevadm bindep tox journalctl blkid loginctl sg memcached free sync bridge
+    sudo systemctl rabbitmqctl virtualenv python3 python git nova-manage openstack curl mysql mysqladmin dpkg
+    dpkg-query apt-get apt-cache dnf a2query a2enmod a2ensite a2dissite a2disconf a2enconf uuidgen ip lsb_release
+    pidof killall pgrep iscsi-iname iscsiadm nvme virsh iptables ip6tables sysctl modprobe mount umount
+    systemd-tmpfiles debconf-set-selections uwsgi pip pip3 wget tar ps df ping netstat ss lsmod service
+    update-ca-certificates cinder-manage glance-manage keystone-manage placement-manage nova-status nova-sched
+    losetup vgs pvs lvs vgremove update-alternatives mountpoint dstat generate-subunit subunit-1to2 usermod groupadd
+    getfacl setfacl ufw lsof crudini edit-constraints chown kill add-apt-repository udevadm bindep tox journalctl
+    blkid loginctl sg memcached free sync bridge
 """.split()
 #: Commands that an environment of Python gets.
 COMMANDS = """
-    nova-manage nova-status nova-sched keystone-manage glance-manage placement-manage pip openstack edit-constraints bindep
-    uwsgi osc-placement
+    nova-manage nova-status nova-sched keystone-manage glance-manage placement-manage pip openstack edit-constraints
+    bindep uwsgi osc-placement
 """.split()
 REQUIREMENTS = """
     PyMySQL psycopg2 python-openstackclient osc-placement python-barbicanclient libvirt-python os-testr tox bashate
@@ -73,7 +75,13 @@ class RealCloud:
         self.devstack = directory / "devstack"
         for name in ("bin", "enabled", "running", "home", "stack/nova_sched", "stack/requirements", "usr-local/bin"):
             (directory / name).mkdir(parents=True)
-        for name in ("etc/apt/apt.conf.d", "etc/apache2/sites-available", "etc/iscsi", "etc/systemd/system", "etc/mysql"):
+        for name in (
+            "etc/apt/apt.conf.d",
+            "etc/apache2/sites-available",
+            "etc/iscsi",
+            "etc/systemd/system",
+            "etc/mysql",
+        ):
             (directory / name).mkdir(parents=True)
         for name in ("etc/sudoers.d", "etc/bash_completion.d", "etc/rsyslog.d", "run", "var-lib", "var-log", "tmp"):
             (directory / name).mkdir(parents=True)
@@ -81,7 +89,9 @@ class RealCloud:
         (directory / "etc/hosts").write_text("127.0.0.1 localhost\n")
         (directory / "etc/gitconfig").touch()
         (directory / "stack/requirements/upper-constraints.txt").touch()
-        (directory / "stack/requirements/global-requirements.txt").write_text("".join(f"{name}>=1\n" for name in REQUIREMENTS))
+        (directory / "stack/requirements/global-requirements.txt").write_text(
+            "".join(f"{name}>=1\n" for name in REQUIREMENTS)
+        )
         (directory / "calls").touch()
         (directory / "commands").write_text("\n".join(COMMANDS))
         self._copy_devstack(Path(os.environ[VARIABLE]))
@@ -129,7 +139,9 @@ class RealCloud:
                 path.symlink_to(recorder)
         # It keeps its state beside the directory that it is in.
         shutil.copy(HERE / "bin/rabbitmqctl", self.dir / "stack/rabbitmqctl")
-        (self.dir / "broker").write_text(f'#!/bin/bash\nexec "{sys.executable}" -IS "{self.dir}/stack/rabbitmqctl" "$@"\n')
+        (self.dir / "broker").write_text(
+            f'#!/bin/bash\nexec "{sys.executable}" -IS "{self.dir}/stack/rabbitmqctl" "$@"\n'
+        )
         (self.dir / "broker").chmod(0o755)
 
     def write_local_conf(self, localrc: str, services: str = CONTROLLER, sections: str = "") -> None:

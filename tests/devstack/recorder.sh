@@ -15,14 +15,14 @@ fi
 # The command behind options and assignments of sudo. What would change files outside of the sandbox is left alone.
 function as_root {
     local argument
+    local of_host='^/(bin|boot|etc|home|lib|lib64|mnt|opt|proc|root|run|sbin|srv|sys|usr|var)?(/|$)'
     while [[ "${1:-}" == -* || "${1:-}" == *=* ]]; do
         shift
     done
     case "$1" in
         rm | rmdir | mv | cp | ln | chmod | chown | install | mkdir | touch | tee | sed | find)
             for argument in "${@:2}"; do
-                if [[ "$argument" =~ ^/(bin|boot|etc|home|lib|lib64|mnt|opt|proc|root|run|sbin|srv|sys|usr|var)?(/|$) &&
-                    "$argument" != "$SANDBOX"/* ]]; then
+                if [[ "$argument" != "$SANDBOX"/* && "$argument" =~ $of_host ]]; then
                     echo "$*" >> "$SANDBOX/outside"
                     exit 0
                 fi

@@ -52,9 +52,13 @@ function disable_service {
 function run_process {
     local service=$1
     local command=$2
+    local env_vars=${5:-}
     if is_service_enabled "$service"; then
         _called run_process "$service" "$command" || return 1
         echo "ExecStart = $command" > "$SANDBOX/systemd/devstack@$service.service"
+        if [[ -n "$env_vars" ]]; then
+            echo "Environment = $env_vars" >> "$SANDBOX/systemd/devstack@$service.service"
+        fi
         touch "$SANDBOX/running/$service"
     fi
 }
@@ -65,6 +69,17 @@ function stop_process {
         _called stop_process "$service" || return 1
         rm "$SANDBOX/running/$service"
     fi
+}
+
+# _systemctl() - what $SYSTEMCTL is here
+function _systemctl {
+    local unit=${!#}
+    unit=${unit#devstack@}
+    unit=${unit%.service}
+    case "$*" in
+        *is-enabled*) [[ -e "$SANDBOX/running/$unit" ]] ;;
+        *"disable --now"*) _called systemctl "$@" && rm -f "$SANDBOX/running/$unit" ;;
+    esac
 }
 
 function start_service {
@@ -82,7 +97,11 @@ function get_python_exec_prefix {
 }
 
 function setup_package {
-    _called setup_package "$@" && touch "$SANDBOX/venv/bin/nova-sched"
+    _called setup_package "$@" && ln -sf "$SANDBOX/bin/nova-sched" "$SANDBOX/venv/bin/nova-sched"
+}
+
+function pip_install_gr {
+    _called pip_install_gr "$@"
 }
 
 function pip_uninstall {
@@ -104,24 +123,22 @@ function _asked {
 function iniset {
     local file=$1 section=$2 option=$3 value=$4
     _called iniset "$@" || return 1
-    python3 -IS - "$file" "$section" "$option" "$value" <<'EOF'
-import pathlib
-import sys
-
-path, section, option, value = pathlib.Path(sys.argv[1]), *sys.argv[2:]
-lines = path.read_text().split("\n") if path.exists() else [""]
-if f"[{section}]" not in lines:
-    lines += [f"[{section}]", ""]
-start = lines.index(f"[{section}]") + 1
-end = next((n for n in range(start, len(lines)) if lines[n].startswith("[")), len(lines))
-for n in range(start, end):
-    if lines[n].partition("=")[0].strip() == option:
-        lines[n] = f"{option} = {value}"
-        break
-else:
-    lines.insert(start, f"{option} = {value}")
-path.write_text("\n".join(lines))
-EOF
+    touch "$file"
+    # Environment variables: awk takes escapes in the values of -v.
+    SECTION="[$section]" OPTION=$option VALUE=$value awk '
+        { lines[NR] = $0 }
+        /^\[/ { inside = ($0 == ENVIRON["SECTION"]); if (inside) head = NR }
+        inside && $1 == ENVIRON["OPTION"] && $2 == "=" { found = NR }
+        END {
+            text = ENVIRON["OPTION"] " = " ENVIRON["VALUE"]
+            for (n = 1; n <= NR; n++) {
+                print (n == found ? text : lines[n])
+                if (n == head && !found) print text
+            }
+            if (!head) print "\n" ENVIRON["SECTION"] "\n" text
+        }' "$file" > "$SANDBOX/iniset.new"
+    cat "$SANDBOX/iniset.new" > "$file"
+    rm "$SANDBOX/iniset.new"
 }
 
 function get_transport_url {
@@ -139,6 +156,83 @@ function iniset_rpc_backend {
     url=$(get_transport_url "$virtual_host")
     if [[ -n "$url" ]]; then
         iniset "$file" "$section" transport_url "$url"
+    fi
+}
+
+function configure_keystoneauth {
+    local conf_file=$1 admin_user=$2 section=$3
+    _called configure_keystoneauth "$@" || return 1
+    iniset "$conf_file" "$section" auth_type password
+    iniset "$conf_file" "$section" auth_url "$KEYSTONE_SERVICE_URI"
+    iniset "$conf_file" "$section" username "$admin_user"
+    iniset "$conf_file" "$section" password "$SERVICE_PASSWORD"
+}
+
+function configure_keystone_authtoken_middleware {
+    local conf_file=$1 admin_user=$2
+    _called configure_keystone_authtoken_middleware "$@" || return 1
+    configure_keystoneauth "$conf_file" "$admin_user" keystone_authtoken
+}
+
+function configure_placement_nova_compute {
+    _called configure_placement_nova_compute "$@" || return 1
+    configure_keystoneauth "${1:-$NOVA_CONF}" nova placement
+}
+
+function conductor_conf {
+    echo "$NOVA_CONF_DIR/nova_cell$1.conf"
+}
+
+# The sections of local.conf: $SANDBOX/local.conf has "[[post-config|FILE]]" and what follows.
+
+function get_meta_section_files {
+    _asked get_meta_section_files || return 1
+    sed -n "s/^\[\[$2|\(.*\)\]\]$/\1/p" "$1"
+}
+
+function merge_config_file {
+    local file=$1 group=$2 configfile=$3
+    local option value
+    _called merge_config_file "$group" "$configfile" || return 1
+    while IFS=' =' read -r section option value; do
+        iniset "$(eval "echo $configfile")" "$section" "$option" "$value"
+    done < <(awk -v head="[[$group|$configfile]]" '/^\[\[/ { on = ($0 == head); next } on && NF' "$file")
+}
+
+# Placement and the web server: a site is a file.
+
+function apache_site_config_for {
+    echo "$SANDBOX/sites/$1.conf"
+}
+
+function write_uwsgi_config {
+    local conf=$1 wsgi=$2 url=$3 http=$4 name=$5
+    _called write_uwsgi_config "$@" || return 1
+    iniset "$conf" uwsgi module "$wsgi"
+    echo "ProxyPass $url $name $http" >> "$(apache_site_config_for "$name")"
+}
+
+function remove_uwsgi_config {
+    _called remove_uwsgi_config "$@" && rm -f "$1"
+}
+
+function cleanup_placement {
+    _called cleanup_placement && rm -f "$(apache_site_config_for placement-api)"
+}
+
+function create_placement_accounts {
+    _called create_placement_accounts
+}
+
+function wait_for_service {
+    _called wait_for_service "$@"
+}
+
+function test_with_retry {
+    local testcmd=$1 failmsg=$2
+    _asked test_with_retry || return 1
+    if ! eval "$testcmd"; then
+        die $LINENO "$failmsg"
     fi
 }
 

@@ -9,10 +9,16 @@ from tests.devstack.cloud import HERE, PLUGIN, program
 SHELL_FILES = [
     PLUGIN / "settings",
     PLUGIN / "plugin.sh",
+    PLUGIN / "discover_hosts.sh",
     PLUGIN / "lib/nova_sched",
+    PLUGIN / "lib/nova_sched_broker",
+    PLUGIN / "lib/nova_sched_conf",
+    PLUGIN / "lib/nova_sched_placement",
     HERE / "harness.sh",
+    HERE / "recorder.sh",
     HERE / "stubs.sh",
     HERE / "bin/nova-manage",
+    HERE / "bin/nova-sched",
 ]
 #: What shellcheck cannot know of files that devstack sources.
 EXCLUDED = {
