@@ -14,8 +14,9 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import BaseWSGIServer, create_server
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 
+from placement_api.event_loop import LOOK_SECONDS, Watched
 from placement_api.responses import error_body
 from rpc_api.clock import SYSTEM
 
@@ -26,8 +27,8 @@ logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 IDLE_SECONDS = 60
 #: Seconds in which a request must have come as a whole.
 REQUEST_SECONDS = 60
-#: Seconds between two looks at what changes without a sign.
-WAIT_SECONDS = 1.0
+#: Bytes of an answer that are sent at once: the headers and a usual body.
+SENT_AT_ONCE = 64 * 1024
 #: Seconds in which a request must have come as a whole that was being read when the server began to stop.
 LAST_SECONDS = 2.0
 #: Connections that wait to be accepted, at most, when the server stops.
@@ -67,15 +68,56 @@ class ErrorAnswer(ErrorTask):
         self.write(body)
 
 
+class Answer(WSGITask):
+    """The answer of the application."""
+
+    def finish(self) -> None:
+        """Send what is not sent yet, headers and body together."""
+        super().finish()
+        self.channel.send_now()
+
+
+class ServerOfChannel:
+    """The server as a connection sees it. Waitress wakes its loop after each answer; that is not necessary if the whole
+    answer was sent."""
+
+    def __init__(self, server: Any, channel: "Channel", sockets: Watched) -> None:
+        self._server, self._channel, self._sockets = server, channel, sockets
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
+
+    def pull_trigger(self) -> None:
+        """Wait for the next request of the connection, or have the loop look at it."""
+        channel = self._channel
+        is_idle = not (channel.requests or channel.writable() or self._server.is_stopping)
+        # (The loop measures how long a request takes to come, from when it looks at its first part.)
+        if is_idle and channel.request is None:
+            self._sockets.wait_for_request(channel._fileno)
+        else:
+            self._sockets.changed(channel._fileno)
+            self._server.pull_trigger()
+
+
 class Channel(HTTPChannel):
     """A connection."""
 
     parser_class = Parser
+    task_class = Answer
     error_task_class = ErrorAnswer
     #: When the request began that is being read, by the monotonic clock.
     _began: float | None = None
     #: When it was looked at first after the server began to stop.
     _stops_since: float | None = None
+
+    def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Watched) -> None:
+        super().__init__(ServerOfChannel(server, self, map), sock, addr, adj, map)
+
+    def send_now(self) -> None:
+        """Send what waits to be sent, as far as the client takes it."""
+        with self.outbuf_lock:
+            if self.total_outbufs_len:
+                self._flush_exception(self._flush_some, do_close=False)
 
     def readable(self) -> bool:
         """Whether to read more. The loop asks before it reads: no request comes between this look and the end."""
@@ -117,7 +159,7 @@ class WebServer:
     def __init__(
         self, application: Callable[..., Any], listening: list[Any], threads: int, connections: int, body_bytes: int
     ) -> None:
-        self._sockets: dict[int, Any] = {}
+        self._sockets = Watched()
         made = create_server(
             application,
             map=self._sockets,
@@ -126,6 +168,7 @@ class WebServer:
             connection_limit=allowed_connections(connections),
             channel_timeout=IDLE_SECONDS,
             cleanup_interval=10,
+            send_bytes=SENT_AT_ONCE,
             # The server refuses what has the limit already.
             max_request_body_size=body_bytes + 1,
             # A client that goes away is not worth a traceback.
@@ -147,16 +190,22 @@ class WebServer:
 
     def run(self) -> None:
         """Answer requests until :meth:`close` is called, and those that are in hand then."""
+        looked_at = SYSTEM.monotonic()
         while not self._is_stopping:
-            self._wait()
+            self._sockets.wait(LOOK_SECONDS)
+            if SYSTEM.monotonic() - looked_at >= LOOK_SECONDS:
+                self._sockets.look_at_all()
+                looked_at = SYSTEM.monotonic()
         for server in self._servers:
             self._accept_waiting(server)
             wasyncore.dispatcher.close(server)
         while any(server.active_channels for server in self._servers):
-            self._wait()
+            self._sockets.look_at_all()
+            self._sockets.wait(LOOK_SECONDS)
         self._threads.shutdown()
         for server in self._servers:
             server.trigger.close()
+        self._sockets.close()
 
     @staticmethod
     def _accept_waiting(server: Any) -> None:
@@ -165,10 +214,6 @@ class WebServer:
             if not _has_input(server.socket):
                 return
             server.handle_accept()
-
-    def _wait(self) -> None:
-        # With poll(): select() knows 1,024 files only.
-        wasyncore.loop(WAIT_SECONDS, True, self._sockets, 1)
 
     def close(self) -> None:
         """Take no more requests. Connections over which none is answered now are closed."""

@@ -30,6 +30,8 @@ class SharedPositions:
         self._memory = mmap.mmap(self._file.fileno(), _BYTES)
         #: Slot -> (tag of an epoch, position), each written and read as one word.
         self._words = np.frombuffer(self._memory, np.int64).reshape(SLOTS, 2)
+        #: The epoch that was asked for last, all bytes before that, and what came out.
+        self._seen: tuple[str | None, bytes, int] = (None, b"", -1)
 
     def acknowledge(self, epoch: str, position: int) -> None:
         """Everything up to a position of a log may be known to a client from now on."""
@@ -43,8 +45,14 @@ class SharedPositions:
 
     def last(self, epoch: str) -> int:
         """The last position that a worker acknowledged of a log, -1 if none did."""
-        words = self._words
-        return int(np.where(words[:, _TAG] == _tag_of(epoch), words[:, _POSITION], -1).max())
+        known, before, last = self._seen
+        now = self._memory[:]
+        if now != before or epoch != known:
+            # (What is written after the bytes were copied is seen now, or by the next call.)
+            words = self._words
+            last = int(np.where(words[:, _TAG] == _tag_of(epoch), words[:, _POSITION], -1).max())
+            self._seen = epoch, now, last
+        return last
 
     def keep(self) -> None:
         """Keep the file from being removed as an old one; NovaSchedError if it was removed."""

@@ -13,8 +13,8 @@ from oslo_context import context as oslo_context
 from oslo_middleware import cors, http_proxy_to_wsgi, request_id
 
 from nova_sched.process.monitoring.health import Health
-from placement_api import access_log as access_log_handler
 from placement_api import auth
+from placement_api.access_log import set_up
 from placement_api.error_answers import answer
 from placement_api.http_errors import BadRequest, HTTPError, TooLarge
 from placement_api.measures import NO_ROUTE, ROUTE, RequestMeasures
@@ -22,11 +22,13 @@ from placement_api.region import Region
 from rpc_api.clock import SYSTEM, Clock
 
 LOG = logging.getLogger(__name__)
-ACCESS_LOG = access_log_handler.set_up()
+ACCESS_LOG = set_up()
 
 HEALTHCHECK_PATH = "/healthcheck"
 VERSION_HEADER = "openstack-api-version"
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+#: A path of which nothing must be quoted.
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~-]*")
 #: Bytes of a body without a length that are read at a time.
 _CHUNK = 64 * 1024
 #: Digits of a length that is looked at; one with more is too large.
@@ -137,21 +139,18 @@ def access_log(application: auth.Application, measures: RequestMeasures, clock: 
         began, method, uri = clock.monotonic(), environ.get("REQUEST_METHOD", "-"), _uri(environ)
 
         def started(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            found = {name.lower(): value for name, value in headers}
+            size = version = "-"
+            for name, value in headers:
+                if name.lower() == "content-length":
+                    size = value
+                elif name.lower() == VERSION_HEADER:
+                    version = value.rpartition(" ")[2]
             context = environ.get(auth.CONTEXT)
             code, seconds = status.partition(" ")[0], clock.monotonic() - began
             measures.add(method, environ.get(ROUTE, NO_ROUTE), code, seconds)
-            ACCESS_LOG.info(
-                "%s %s %s %s %s %s %.3f %s %s",
-                environ.get("REMOTE_ADDR") or "-",
-                method,
-                uri,
-                code,
-                found.get("content-length", "-"),
-                found.get(VERSION_HEADER, "-").rpartition(" ")[2],
-                seconds,
-                environ.get(request_id.ENV_REQUEST_ID, "-"),
-                (context and context.user_id) or "-",
+            ACCESS_LOG.write(
+                f"{environ.get('REMOTE_ADDR') or '-'} {method} {uri} {code} {size} {version} {seconds:.3f} "
+                f"{environ.get(request_id.ENV_REQUEST_ID, '-')} {(context and context.user_id) or '-'}"
             )
             return start_response(status, headers, exc_info)
 
@@ -189,7 +188,9 @@ def with_request_id(application: auth.Application) -> auth.Application:
 
 def _uri(environ: auth.Environ) -> str:
     """Path and query of a request in a form for one line of a log: the path of the environment is unquoted."""
-    path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}".encode("latin-1", "replace")
+    path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+    if not _PLAIN_PATH.fullmatch(path):
+        path = urllib.parse.quote(path.encode("latin-1", "replace"))
     query = environ.get("QUERY_STRING", "")
-    uri = urllib.parse.quote(path) + (f"?{query}" if query else "")
+    uri = path + (f"?{query}" if query else "")
     return uri if uri.isprintable() else "".join(one if one.isprintable() else "?" for one in uri)

@@ -5,6 +5,7 @@
 
 import copy
 import logging
+import operator
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,23 @@ LOG = logging.getLogger(__name__)
 #: An answer of the rules is used again for so many seconds: a rule may ask a server, and directories of rules may come.
 ANSWERS_LAST = 1.0
 ANSWERS_MAX = 10_000
+
+#: What rules can look at of the sender of a request, beside the roles: see RequestContext.to_policy_values.
+SEEN_BY_RULES = (
+    "user_id",
+    "user_domain_id",
+    "system_scope",
+    "domain_id",
+    "project_id",
+    "project_domain_id",
+    "is_admin_project",
+    "service_user_id",
+    "service_user_domain_id",
+    "service_project_id",
+    "service_project_domain_id",
+)
+
+_seen_by_rules = operator.attrgetter(*SEEN_BY_RULES)
 
 ADMIN_OR_SERVICE = "rule:admin_or_service_api"
 SERVICE = "rule:service_api"
@@ -192,7 +210,8 @@ class Enforcer:
         if target is None:
             target = {"project_id": context.project_id, "user_id": context.user_id}
         # oslo.policy looks for files each time and inspects its checks: that takes more time than the rest of a GET.
-        key = rule, self._version(), *map(_hashable, context.to_policy_values().values()), *target.items()
+        sender = (*_seen_by_rules(context), *context.roles, None, *context.service_roles)
+        key = rule, self._version(), sender, *target.items()
         now = self._clock.monotonic()
         if now - self._answered_since > ANSWERS_LAST or len(self._answers) >= ANSWERS_MAX:
             self._answers, self._answered_since = {}, now
@@ -218,10 +237,6 @@ class Enforcer:
             LOG.error("the rules of the policy stay as they were: %s cannot be used (%s)", self._file, _line(fault))
         # A file that was read is read again only after its next change.
         return bool(self._rules.authorize(rule, target, context))
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _line(fault: Exception) -> str:

@@ -39,8 +39,8 @@ def timed(request, response, last_modified_ns: int | None = None):
     """Give an answer its time, at the microversions that have one; now if none is given."""
     if request.version >= ANSWERS_HAVE_TIMES:
         at_ns = request.now_ns() if last_modified_ns is None else last_modified_ns
-        response.headers["Last-Modified"] = http_date(at_ns // 10**9)
-        response.headers["Cache-Control"] = "no-cache"
+        # (As a list: webob looks through all headers for each one that is set.)
+        response.headerlist += [("Last-Modified", http_date(at_ns // 10**9)), ("Cache-Control", "no-cache")]
     return response
 
 

@@ -38,12 +38,13 @@ class Router:
             response = self._answer(request)
         except http_errors.HTTPError as error:
             response = self._error(request, error, has_version)
+        headers = response.headerlist
         if has_version:
-            response.headers["OpenStack-API-Version"] = f"{versions.SERVICE} {versions.spelled(request.version)}"
-        response.headers["Vary"] = versions.HEADER
+            headers.append(("OpenStack-API-Version", f"{versions.SERVICE} {versions.spelled(request.version)}"))
+        headers.append(("Vary", versions.HEADER))
         stale = self._region.stale_cells(request.provider_uuid)
         if stale:
-            response.headers[STALE] = ", ".join(stale)
+            headers.append((STALE, ", ".join(stale)))
         return response(environ, start_response)
 
     def _answer(self, request):

@@ -58,6 +58,8 @@ class UnderWay:
     @property
     def oldest(self) -> float | None:
         """When the oldest write or fence began, None if there is none. May be called without the lock."""
+        if not self._since and not self._fences:
+            return None
         return min((*list(self._since.values())[:1], *list(self._fences.values())[:1]), default=None)
 
     @contextlib.contextmanager
