@@ -18,8 +18,8 @@ MONITORING_OPTS = [
     ),
     cfg.PortOpt(
         "port",
-        sample_default="9774 for a scheduler, 9775 and 9776 for a conductor of the API level and of a cell, 9777 for "
-        "an agent, 9778 for the Placement API",
+        sample_default="9773 for a shadow, 9774 for a scheduler, 9775 and 9776 for a conductor of the API level and of "
+        "a cell, 9777 for an agent, 9778 for the Placement API",
         help="Port on which it listens. Each worker of the Placement API on a machine adds its number, from 0 on. If "
         "two other services of one kind run on a machine, set it for one of them (in a file of its own, or by the "
         "variable OS_MONITORING__PORT).",

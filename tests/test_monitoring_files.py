@@ -120,11 +120,13 @@ def test_jobs_are_named_after_the_programs_and_have_their_ports():
     from compute_agent.app import AgentService
     from conductor.app import ApiService, CellService
     from nova_sched.scheduler.app import SchedulerService
+    from nova_sched.scheduler.shadow.app import ShadowService
     from placement_api.service import PlacementService
 
     first = PlacementService.MONITORING_PORT
     assert ports == {
         "nova-sched-scheduler": {SchedulerService.MONITORING_PORT},
+        "nova-sched-shadow": {ShadowService.MONITORING_PORT},
         "nova-sched-conductor": {ApiService.MONITORING_PORT, CellService.MONITORING_PORT},
         "nova-sched-agent": {AgentService.MONITORING_PORT},
         "nova-sched-placement": {first, first + 1},
@@ -162,7 +164,13 @@ def test_alerts_that_are_played(tmp_path):
 
 def test_there_is_a_unit_for_each_service():
     programs = {line.split()[0] for unit in UNITS for line in re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.M)}
-    assert programs == {"nova-sched-scheduler", "nova-sched-conductor", "nova-sched-agent", "nova-sched-placement"}
+    assert programs == {
+        "nova-sched-scheduler",
+        "nova-sched-shadow",
+        "nova-sched-conductor",
+        "nova-sched-agent",
+        "nova-sched-placement",
+    }
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

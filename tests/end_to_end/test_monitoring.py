@@ -31,7 +31,7 @@ from tests.servers import free_port, wait_until
 pytestmark = pytest.mark.rabbit
 
 SECONDS_MAX = 60.0
-SERVICES = {**COMMANDS, "placement": ("placement",)}
+SERVICES = {**COMMANDS, "placement": ("placement",), "shadow": ("shadow",)}
 RELEASE = PRESENT._replace(modules={**MODULES, "placement": "placement_api.main"})
 
 
@@ -224,6 +224,9 @@ VALUES = [
     ("cell", "nova_sched_tap_reading", {"cell": "cell1"}, 1),
     ("cell", "nova_sched_tap_messages_unread_total", {"code": "not-a-call"}, 1),
     ("cell", "nova_sched_tap_messages_total", {"outcome": "used"}, 1),
+    ("shadow", "nova_sched_shadow_reading", {"queue": "requests"}, 1),
+    ("shadow", "nova_sched_shadow_reading", {"queue": "builds.cell1"}, 1),
+    ("shadow", "nova_sched_shadow_comparisons_total", {"verdict": "same"}, 0),
     ("agent", "nova_sched_agent_instances", {}, 1),
     ("api", "nova_sched_conductor_peer_answers", {"peer": "cell1"}, 1),
     ("placement", "nova_sched_placement_requests_total", {"route": "/resource_providers", "code": "200"}, 1),

@@ -102,6 +102,18 @@ FAMILIES: dict[str, Family] = {
         COUNTER, "Faults of the scheduler, of classes of the deployment, and records that no log takes.", ("kind",)
     ),
     "nova_sched_scheduler_cell_open": Family(GAUGE, "1 if instances are scheduled to the cell.", CELL),
+    # Shadows.
+    "nova_sched_shadow_comparisons_total": Family(
+        COUNTER, "Instances whose host by Nova was compared, by verdict.", ("verdict",)
+    ),
+    "nova_sched_shadow_instances_waiting": Family(GAUGE, "Instances whose host by Nova is not seen yet."),
+    "nova_sched_shadow_reading": Family(GAUGE, "1 if the shadow reads the queue.", ("queue",)),
+    "nova_sched_shadow_messages_total": Family(
+        COUNTER, "Messages of Nova that were used, ignored, or cannot be read.", ("queue", "outcome")
+    ),
+    "nova_sched_shadow_losses_total": Family(
+        COUNTER, "How often the queue was full and messages were dropped.", ("queue",)
+    ),
     # Conductors.
     "nova_sched_conductor_requests_in_flight": Family(GAUGE, "Requests to the API level that have no outcome yet."),
     "nova_sched_conductor_builds_in_flight": Family(GAUGE, "Claims that are being built.", CELL),

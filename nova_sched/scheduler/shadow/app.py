@@ -3,14 +3,16 @@
 import functools
 import logging
 
-from nova_sched.process.process import Remaining, Service
+from nova_sched.process.monitoring.families import Sample, counted, one_or_zero
+from nova_sched.process.service import Remaining, Service
 from nova_sched.process.snapshot_store import store_of
 from nova_sched.projection.state import CELL0
-from nova_sched.scheduler import config
+from nova_sched.scheduler import config, shown
 from nova_sched.scheduler.app import use_policy_of
 from nova_sched.scheduler.neutron import networks_of
 from nova_sched.scheduler.service import Scheduler
 from nova_sched.scheduler.shadow import options
+from nova_sched.scheduler.shadow.compare import VERDICTS
 from nova_sched.scheduler.shadow.engine import LEVEL, Settings, ShadowEngine
 from nova_sched.scheduler.shadow.readers import BuildReader, RequestReader
 from nova_sched.scheduler.shadow.report import shadow_facts
@@ -73,6 +75,11 @@ class ShadowService(Service):
             source = options.queue_of(conf, f"builds.{cell.name}", cell.transport_url, f"{conf.shadow.compute_topic}.#")
             self._builds.append(BuildReader(cell.name, source, self.scheduler, conf.shadow.compute_topic, SYSTEM))
 
+    @property
+    def _readers(self):
+        """All readers, first those that show Nova's choices."""
+        return (*self._builds, self._requests)
+
     def _sees_builds(self):
         return bool(self._builds) and all(reader.state == READING for reader in self._builds)
 
@@ -84,8 +91,7 @@ class ShadowService(Service):
                 f"the log of {CELL0} is at level {level}, a shadow needs {LEVEL} to record what it compares; pin the "
                 "logs (nova-sched pin)"
             )
-        # What shows Nova's choices first.
-        for reader in (*self._builds, self._requests):
+        for reader in self._readers:
             reader.start()
 
     def serves(self):
@@ -97,7 +103,7 @@ class ShadowService(Service):
 
     def drain(self, timeout):
         time = Remaining(timeout)
-        for reader in (self._requests, *self._builds):
+        for reader in self._readers:
             reader.stop()
         return self.scheduler.stop(time.left)
 
@@ -105,7 +111,31 @@ class ShadowService(Service):
         self._policy = use_policy_of(self._conf, self.scheduler, self._policy, self._networks)
 
     def report(self):
-        return shadow_facts(self.scheduler, (self._requests, *self._builds))
+        return shadow_facts(self.scheduler, self._readers)
+
+    MONITORING_PORT = 9773
+
+    def pulses(self):
+        return [self.scheduler.pulse]
+
+    def followed(self):
+        return shown.followed_by(self.scheduler)
+
+    def samples(self):
+        engine, prefix = self.scheduler.engine, "nova_sched_shadow"
+        yield Sample(f"{prefix}_instances_waiting", len(engine.waiting))
+        yield from counted(f"{prefix}_comparisons_total", [(verdict, engine.counts[verdict]) for verdict in VERDICTS])
+        for reader in self._readers:
+            yield Sample(f"{prefix}_reading", one_or_zero(reader.state == READING), (reader.queue,))
+            messages = (("used", reader.used), ("ignored", reader.ignored), ("unread", reader.unread.total()))
+            yield from counted(f"{prefix}_messages_total", messages, reader.queue)
+            yield Sample(f"{prefix}_losses_total", reader.drops, (reader.queue,))
+
+    def why_not_ready(self):
+        return [
+            *shown.why_not_ready(self.scheduler),
+            *(f"{reader.what}: {reader.state}" for reader in self._readers if reader.state != READING),
+        ]
 
     @property
     def fault(self):
