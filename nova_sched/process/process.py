@@ -279,7 +279,8 @@ class Process:
         self._monitor = Monitor(self._program, self._conf, self._service, lambda: self._service.fault)
         fault = None
         try:
-            self._monitor.serve(self._service.monitoring_port(self._conf.monitoring.port))
+            if self._conf.monitoring.enabled:
+                self._monitor.serve(self._service.monitoring_port(self._conf.monitoring.port))
             self._notifier.status("is starting, and reads its logs")
             self._service.start()
             settle_memory()

@@ -228,6 +228,8 @@ VALUES = [
     ("shadow", "nova_sched_shadow_reading", {"queue": "builds.cell1"}, 1),
     ("shadow", "nova_sched_shadow_comparisons_total", {"verdict": "same"}, 0),
     ("agent", "nova_sched_agent_instances", {}, 1),
+    ("shadow", "nova_sched_shadow_reading", {"source": "requests"}, 1),
+    ("shadow", "nova_sched_shadow_reading", {"source": "cell1"}, 1),
     ("api", "nova_sched_conductor_peer_answers", {"peer": "cell1"}, 1),
     ("placement", "nova_sched_placement_requests_total", {"route": "/resource_providers", "code": "200"}, 1),
     ("placement", "nova_sched_placement_requests_total", {"route": "/traits/{name}", "code": "201"}, 1),

@@ -104,15 +104,17 @@ FAMILIES: dict[str, Family] = {
     "nova_sched_scheduler_cell_open": Family(GAUGE, "1 if instances are scheduled to the cell.", CELL),
     # Shadows.
     "nova_sched_shadow_comparisons_total": Family(
-        COUNTER, "Instances whose host by Nova was compared, by verdict.", ("verdict",)
+        COUNTER, "Instances whose host was compared with the one that Nova chose, by verdict.", ("verdict",)
     ),
-    "nova_sched_shadow_instances_waiting": Family(GAUGE, "Instances whose host by Nova is not seen yet."),
-    "nova_sched_shadow_reading": Family(GAUGE, "1 if the shadow reads the queue.", ("queue",)),
+    "nova_sched_shadow_waiting_instances": Family(GAUGE, "Instances for which the choice of Nova is not known yet."),
+    "nova_sched_shadow_reading": Family(
+        GAUGE, "1 if the copies of requests, or of the builds of a cell, are read.", ("source",)
+    ),
     "nova_sched_shadow_messages_total": Family(
-        COUNTER, "Messages of Nova that were used, ignored, or cannot be read.", ("queue", "outcome")
+        COUNTER, "Messages of Nova that were used, ignored, or cannot be used.", ("source", "outcome")
     ),
     "nova_sched_shadow_losses_total": Family(
-        COUNTER, "How often the queue was full and messages were dropped.", ("queue",)
+        COUNTER, "How often a queue was full and messages were dropped.", ("source",)
     ),
     # Conductors.
     "nova_sched_conductor_requests_in_flight": Family(GAUGE, "Requests to the API level that have no outcome yet."),

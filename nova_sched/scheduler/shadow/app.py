@@ -3,7 +3,6 @@
 import functools
 import logging
 
-from nova_sched.process.monitoring.families import Sample, counted, one_or_zero
 from nova_sched.process.service import Remaining, Service
 from nova_sched.process.snapshot_store import store_of
 from nova_sched.projection.state import CELL0
@@ -12,10 +11,9 @@ from nova_sched.scheduler.app import use_policy_of
 from nova_sched.scheduler.neutron import networks_of
 from nova_sched.scheduler.service import Scheduler
 from nova_sched.scheduler.shadow import options
-from nova_sched.scheduler.shadow.compare import VERDICTS
 from nova_sched.scheduler.shadow.engine import LEVEL, Settings, ShadowEngine
 from nova_sched.scheduler.shadow.readers import BuildReader, RequestReader
-from nova_sched.scheduler.shadow.report import shadow_facts
+from nova_sched.scheduler.shadow.report import samples_of, shadow_facts, why_not_reading
 from rpc_api import config as shared
 from rpc_api import errors
 from rpc_api.bus.copy_reader import READING
@@ -75,11 +73,6 @@ class ShadowService(Service):
             source = options.queue_of(conf, f"builds.{cell.name}", cell.transport_url, f"{conf.shadow.compute_topic}.#")
             self._builds.append(BuildReader(cell.name, source, self.scheduler, conf.shadow.compute_topic, SYSTEM))
 
-    @property
-    def _readers(self):
-        """All readers, first those that show Nova's choices."""
-        return (*self._builds, self._requests)
-
     def _sees_builds(self):
         return bool(self._builds) and all(reader.state == READING for reader in self._builds)
 
@@ -91,7 +84,8 @@ class ShadowService(Service):
                 f"the log of {CELL0} is at level {level}, a shadow needs {LEVEL} to record what it compares; pin the "
                 "logs (nova-sched pin)"
             )
-        for reader in self._readers:
+        # What shows Nova's choices first.
+        for reader in (*self._builds, self._requests):
             reader.start()
 
     def serves(self):
@@ -103,7 +97,7 @@ class ShadowService(Service):
 
     def drain(self, timeout):
         time = Remaining(timeout)
-        for reader in self._readers:
+        for reader in (self._requests, *self._builds):
             reader.stop()
         return self.scheduler.stop(time.left)
 
@@ -111,7 +105,7 @@ class ShadowService(Service):
         self._policy = use_policy_of(self._conf, self.scheduler, self._policy, self._networks)
 
     def report(self):
-        return shadow_facts(self.scheduler, self._readers)
+        return shadow_facts(self.scheduler, (self._requests, *self._builds))
 
     MONITORING_PORT = 9773
 
@@ -122,20 +116,14 @@ class ShadowService(Service):
         return shown.followed_by(self.scheduler)
 
     def samples(self):
-        engine, prefix = self.scheduler.engine, "nova_sched_shadow"
-        yield Sample(f"{prefix}_instances_waiting", len(engine.waiting))
-        yield from counted(f"{prefix}_comparisons_total", [(verdict, engine.counts[verdict]) for verdict in VERDICTS])
-        for reader in self._readers:
-            yield Sample(f"{prefix}_reading", one_or_zero(reader.state == READING), (reader.queue,))
-            messages = (("used", reader.used), ("ignored", reader.ignored), ("unread", reader.unread.total()))
-            yield from counted(f"{prefix}_messages_total", messages, reader.queue)
-            yield Sample(f"{prefix}_losses_total", reader.drops, (reader.queue,))
+        return samples_of(self.scheduler.engine, self._sources())
 
     def why_not_ready(self):
-        return [
-            *shown.why_not_ready(self.scheduler),
-            *(f"{reader.what}: {reader.state}" for reader in self._readers if reader.state != READING),
-        ]
+        return [*shown.why_not_ready(self.scheduler), *why_not_reading(self._sources())]
+
+    def _sources(self):
+        """What is read: "requests", and the builds of each cell -> its reader."""
+        return {"requests": self._requests, **{reader.cell: reader for reader in self._builds}}
 
     @property
     def fault(self):

@@ -13,11 +13,10 @@ ENGINE_SECONDS = 30.0
 
 
 class _Reader(CopyReader):
-    """``queue`` is a short name of what is read; ``scheduler`` is the Scheduler whose engine is the shadow's."""
+    """``scheduler`` is the Scheduler whose engine is the shadow's."""
 
-    def __init__(self, queue, what, source, scheduler, clock):
+    def __init__(self, what, source, scheduler, clock):
         super().__init__(what, source, clock, LOG)
-        self.queue = queue
         self._scheduler = scheduler
         #: Numbers of messages that were passed on, and that concern nobody here.
         self.used = self.ignored = 0
@@ -78,7 +77,7 @@ class RequestReader(_Reader):
     """Reads requests to Nova's scheduler. ``networks`` is where Neutron is asked, as for a scheduler."""
 
     def __init__(self, source, scheduler, networks, clock):
-        super().__init__("requests", "the copies of requests", source, scheduler, clock)
+        super().__init__("the copies of requests", source, scheduler, clock)
         self._networks = networks
 
     def read_one(self, copy):
@@ -99,7 +98,8 @@ class BuildReader(_Reader):
     """Reads what the conductor of a cell calls on compute hosts."""
 
     def __init__(self, cell, source, scheduler, topic, clock):
-        super().__init__(f"builds.{cell}", f"the copies of builds in {cell}", source, scheduler, clock)
+        super().__init__(f"the copies of builds in {cell}", source, scheduler, clock)
+        self.cell = cell
         self._topic = topic
 
     def read_one(self, copy):
