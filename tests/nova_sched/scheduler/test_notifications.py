@@ -43,12 +43,7 @@ def scheduler():
 def configured(*drivers, **options):
     conf = cfg.ConfigOpts()
     config.register(conf)
-    conf(
-        [],
-        project="nova_sched",
-        default_config_files=[],
-        default_config_dirs=[],
-    )
+    conf([], project="nova_sched", default_config_files=[], default_config_dirs=[])
     conf.set_override("name", "s1", "scheduler")
     for name, value in options.items():
         conf.set_override(name, value, "notifications")
