@@ -289,17 +289,12 @@ class LedgerLog:
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self.cell_log.begin_anew()
-        if self._current.is_set():
-            self.backlog.folded(batch.records, batch.at_end, self._clock.monotonic())
         self.cell_log.taken(self._clock.monotonic() - began)
-        if self._newest.counts[MISSED_PIN]:
+        if (self._coming or self.projection).counts[MISSED_PIN]:
             self.cell_log.doubt_snapshot()
         if self._current.is_set():
+            self.backlog.folded(batch.records, batch.at_end, self._clock.monotonic())
             self.cell_log.check_heard(self.projection.producers.get(self.cell_log.producer_name))
-
-    @property
-    def _newest(self):
-        return self._coming or self.projection
 
     def _show_if_complete(self):
         """Answer from the new state of the log as soon as it has all that the log had when reading began. Until then
@@ -331,7 +326,7 @@ class LedgerLog:
     # --- what changes by itself ----------------------------------------------------------------------------------
 
     def _facts(self):
-        return facts_of(self.cell, self._newest, self._state)
+        return facts_of(self.cell, self._coming or self.projection, self._state)
 
     def _look_at_gate(self):
         fault = self.fault or self.cell_log.fault

@@ -47,8 +47,7 @@ class Scheduler:
 
     ``start`` opens and folds the logs; ``select`` may then be called from any thread. The scheduler starts from the
     snapshots in ``store``, a SnapshotStore, and saves the state of cell0's log there every ``snapshot_interval``
-    seconds. ``checkpoints`` is a Maker of those of cell0's log, or None, and ``tracing`` a Tracing, or None. ``role``
-    is that of its events."""
+    seconds. ``checkpoints`` is a Maker of those of cell0's log, ``tracing`` a Tracing; each may be None."""
 
     def __init__(
         self,
