@@ -65,7 +65,7 @@ def test_others_go_on(two, step, monkeypatch):
     region, client, other = two[0], *map(client_of, two)
     assert client.put(FIRST, None, {P2: {"VCPU": 1}}).status == 204
     gate = Gate(monkeypatch, step)
-    region.logs["cell2"]._log.begin_anew()
+    region.logs["cell2"].cell_log.begin_anew()
     gate.wait_entered()
     assert other.put(SECOND, None, {P2: {"VCPU": 1}}).status == 204
     # The other cell is read and written, and gets candidates.
@@ -93,7 +93,7 @@ def test_a_log_that_was_recreated(two, urls, monkeypatch):
     for file in Path(urls["cell2"].removeprefix("sqlite:///")).parent.glob("cell2.db*"):
         file.unlink()
     prepare(urls["cell2"], "cell2")
-    region.logs["cell2"]._log.begin_anew()
+    region.logs["cell2"].cell_log.begin_anew()
     gate.wait_entered()
     old = client.ask("GET", f"/resource_providers/{P2}")
     assert (old.status, old.headers[STALE]) == (200, "cell2")
@@ -110,7 +110,7 @@ def test_the_only_log_keeps_requests_waiting(urls, monkeypatch):
         client, answers = client_of(region), []
         client.provider("p1", P1, VCPU=4)
         gate = Gate(monkeypatch, "projection_of")
-        region.logs["cell1"]._log.begin_anew()
+        region.logs["cell1"].cell_log.begin_anew()
         gate.wait_entered()
         asking = threading.Thread(target=lambda: answers.append(client.ask("GET", f"/resource_providers/{P1}")))
         asking.start()
