@@ -3,7 +3,7 @@
 Each round kills one process with SIGKILL, lets the cloud work without it for some seconds, and starts it again. A row
 says how the servers of the round ended. At the end nothing is left in Placement.
 
-With stock services (CLOUD_STOCK=1) the same rounds kill nova-scheduler and Placement instead."""
+With stock services the rounds kill nova-scheduler and Placement instead."""
 
 import os
 import signal
@@ -87,7 +87,7 @@ def held():
 
 
 def main():
-    names = [name for name in (*OURS, *STOCK) if os.path.exists(os.path.join(RUN, f"{name}.command"))]
+    names = [name for name in dict.fromkeys((*OURS, *STOCK)) if os.path.exists(os.path.join(RUN, f"{name}.command"))]
     for name in names:
         work = Round()
         time.sleep(2)
