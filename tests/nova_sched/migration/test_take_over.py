@@ -153,7 +153,7 @@ def test_what_changed_is_named_and_only_that_is_written(stock, ours, name):
     code, out, _ = ours.run("compare")
     assert code == 1 and not set(lines) - set(out.splitlines()), out
     code, out, err = ours.run("import")
-    assert code == 0 and f", {count} events written, 0 without effect" in out, (out, err)
+    assert code == 0 and f", {count} event{'s' * (count > 1)} written, 0 without effect" in out, (out, err)
     assert same(stock, ours.state())
 
 
