@@ -44,6 +44,9 @@ OWN_SECONDS = 10.0
 LATE_NS = 5_000_000_000
 #: So many instances are waited for; of more, the oldest ones are given up.
 WAITING_MAX = 10_000
+#: Calls to hosts that came before their requests: both come over connections of their own. So many are kept, for so
+#: many seconds.
+EARLY_MAX, EARLY_SECONDS = 1000, 10.0
 ALLOCATIONS = "allocations"
 
 
@@ -114,6 +117,8 @@ class ShadowEngine:
         self.memory = Memory(self.world, new_uuid)
         #: Instance uuid -> its Waiting, the oldest first.
         self.waiting = {}
+        #: Instance uuid -> (Choice, since when) of calls that no request waited for.
+        self._early = {}
 
     # --- logs, as a scheduler folds them -----------------------------------------------------------------------------
 
@@ -191,6 +196,8 @@ class ShadowEngine:
         self.waiting.update(call)
         for waiting in call.values():
             self._look_if_late(waiting)
+        for uuid in call.keys() & self._early.keys():
+            self.on_choice(self._early.pop(uuid)[0])
         while len(self.waiting) > WAITING_MAX:
             self._end(
                 next(iter(self.waiting.values())),
@@ -247,11 +254,15 @@ class ShadowEngine:
         waiting = self.waiting.get(choice.instance_uuid)
         if choice.method == END:
             self.memory.forget(choice.instance_uuid)
-        elif waiting is not None:
+        elif waiting is not None and waiting.request.request_id == choice.request_id:
             judged = self._judged(waiting, choice.host)
             self._end(waiting, self._compared(waiting, choice.host, judged), choice.host, choice.method)
         else:
-            self.memory.move(choice.instance_uuid, choice.host, self.policy, self.clock.monotonic())
+            now = self.clock.monotonic()
+            self._early[choice.instance_uuid] = choice, now
+            if len(self._early) > EARLY_MAX:
+                del self._early[next(iter(self._early))]
+            self.memory.move(choice.instance_uuid, choice.host, self.policy, now)
 
     def _judge_written(self, record, named):
         for uuid, rows in hosts_in(record, named, self.world.table).items():
@@ -358,5 +369,7 @@ class ShadowEngine:
         for waiting in [each for each in self.waiting.values() if now - each.since >= timeout]:
             is_blind = waiting.is_blind or self._is_blind(waiting)
             self._end(waiting, compare.without_choice(waiting.ours, timeout, is_blind))
+        for uuid in [uuid for uuid, (_, since) in self._early.items() if now - since >= EARLY_SECONDS]:
+            del self._early[uuid]
         self.memory.let_go(now, OWN_SECONDS, self.settings.memory_seconds, self._hosts_of)
         self.outbox.retry()

@@ -49,11 +49,12 @@ class Request(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The host on which the conductor calls a ``method`` for an instance."""
+    """The host on which the conductor calls a ``method`` for an instance, in the course of the request of an id."""
 
     instance_uuid: str
     host: str
     method: str
+    request_id: str
 
 
 def request_of(copy: Copy, cells) -> Request | None:
@@ -90,7 +91,7 @@ def choice_of(copy: Copy, topic: str) -> Choice | None:
 
     The host is in the routing key, ``topic``.HOST.
     """
-    method, args, _ = _call(copy)
+    method, args, message = _call(copy)
     if method not in CHOICES and method != END:
         return None
     instance = args.get("instance")
@@ -102,7 +103,11 @@ def choice_of(copy: Copy, topic: str) -> Choice | None:
     host = copy.routing_key.removeprefix(f"{topic}.")
     if not host or host == copy.routing_key:
         raise Unread("not-a-host", f"a call of {method} to {copy.routing_key!r:.80}, wanted {topic}.HOST")
-    return Choice(instance_uuid, host, method)
+    try:
+        context = RpcSerializer().deserialize_context(context_of(message))
+    except errors.NovaSchedError as fault:
+        raise Unread("not-a-call", str(fault)) from None
+    return Choice(instance_uuid, host, method, request_id_of(context))
 
 
 def _call(copy: Copy):

@@ -63,9 +63,9 @@ class Shadowed(TinyCloud):
         self.append(cell, API, put(consumer_put(instance, *(of(host, vcpus) for host in hosts))))
         self.settle()
 
-    def calls(self, instance, host, method=BUILD):
+    def calls(self, instance, host, method=BUILD, request_id=None):
         """Nova's conductor calls a host for an instance."""
-        self.engine.on_choice(Choice(uuid_of(instance), host, method))
+        self.engine.on_choice(Choice(uuid_of(instance), host, method, request_id or f"req-{instance}"))
 
     def passes(self, seconds):
         """Time passes, and the shadow looks at it."""

@@ -154,6 +154,24 @@ def test_lost_calls_do_not_matter_where_allocations_are_seen():
     assert cloud.verdicts() == [("only-ours", "")]
 
 
+def test_a_call_of_another_request_is_not_the_choice():
+    cloud = Shadowed("a", "b")
+    cloud.asks("vm", force_hosts=("a",))
+    cloud.calls("vm", "b", request_id="req-before")
+    assert not cloud.compared
+    cloud.calls("vm", "a")
+    assert cloud.verdicts() == [("same", "")]
+
+
+@pytest.mark.parametrize("seconds, request_id, count", [(1, "req-vm", 1), (11, "req-vm", 0), (1, "req-before", 0)])
+def test_a_call_that_is_read_before_its_request(seconds, request_id, count):
+    cloud = Shadowed("a")
+    cloud.calls("vm", "a", request_id=request_id)
+    cloud.passes(seconds)
+    cloud.asks("vm")
+    assert cloud.verdicts() == [("same", "")] * count
+
+
 def test_a_second_request_for_an_instance_ends_the_first():
     cloud = Shadowed("a")
     cloud.asks("vm")

@@ -43,7 +43,7 @@ def test_every_step_is_recorded():
 
 @pytest.mark.parametrize("step, method", METHODS.items())
 def test_a_choice(step, method):
-    assert choice_of(MESSAGES[step], "compute") == Choice(VM, HOST, method)
+    assert choice_of(MESSAGES[step], "compute") == Choice(VM, HOST, method, REQUEST)
 
 
 def test_other_calls_say_nothing():
