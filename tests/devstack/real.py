@@ -174,7 +174,7 @@ class RealCloud:
                 check=False,
                 stdout=out,
                 stderr=out,
-                timeout=200,
+                timeout=900,
                 cwd=self.devstack,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -55,6 +55,9 @@ def test_sample_names_real_settings(path):
 def test_sample_works(tmp_path, path):
     """The sample's localrc, as it is and with every commented setting in it active, is one that the plugin accepts."""
     localrc = path.read_text().partition("[[local|localrc]]\n")[2].partition("\n# Any other option")[0]
+    if "enable_plugin" not in localrc:
+        assert path.name == "compute.conf" and "n-cpu" in localrc
+        return
     for number, text in enumerate([localrc, re.sub(r"^#(?! )", "", localrc, flags=re.MULTILINE)]):
         cloud = Cloud(tmp_path / f"host{number}", vhosts=("/", "nova_cell1", "nova_cell2"))
         cloud.set_localrc("function enable_plugin { :; }\n" + text)
