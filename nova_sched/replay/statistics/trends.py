@@ -94,7 +94,7 @@ def _state(projection):
         for name, (used, capacity) in sums.of(host.root).items():
             before = amounts.get(name, (0, 0))
             amounts[name] = before[0] + used, before[1] + capacity
-    return counts_of(projection.hosts.values()), len(projection.consumers), amounts
+    return counts_of(projection), len(projection.consumers), amounts
 
 
 def _row(at_ns, known, counted):

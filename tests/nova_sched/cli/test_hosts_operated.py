@@ -179,7 +179,7 @@ def test_a_host_of_nova_is_changed_in_nova_and_never_in_the_log(cloud, nova):
     cloud.nova_host("n")
     before = cloud.run("host", "list", "-o", "json")[1]
     code, out, err = cloud.run("host", "disable", "n", "--reason", "a fan")
-    assert (code, err) == (0, "") and "n of cell1 is disabled in Nova; the log follows" in out
+    assert (code, err) == (0, "") and "n of cell1 is disabled in Nova; a nova-compute that runs" in out
     assert (nova.services[0]["status"], nova.services[0]["disabled_reason"]) == ("disabled", "a fan")
     assert cloud.run("host", "enable", "n")[0] == 0 and nova.services[0]["status"] == "enabled"
     assert cloud.run("host", "disable", "n")[0] == 0 and nova.services[0]["disabled_reason"] is None
