@@ -6,7 +6,7 @@ log has its request and user in its text, and for a short request these look-ups
 
 import logging
 import os
-import time
+from datetime import datetime
 from functools import lru_cache
 
 from oslo_log import formatters
@@ -59,7 +59,7 @@ def _nothing() -> None:
 
 @lru_cache(4)
 def _date(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def set_up() -> AccessLog:
