@@ -69,9 +69,7 @@ class LedgerLog:
         #: Why no write may be taken; looked at again in each tick.
         self.refusal: str | None = f"the log of {cell} is being read"
         self._refusals = Refusals(cell)
-        #: How far it is behind the log.
         self.backlog = Backlog(5.0)
-        #: The writes whose outcome is not read back.
         self.under_way = UnderWay(cell, self.cell_log.producer_name)
         #: Called when more is folded; those who wait for a position hold its lock.
         self._folded = threading.Condition(region.lock)
@@ -85,7 +83,6 @@ class LedgerLog:
         self.fault: errors.NovaSchedError | None = None
         #: From the publication of writes until they were read back; under the lock.
         self.write_times = Histogram()
-        #: Of the loop that takes the lock of the state once a second.
         self.pulse = Pulse(f"ledger of {cell}", clock, TICK)
         self._ticker = concurrency.vital_thread(self._tick_all, f"{name} tick {cell}")
 

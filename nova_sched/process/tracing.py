@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
 from nova_sched.process.version import version
-from rpc_api import errors
+from rpc_api import concurrency, errors
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 LOG = logging.getLogger(__name__)
 
-#: Milliseconds for the last spans to be sent when a service ends.
-FLUSH_MS = 2000
+#: Seconds for the last spans to be sent when a service ends.
+FLUSH_SECONDS = 2.0
 
 
 def provider_of(conf: cfg.ConfigOpts, program: str) -> TracerProvider | None:
@@ -39,6 +40,8 @@ def provider_of(conf: cfg.ConfigOpts, program: str) -> TracerProvider | None:
         ) from None
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(options.sample_ratio)),
+        # It would wait for a collector that is away.
+        shutdown_on_exit=False,
         resource=Resource.create({"service.name": program, "service.version": version()}),
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{options.endpoint.rstrip('/')}/v1/traces")))
@@ -50,5 +53,9 @@ def provider_of(conf: cfg.ConfigOpts, program: str) -> TracerProvider | None:
 
 def flush(provider: TracerProvider | None) -> None:
     """Send the last spans, if there is a collector that takes them."""
-    if provider is not None:
-        provider.force_flush(FLUSH_MS)
+    if provider is None:
+        return
+    # Its own limit of time does not hold while a collector is away.
+    flushing = threading.Thread(target=provider.force_flush, name="last spans", daemon=True)
+    if concurrency.start_or_report(flushing):
+        flushing.join(FLUSH_SECONDS)
