@@ -10,8 +10,8 @@ TEST_JOBS ?= 3
 # The interpreter that has the real nova and Placement, with which tests/against_nova compares.
 export NOVA_SCHED_PEER_PYTHON ?= $(CURDIR)/$(NOVA_VENV)/bin/python
 
-.PHONY: demo check docs test test-fast test-long test-nova test-placement test-clients fuzz bench reference setup \
-    nova-setup clients-setup test-setup system-packages clean \
+.PHONY: demo check docs test test-fast test-long test-nova test-functional test-placement test-clients fuzz bench \
+    reference setup nova-setup clients-setup test-setup system-packages clean \
     cloud cloud-down test-cloud
 
 setup: $(VENV)/.installed
@@ -87,6 +87,11 @@ test-fast: setup
 # What is compared with the real nova and Placement, alone.
 test-nova: setup nova-setup
 	$(BIN)/python -m pytest -m 'nova and not long' tests/against_nova
+
+# Nova's own functional tests with our services (GROUPS: some of them), or with Nova's own (STOCK=1).
+GROUPS ?=
+test-functional: setup nova-setup
+	$(BIN)/python -m tests.against_nova.functional.table $(if $(STOCK),--stock) $(GROUPS)
 
 # Placement's own tests of its API, and the API beside the real Placement, alone.
 test-placement: setup nova-setup

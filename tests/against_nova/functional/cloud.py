@@ -14,6 +14,7 @@ from rpc_api import codec, concurrency, events
 from rpc_api.bus import LocalBus
 from rpc_api.contracts.scheduler import VERSION
 from rpc_api.log import open_log
+from tests.against_nova.functional.proof import breaches
 from tests.against_nova.functional.wire import Queue
 from tests.placement_api.regions import prepare
 
@@ -29,13 +30,13 @@ class Cloud:
     """``cells`` is name -> uuid of the cells of the test, without cell0."""
 
     def __init__(self, cells):
-        self._ending = contextlib.ExitStack()
+        self._ending, self._closing = contextlib.ExitStack(), contextlib.ExitStack()
         name = uuid.uuid4()
         self.cells = [Cell(cell, cell_uuid, f"memory://{name}-{cell}") for cell, cell_uuid in cells.items()]
         self.cell0 = cell0_of(f"memory://{name}-{CELL0}")
         self.logs = {}
         for cell in (self.cell0, *self.cells):
-            self.logs[cell.name] = self._ending.enter_context(open_log(cell.log))
+            self.logs[cell.name] = self._closing.enter_context(open_log(cell.log))
             prepare(cell.log, cell.name, "scheduler/test" if cell is self.cell0 else "conductor/test")
         self.queues = {cell.name: Queue() for cell in self.cells}
         #: Host -> the name of its cell, of the compute services that were started.
@@ -131,9 +132,12 @@ class Cloud:
             for event in events_of(log):
                 LOG.info("%s: %s", cell, event)
         self._ending.close()
-        died = concurrency.death()
-        concurrency.forget_deaths()
-        assert died is None, died
+        with self._closing:
+            died = concurrency.death()
+            concurrency.forget_deaths()
+            assert died is None, died
+            catalogue = None if self.scheduler is None else self.scheduler.policy.catalogue
+            assert breaches(self.logs, catalogue) == []
 
 
 def events_of(log):
