@@ -88,9 +88,10 @@ class Holdings:
             for name, _, held in self._holdings(one.consumer_uuid):
                 gone.append((name, one.consumer_uuid, held))
                 self._release(name, one.consumer_uuid)
+        emptied = {one.consumer_uuid for one in consumers if not one.allocations}
         for one in consumers:
             for name, part in self._by_host(one.allocations).items():
-                self._hold(name, one.consumer_uuid, _put_held(one, name, part, gone))
+                self._hold(name, one.consumer_uuid, _put_held(one, name, part, gone, emptied))
             if one.allocations:
                 self.generations[one.consumer_uuid] = before.get(one.consumer_uuid, 0) + 1
         self._mark(named)
@@ -247,13 +248,16 @@ class Holdings:
 NOBODY = Host()
 
 
-def _put_held(one, name, part, gone):
-    """What a ConsumerPut lets its consumer hold on a host. On a host where it held something it keeps the terms; they
-    pass with the same allocations from another consumer of the write; else those of the write count."""
+def _put_held(one, name, part, gone, emptied=frozenset()):
+    """What a ConsumerPut lets its consumer hold on a host. The terms pass with the same allocations from a consumer that
+    the write has ``emptied``; else, on a host where it held something, it keeps its own; else they pass from any other
+    consumer of the write; else those of the write count."""
     here = [(consumer, held) for host, consumer, held in gone if host == name and name != NO_HOST]
-    known = next((held for consumer, held in here if consumer == one.consumer_uuid), None) or next(
-        (held for _, held in here if sorted(held.allocations) == sorted(part)), None
-    )
+    same = [(consumer, held) for consumer, held in here if sorted(held.allocations) == sorted(part)]
+    others = [(consumer, held) for consumer, held in same if consumer != one.consumer_uuid]
+    passed = [held for consumer, held in others if consumer in emptied]
+    own = [held for consumer, held in here if consumer == one.consumer_uuid]
+    known = next(iter([*passed, *own, *(held for _, held in others)]), None)
     if known is not None:
         return known._replace(allocations=part, claim_uuid=None, hash=None, holds=True)
     terms = one.terms

@@ -127,7 +127,7 @@ class Cloud:
     def close(self):
         """End all services, and log what they had: a test that fails shows its log."""
         for conductor in self.conductors.values():
-            LOG.info("%s", conductor.report())
+            LOG.info("%s", conductor.tap.facts())
         for cell, log in self.logs.items():
             for event in events_of(log):
                 LOG.info("%s: %s", cell, event)
@@ -137,7 +137,8 @@ class Cloud:
             concurrency.forget_deaths()
             assert died is None, died
             catalogue = None if self.scheduler is None else self.scheduler.policy.catalogue
-            assert breaches(self.logs, catalogue) == []
+            found = breaches(self.logs, catalogue)
+            assert not found, "\n".join(found)
 
 
 def events_of(log):

@@ -2,6 +2,7 @@
 
 _FILTER = "It replaces a filter of Nova's scheduler by one that passes all hosts, so that a later check must fail."
 _CLAIM = "It lets the second call of the claim of Nova's scheduler fail; here the conductor's is the first one."
+_INSIDE = "It puts a function of its own in the place of one of Nova's scheduler, and looks at what that one was asked."
 _WORDS = "It compares the sentence of an error of Placement word by word; code and status are the same."
 
 EXPECTED: dict[str, str] = {
@@ -12,6 +13,8 @@ EXPECTED: dict[str, str] = {
     },
     "test_servers.ServerRescheduleTests.test_allocation_fails_during_reschedule": _CLAIM,
     "test_servers.ServerRescheduleTestsWithNestedResourcesRequest.test_allocation_fails_during_reschedule": _CLAIM,
+    "test_aggregates.TestAggregateMultiTenancyIsolationFilter.test_aggregate_multitenancy_isolation_filter": _INSIDE,
+    "test_routed_networks.RoutedNetworkTests.test_boot_with_immediate_port_fails_due_to_config": _INSIDE,
     "libvirt.test_pci_in_placement.PlacementPCIInventoryReportingTests."
     "test_device_reconfiguration_with_allocations_config_change_stop": _WORDS,
 }

@@ -14,6 +14,8 @@ from nova import objects
 from nova.objects import base
 from oslo_messaging._drivers import common
 
+from rpc_api.bus.copies import Copy
+
 #: Modules of nova-compute that save objects, and where the name of its host is: an attribute of self, or a function of
 #: the local variables.
 SENDERS = {
@@ -45,7 +47,7 @@ class Queue:
     def put(self, body):
         """A message arrives."""
         with self._changed:
-            self._waiting.append(body)
+            self._waiting.append(Copy("conductor", body))
             self._unread += 1
             self._changed.notify_all()
 

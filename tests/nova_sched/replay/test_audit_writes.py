@@ -189,6 +189,20 @@ HOSTS = [
             dropped("migration"),
         ],
     ),
+    (
+        "a resize on the same host, and its revert",
+        [
+            created("h"),
+            put_inventories("h", inventory_of()),
+            facts_of("h", authority="nova"),
+            claim("vm", "h")._replace(rule=events.GroupRule(uuid_of("old"), "spread", "h", uuid_of("vm"), 1)),
+            put(consumer_put("vm"), consumer_put("migration", of("h", 1))),
+            claim("vm", "h", attempt="2")._replace(
+                rule=events.GroupRule(uuid_of("new"), "spread", "h", uuid_of("vm"), 1)
+            ),
+            put(consumer_put("migration"), consumer_put("vm", of("h", 1))),
+        ],
+    ),
 ]
 
 
