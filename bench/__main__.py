@@ -21,6 +21,7 @@ NAMES = (
     "candidates",
     "write",
     "placement_api",
+    "idle_computes",
     "tap",
     "monitoring",
 )

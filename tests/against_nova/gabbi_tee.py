@@ -13,9 +13,10 @@ from rpc_api import events
 from tests.builders import REQUEST
 
 
-def install(write):
-    """From now on call ``write(conf, event)`` after each write of Placement's objects; ``conf`` is that of the write's
-    context. A write inside another write is a part of it."""
+def install(write, refused=lambda conf, event, error: None):
+    """From now on call ``write(conf, event)`` after each write of Placement's objects, and ``refused(conf, event,
+    error)`` after one that raised; ``conf`` is that of the write's context. A write inside another write is a part of
+    it."""
     inside = []
 
     def tee(owner, name, event_of):
@@ -25,12 +26,16 @@ def install(write):
         def written(*arguments, **named):
             # The event is made before the write, which raises the generations of the objects that it is given.
             found = () if inside else tuple(event_of(*arguments, **named))
+            context = getattr(arguments[0], "_context", arguments[0])
             inside.append(name)
             try:
                 answer = real(*arguments, **named)
+            except Exception as error:
+                for event in found:
+                    refused(context.config, event, error)
+                raise
             finally:
                 inside.pop()
-            context = getattr(arguments[0], "_context", arguments[0])
             for event in found:
                 write(context.config, event)
             return answer
@@ -72,14 +77,15 @@ def _inventory(one):
 def _inventories(kind):
     def event_of(provider, inventories):
         inventories = inventories if isinstance(inventories, list) else [inventories]
-        yield events.InventoriesPut(provider.uuid, None, kind, tuple(map(_inventory, inventories)), *REQUEST)
+        generation = provider.generation
+        yield events.InventoriesPut(provider.uuid, generation, kind, tuple(map(_inventory, inventories)), *REQUEST)
 
     return event_of
 
 
 def _inventory_deleted(provider, name):
     gone = events.Inventory(name, 1, 0, 1, 1, 1, 1.0)
-    yield events.InventoriesPut(provider.uuid, None, "remove", (gone,), *REQUEST)
+    yield events.InventoriesPut(provider.uuid, provider.generation, "remove", (gone,), *REQUEST)
 
 
 def _traits_set(provider, traits):
@@ -142,6 +148,12 @@ def _named(event):
     return event_of
 
 
+def _renamed(made):
+    # Placement's own cache still has the name before. (One that is not in the database has no name to be replaced.)
+    if made.id is not None:
+        yield events.ClassRenamed(made._context.rc_cache.string_from_id(made.id), made.name, *REQUEST)
+
+
 _WRITES = (
     (resource_provider.ResourceProvider, "create", _created),
     (resource_provider.ResourceProvider, "save", _saved),
@@ -156,6 +168,7 @@ _WRITES = (
     (allocation, "delete_all", _dropped),
     (reshaper, "reshape", _reshaped),
     (resource_class.ResourceClass, "create", _named(events.ClassCreated)),
+    (resource_class.ResourceClass, "save", _renamed),
     (resource_class.ResourceClass, "destroy", _named(events.ClassDeleted)),
     (trait.Trait, "create", _named(events.TraitCreated)),
     (trait.Trait, "destroy", _named(events.TraitDeleted)),
