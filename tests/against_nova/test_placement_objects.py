@@ -48,7 +48,7 @@ DIFFERENT = {
     "ResourceProviderTestCase.test_set_inventory_unknown_resource_class": (
         "the handler of the API refuses a class that OpenStack does not have (400), before there is an event"
     ),
-    "TraitTestCase.test_trait_create_with_id_set": "gives the object a number of the table; traits have no numbers here",
+    "TraitTestCase.test_trait_create_with_id_set": "gives the object a number of the table; no trait has a number here",
 }
 
 

@@ -250,8 +250,8 @@ NOBODY = Host()
 
 def _put_held(one, name, part, gone, emptied=frozenset()):
     """What a ConsumerPut lets its consumer hold on a host. The terms pass with the same allocations from a consumer
-    that the write has ``emptied``; else, on a host where it held something, it keeps its own; else they pass from any other
-    consumer of the write; else those of the write count."""
+    that the write has ``emptied``; else, on a host where it held something, it keeps its own; else they pass from any
+    other consumer of the write; else those of the write count."""
     here = [(consumer, held) for host, consumer, held in gone if host == name and name != NO_HOST]
     same = [(consumer, held) for consumer, held in here if sorted(held.allocations) == sorted(part)]
     others = [(consumer, held) for consumer, held in same if consumer != one.consumer_uuid]
