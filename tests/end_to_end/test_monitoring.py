@@ -224,8 +224,6 @@ VALUES = [
     ("cell", "nova_sched_tap_reading", {"cell": "cell1"}, 1),
     ("cell", "nova_sched_tap_messages_unread_total", {"code": "not-a-call"}, 1),
     ("cell", "nova_sched_tap_messages_total", {"outcome": "used"}, 1),
-    ("shadow", "nova_sched_shadow_reading", {"queue": "requests"}, 1),
-    ("shadow", "nova_sched_shadow_reading", {"queue": "builds.cell1"}, 1),
     ("shadow", "nova_sched_shadow_comparisons_total", {"verdict": "same"}, 0),
     ("agent", "nova_sched_agent_instances", {}, 1),
     ("shadow", "nova_sched_shadow_reading", {"source": "requests"}, 1),
