@@ -5,13 +5,18 @@ as the other one had when it answered.
 """
 
 import hashlib
+import logging
 import mmap
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from placement_api.slots import SLOTS, keep, open_file, take
+from rpc_api import errors
+
+LOG = logging.getLogger(__name__)
 
 _BYTES = SLOTS * 16
 _TAG, _POSITION = 0, 1
@@ -53,6 +58,22 @@ class SharedPositions:
             last = int(np.where(words[:, _TAG] == _tag_of(epoch), words[:, _POSITION], -1).max())
             self._seen = epoch, now, last
         return last
+
+    def forget_lost(self, epoch: str, position: int, fence: Callable[[], int]) -> bool:
+        """A log was read to its end at a position. If more was acknowledged than ``fence()`` says that the log has, the
+        log lost it: forget that, as nobody can wait for it. Returns whether it was so."""
+        words = self._words
+        last = self.last(epoch)
+        try:
+            # (In this order: what was acknowledged before a fence is in the log, unless it was lost.)
+            if last <= position or last <= (end := fence()):
+                return False
+        except errors.NovaSchedError as fault:
+            LOG.warning("whether a log lost writes that were acknowledged is not known: %s", fault)
+            return False
+        LOG.warning("the log of epoch %s lost writes that were acknowledged, up to position %d", epoch, last)
+        words[(words[:, _TAG] == _tag_of(epoch)) & (words[:, _POSITION] > end), _POSITION] = end
+        return True
 
     def keep(self) -> None:
         """Keep the file from being removed as an old one; NovaSchedError if it was removed."""

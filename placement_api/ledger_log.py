@@ -188,9 +188,9 @@ class LedgerLog:
             self._look_at_gate()
         if self.refusal is not None:
             # (The reason for which a log cannot be reached has the address of its broker: that is for the operator.)
-            unreachable = f"the log of {self.cell} cannot be reached; try again later"
-            why = self.refusal if self.why_down is None else unreachable
-            raise Unavailable(f"{why[0].upper()}{why[1:]}.")
+            if self.why_down is not None:
+                raise Unavailable(f"The log of {self.cell} cannot be reached; try again later.")
+            raise Unavailable(f"{self.refusal[0].upper()}{self.refusal[1:]}.")
         if self.is_stuck and len(self.under_way) >= WAITING_MAX:
             # The threads of the server are for the other logs and for reads, too.
             raise Unavailable(f"{len(self.under_way)} writes wait for the log of {self.cell}, which does not answer")
@@ -213,11 +213,6 @@ class LedgerLog:
         if self._shared is not None:
             self._shared.acknowledge(epoch, written.position)
         return written
-
-    @property
-    def position(self) -> int:
-        """Up to which the log is folded."""
-        return self.projection.position
 
     def _give_up(self, why):
         with self._region.lock:
@@ -297,11 +292,15 @@ class LedgerLog:
         """Answer from the new state of the log as soon as it has all that the log had when reading began. Until then
         the last state is there for answers, marked as stale; only the exchange of both takes the lock."""
         is_whole = self._coming.whole and self._state.is_reached(self._coming)
-        moving = Moving(self._coming) if is_whole else None
+        if not is_whole:
+            with self._region.lock:
+                self._state.folded(self._coming)
+            return
+        moving = Moving(self._coming)
+        if self._shared is not None:
+            self._shared.forget_lost(self._coming.epoch, self._coming.position, self.cell_log.fence)
         with self._region.lock:
             self._state.folded(self._coming)
-            if moving is None:
-                return
             self.projection.forget()
             self.projection, self._coming = moving.into(self._region.table), None
             self.under_way.settle(self.projection)

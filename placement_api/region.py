@@ -134,7 +134,7 @@ class Region:
         region.start().wait_ready(10.0)
         packed = snapshot.dump(region.logs[cell].projection)
         with region.lock:
-            position = region.logs[cell].position
+            position = region.logs[cell].projection.position
         appender = Appender(log, opening.epoch)
         producer = Producer(appender, "conductor/placement")
         producer.level = level

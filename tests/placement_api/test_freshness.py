@@ -36,6 +36,21 @@ def test_positions_of_a_recreated_log_begin_again(tmp_path):
     other.close()
 
 
+@pytest.mark.parametrize(
+    "position, end, last, is_lost", [(9, 9, 9, False), (5, 9, 9, False), (5, 5, 5, True), (5, 7, 7, True)]
+)
+def test_what_a_log_lost_is_forgotten(tmp_path, position, end, last, is_lost):
+    one, other = SharedPositions(tmp_path, URL), SharedPositions(tmp_path, URL)
+    one.acknowledge("epoch", 3)
+    other.acknowledge("epoch", 9)
+    assert one.forget_lost("epoch", position, lambda: end) is is_lost
+    assert one.last("epoch") == other.last("epoch") == last
+    other.acknowledge("epoch", 10)
+    assert one.last("epoch") == 10
+    one.close()
+    other.close()
+
+
 def test_logs_do_not_share_positions(tmp_path):
     one, other = SharedPositions(tmp_path, URL), SharedPositions(tmp_path, URL + "2")
     one.acknowledge("epoch", 7)
@@ -70,7 +85,7 @@ def test_write_on_one_worker_and_read_on_the_other(tmp_path):
             writer, reader = (one, other) if number % 2 else (other, one)
             changed = events.ProviderChanged(provider, f"name {number}", None, False, *WHO)
             assert writer.write(changed).reason is None
-            stale += reader.logs["cell1"].position < writer.logs["cell1"].position
+            stale += reader.logs["cell1"].projection.position < writer.logs["cell1"].projection.position
             reader.wait_for_shared()
             with reader.lock:
                 assert reader.table.provider_names[reader.row_of(provider)] == f"name {number}"
@@ -111,7 +126,7 @@ def test_what_a_worker_of_another_machine_wrote_is_not_denied(tmp_path, what):
             body = {"name": f"provider {number}", "uuid": uuid}
             answer = writer.ask(*(write(number) or ("POST", "/resource_providers", body)))
             assert answer.status in (200, 201)
-            behind += other.logs["cell1"].position < one.logs["cell1"].position
+            behind += other.logs["cell1"].projection.position < one.logs["cell1"].projection.position
             assert is_there(reader, uuid)
             if behind and number >= LEAST:
                 break
@@ -128,7 +143,7 @@ def test_allocations_are_read_behind_a_fence_where_other_machines_write(tmp_path
         writer.provider("provider", provider, VCPU=MOST)
         for number in range(MOST):
             assert writer.put(consumer, number or None, {provider: {"VCPU": number + 1}}).status == 204
-            behind += other.logs["cell1"].position < one.logs["cell1"].position
+            behind += other.logs["cell1"].projection.position < one.logs["cell1"].projection.position
             assert reader.held(consumer) == {provider: {"VCPU": number + 1}}
             if behind and number >= LEAST:
                 break

@@ -4,6 +4,7 @@ Each test stops the reading at a gate, so that what is asked meanwhile is asked 
 """
 
 import contextlib
+import shutil
 import threading
 from pathlib import Path
 
@@ -119,3 +120,23 @@ def test_the_only_log_keeps_requests_waiting(urls, monkeypatch):
         asking.join(WAIT)
         (answer,) = answers
         assert (answer.status, STALE in answer.headers) == (200, False)
+
+
+def test_a_log_that_lost_its_end(urls, tmp_path):
+    """What was acknowledged is gone, as after the restore of a backup: nobody waits for it."""
+    file, backup = Path(urls["cell1"].removeprefix("sqlite:///")), tmp_path / "backup.db"
+    one = {"cell1": urls["cell1"]}
+    with workers(one, tmp_path / "shared", count=1) as (region,):
+        client_of(region).provider("p1", P1, VCPU=4)
+    shutil.copy(file, backup)
+    with workers(one, tmp_path / "shared", count=1) as (region,):
+        client_of(region).provider("p2", P2, VCPU=4)
+    for left in file.parent.glob("cell1.db*"):
+        left.unlink()
+    shutil.copy(backup, file)
+    with workers(one, tmp_path / "shared", count=2) as regions:
+        for client in map(client_of, regions):
+            assert client.ask("GET", f"/resource_providers/{P1}/usages").status == 200
+            assert client.ask("GET", f"/resource_providers/{P2}").status == 404
+        assert client_of(regions[0]).put(FIRST, None, {P1: {"VCPU": 1}}).status == 204
+        assert client_of(regions[1]).held(FIRST) == {P1: {"VCPU": 1}}
