@@ -52,7 +52,7 @@ class Cloud:
         self.set_localrc(localrc)
         self.set_cells(CELL_UUIDS.items())
         self.set_broker({"running": True, "vhosts": {vhost: nova_objects() for vhost in vhosts}})
-        for name in ("calls", "local.conf", "sites/placement-api.conf"):
+        for name in ("calls", "logs", "local.conf", "sites/placement-api.conf"):
             (directory / name).touch()
 
     def set_localrc(self, text: str) -> None:

@@ -36,7 +36,8 @@ RECORDED = """
     update-ca-certificates cinder-manage glance-manage keystone-manage placement-manage nova-status nova-sched
     losetup vgs pvs lvs vgremove update-alternatives mountpoint dstat generate-subunit subunit-1to2 usermod groupadd
     getfacl setfacl ufw lsof crudini edit-constraints chown kill add-apt-repository udevadm bindep tox journalctl
-    blkid loginctl sg memcached free sync bridge
+    blkid loginctl sg memcached free sync bridge cinder-rtstool
+    ovs-vsctl
 """.split()
 #: Commands that an environment of Python gets.
 COMMANDS = """
@@ -87,7 +88,8 @@ class RealCloud:
             (directory / name).mkdir(parents=True)
         (directory / "etc/os-release").write_text(OS_RELEASE)
         (directory / "etc/hosts").write_text("127.0.0.1 localhost\n")
-        (directory / "etc/gitconfig").touch()
+        for name in ("etc/gitconfig", "etc/fstab"):
+            (directory / name).touch()
         (directory / "stack/requirements/upper-constraints.txt").touch()
         (directory / "stack/requirements/global-requirements.txt").write_text(
             "".join(f"{name}>=1\n" for name in REQUIREMENTS)

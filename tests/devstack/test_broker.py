@@ -1,5 +1,6 @@
 """What the plugin does to RabbitMQ, against a real broker of this module's own."""
 
+import json
 import os
 import shlex
 
@@ -65,10 +66,14 @@ def names(server, vhost: str, kind: str) -> set[str]:
     return {name for name in listed if name and not name.startswith("amq.")}
 
 
-def retention(server, vhost: str) -> dict[str, str]:
+def definition(age: str) -> dict:
+    return {"max-age": age, "max-length-bytes": 2_000_000_000, "stream-max-segment-size-bytes": 200_000_000}
+
+
+def retention(server, vhost: str) -> dict[str, dict]:
     """The definition of the policy that the broker applies to each queue, where it applies one."""
     policies = [row.split("\t") for row in server.rabbitmqctl("-s", "list_policies", "-p", vhost).splitlines()]
-    definitions = {policy[1]: policy[4] for policy in policies if len(policy) > 1}
+    definitions = {policy[1]: json.loads(policy[4]) for policy in policies if len(policy) > 1}
     listed = server.rabbitmqctl("-s", "list_queues", "-p", vhost, "name", "policy").splitlines()
     return {queue: definitions[policy] for queue, policy in (row.split("\t") for row in listed) if policy}
 
@@ -77,11 +82,11 @@ def test_from_stack_to_clean(server, cloud):
     for vhost in VHOSTS:
         declare(server, vhost, NOVAS)
         declare(server, vhost, {"queues": ["nova_sched.of_the_cloud_before"], "exchanges": []})
-    cloud.run("stack", "extra")
+    cloud.run("stack", "post-config")
     for vhost in VHOSTS:
         assert names(server, vhost, "queues") == set(NOVAS["queues"])
         declare(server, vhost, OURS)
-        assert retention(server, vhost) == {"nova_sched.cell1": '{"max-age":"7D"}'}
+        assert retention(server, vhost) == {"nova_sched.cell1": definition("7D")}
 
     cloud.run("clean")
     for vhost in VHOSTS:
@@ -93,5 +98,5 @@ def test_from_stack_to_clean(server, cloud):
 def test_retention_is_changed_on_a_log_that_is_there(server, cloud):
     declare(server, "nova_cell1", {"queues": ["nova_sched.cell1"], "exchanges": []})
     cloud.set_localrc("NOVA_SCHED_LOG_MAX_AGE=12h\nNOVA_SCHED_RECREATE_LOGS=False")
-    cloud.run("stack", "extra")
-    assert retention(server, "nova_cell1") == {"nova_sched.cell1": '{"max-age":"12h"}'}
+    cloud.run("stack", "post-config")
+    assert retention(server, "nova_cell1") == {"nova_sched.cell1": definition("12h")}
