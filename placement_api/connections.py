@@ -23,7 +23,9 @@ from rpc_api.clock import SYSTEM
 # It warns of each request that waits for a thread.
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
-#: Seconds after which a connection is closed over which no byte came.
+#: Seconds after which waitress closes a connection over which no byte came.
+NEVER_SECONDS = 10**9
+#: The same for this server.
 IDLE_SECONDS = 60
 #: Seconds in which a request must have come as a whole.
 REQUEST_SECONDS = 60
@@ -130,11 +132,18 @@ class Channel(HTTPChannel):
             return not self.requests and not self.total_outbufs_len and not self._has_a_last_request()
         if self.request is None:
             self._began = None
-            return False
+            return self._is_idle()
         now = SYSTEM.monotonic()
         self._began = self._began or now
         # A client that sends a byte now and then would keep its connection for ever.
         return now - self._began > REQUEST_SECONDS
+
+    def _is_idle(self) -> bool:
+        """Whether nothing came for long. A request that has arrived, but was not read yet, is answered: its client may
+        not repeat it."""
+        is_answered = not self.requests and not self.total_outbufs_len
+        silent = SYSTEM.now_ns() / 1e9 - self.last_activity
+        return is_answered and silent > IDLE_SECONDS and not _has_input(self.socket)
 
     def _has_a_last_request(self) -> bool:
         """Whether a request came before the server began to stop, or most of it: it is answered, and no other one."""
@@ -166,8 +175,8 @@ class WebServer:
             sockets=listening,
             threads=threads,
             connection_limit=allowed_connections(connections),
-            channel_timeout=IDLE_SECONDS,
-            cleanup_interval=10,
+            # Idle connections are closed here: waitress does it before it looks whether a request has arrived.
+            channel_timeout=NEVER_SECONDS,
             send_bytes=SENT_AT_ONCE,
             # The server refuses what has the limit already.
             max_request_body_size=body_bytes + 1,

@@ -3,10 +3,12 @@
 import contextlib
 import logging
 import socket
+import threading
 
 import pytest
 
 from tests.placement_api.server import SECONDS, Server
+from tests.servers import wait_until
 
 #: More than the buffers of the system for a connection take.
 LARGE = 4 << 20
@@ -130,16 +132,39 @@ def test_waiting_costs_nothing(server, connect, monkeypatch):
 
 
 def test_idle_connections_are_closed(connect, monkeypatch, caplog):
-    """After a while; waitress measures it by the time of its clock."""
-    from waitress import server as waitress_server
-
     from placement_api.connections import Channel
 
     with caplog.at_level(logging.ERROR):
         connection = connect()
         connection.send("/one")
         assert connection.read() == b"/one"
-        monkeypatch.setattr(waitress_server.BaseWSGIServer, "next_channel_cleanup", 0)
         monkeypatch.setattr(Channel, "last_activity", property(lambda self: 0, lambda self, value: None))
         assert connection.socket.recv(1) == b""
     assert not caplog.records
+
+
+def test_a_request_that_has_arrived_is_answered_however_idle_its_connection_was(server, connect, monkeypatch):
+    from placement_api.connections import Channel
+    from placement_api.event_loop import Watched
+
+    wait, waits, goes_on = Watched.wait, threading.Event(), threading.Event()
+
+    def held(self, seconds):
+        waits.set()
+        goes_on.wait(SECONDS)
+        wait(self, seconds)
+
+    connection = connect()
+    connection.send("/one")
+    assert connection.read() == b"/one"
+    monkeypatch.setattr(Watched, "wait", held)
+    connection.send("/two")
+    assert connection.read() == b"/two" and waits.wait(SECONDS)
+    (channel,) = server._server._servers[0].active_channels.values()
+    wait_until(lambda: not channel.requests, SECONDS, "the request is not over")
+    connection.send("/three")
+    with monkeypatch.context() as idle:
+        idle.setattr(Channel, "last_activity", property(lambda self: 0, lambda self, value: None))
+        server._server._sockets.look_at_all()
+    goes_on.set()
+    assert connection.read() == b"/three"
