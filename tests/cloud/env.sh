@@ -1,6 +1,6 @@
 # Sourced by the other scripts. Everything written while running goes to $CLOUD_DIR.
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-: "${CLOUD_DIR:=${TMPDIR:-/tmp}/cloud}"        # data, logs, sockets, rendered configs
+: "${CLOUD_DIR:=$(cd "$HERE/../.." && pwd)/out/cloud}"  # data, logs, sockets, rendered configs
 : "${CLOUD_VENV:=$CLOUD_DIR/venv}"             # keystone glance placement neutron nova osc
 : "${CLOUD_TEMPEST_VENV:=$CLOUD_DIR/venv-tempest}"
 : "${CLOUD_PORT:=21000}"                       # first of ten private ports; one more per cell
