@@ -100,10 +100,13 @@ def main():
     left = list(nova.servers())
     gone(*left)
     time.sleep(5)
-    note(what="at the end", servers=len(left), in_error=sum(s.status == "ERROR" for s in left), holding=held())
+    holding = held()
+    note(what="at the end", servers=len(left), in_error=sum(s.status == "ERROR" for s in left), holding=holding)
+    return 1 if holding else 0
 
 
 if __name__ == "__main__":
-    main()
+    code = main()
     if len(sys.argv) > 1:
         save(sys.argv[1])
+    sys.exit(code)

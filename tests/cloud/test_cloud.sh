@@ -3,6 +3,7 @@
 # short: one boot, one move, one reschedule. With STOCK=1: the same checks of stock services.
 set -e
 . "$(dirname "$0")/env.sh"
+. "$HERE/nova_sched.sh"
 export STOCK CLOUD_VENV CLOUD_TEMPEST_VENV NOVA_SCHED_BIN
 REPORT=$CLOUD_DIR/report
 FAILING=cell1/host3
@@ -21,16 +22,10 @@ nothing_left() {     # nova-manage finds no allocation without an instance
   $NM placement audit --verbose
 }
 evidence() {         # every decision is in the log, verified, and made again
-  "$NOVA_SCHED_BIN/nova-sched-replay" $(logs) replay --verify
-  "$NOVA_SCHED_BIN/nova-sched-replay" $(logs) check
-  "$NOVA_SCHED_BIN/nova-sched-replay" $(logs) stats
+  "$SCHED/nova-sched-replay" $(logs) replay --verify &&
+    "$SCHED/nova-sched-replay" $(logs) check &&
+    "$SCHED/nova-sched-replay" $(logs) stats
 }
-logs() {
-  local c
-  echo "--log cell0=rabbit://lab:lab@127.0.0.1:$RABBIT/?stream=nova_sched.cell0"
-  for c in $CELLS; do echo "--log $c=rabbit://lab:lab@127.0.0.1:$RABBIT/$c?stream=nova_sched.$c"; done
-}
-
 failing_host() { CLOUD_FAILING=${FAILING#*/} "$HERE/add_host.sh" "$FAILING"; }
 if [ "$1" = short ]; then
   check add-host failing_host

@@ -4,6 +4,7 @@
 # env.sh lists what can be changed.
 set -e
 . "$(dirname "$0")/env.sh"
+. "$HERE/nova_sched.sh"
 
 install() {
   command -v mariadbd rabbitmq-server > /dev/null || {
@@ -87,44 +88,6 @@ api() {              # api NAME PORT MODULE PROCESSES THREADS [ENV=...]: under u
 }
 up() { curl -s -m 5 -o /dev/null "http://127.0.0.1:$1/"; }
 
-nova_sched_up() {    # in the place of nova-scheduler and Placement
-  local bin="$NOVA_SCHED_BIN" c n common log
-  mkdir -p "$CLOUD_DIR/nova_sched/placement"
-  render nova_sched.conf nova_sched.conf
-  common="--config-file $ETC/nova_sched.conf"
-  for c in $CELLS; do
-    render nova_sched-cell.conf nova_sched-$c.conf "$c" "" \
-      "$($SQL -N -e "select uuid from nova_api.cell_mappings where name = '$c'")"
-    render nova_sched-tap.conf nova_sched-tap-$c.conf "$c"
-    common="$common --config-file $ETC/nova_sched-$c.conf"
-  done
-  render nova_sched-placement.conf nova_sched-placement.conf
-  cat "$ETC/authtoken" >> "$ETC/nova_sched-placement.conf"
-  log="rabbit://lab:lab@127.0.0.1:$RABBIT/"
-  [ -z "$FRESH" ] || {
-    "$bin/nova-sched" create-log cell0 "$log?stream=nova_sched.cell0"
-    for c in $CELLS; do "$bin/nova-sched" create-log "$c" "$log$c?stream=nova_sched.$c"; done
-  } > "$LOG/nova_sched-create-log.log"
-  for c in $CELLS; do
-    start nova_sched-conductor-$c "$bin/nova-sched-conductor" $common --config-file "$ETC/nova_sched-tap-$c.conf" \
-      --level cell --cell "$c" --log-file "$LOG/nova_sched-conductor-$c.log"
-  done
-  for n in $(seq "$CLOUD_SCHEDULERS"); do
-    printf '[scheduler]\nname = scheduler-%s\n' "$n" > "$ETC/nova_sched-scheduler-$n.conf"
-    start scheduler-$n "$bin/nova-sched-scheduler" $common --config-file "$ETC/nova_sched-scheduler-$n.conf" \
-      --log-file "$LOG/nova_sched-scheduler-$n.log"
-  done
-  for n in $(seq "$CLOUD_WORKERS"); do
-    placement_worker placement-$n "$PLACEMENT" "$(echo $CELLS | tr ' ' ,)"
-    ! several_cells || for c in $CELLS; do placement_worker placement-$c-$n "$(cell_port "$c")" "$c"; done
-  done
-}
-placement_worker() { # placement_worker NAME PORT CELLS
-  printf '[placement_api]\nbind_port = %s\ncells = %s\n' "$2" "$3" > "$ETC/nova_sched-$1.conf"
-  start "$1" "$NOVA_SCHED_BIN/nova-sched-placement" $common --config-file "$ETC/nova_sched-placement.conf" \
-    --config-file "$ETC/nova_sched-$1.conf" --log-file "$LOG/nova_sched-$1.log"
-}
-
 schemas() {          # only on a fresh directory; two at a time
   local db c
   for db in keystone glance placement neutron nova_api nova_cell0; do
@@ -179,7 +142,12 @@ wait_for rabbit bash -c "echo > /dev/tcp/127.0.0.1/$RABBIT"
 [ -z "$STOCK" ] || api placement $PLACEMENT placement.wsgi.api:application 2 1 OS_PLACEMENT_CONFIG_DIR="$ETC"
 api glance $GLANCE glance.wsgi.api:application 1 4 OS_GLANCE_CONFIG_DIR="$ETC"
 api neutron $NEUTRON neutron.wsgi.api:application 2 1 OS_NEUTRON_CONFIG_DIR="$ETC" OS_NEUTRON_CONFIG_FILES=neutron.conf
-if [ -n "$STOCK" ]; then wait_for placement up $PLACEMENT; else nova_sched_up; wait_for placement-1 up $PLACEMENT; fi
+if [ -n "$STOCK" ]; then wait_for placement up $PLACEMENT; else
+  nova_sched_conf
+  [ -z "$FRESH" ] || create_logs > "$LOG/nova_sched-create-log.log"
+  conductors_up; schedulers_up; endpoints_up $PLACEMENT
+  wait_for placement-1 up $PLACEMENT
+fi
 
 start super-conductor nova-conductor --config-file "$ETC/nova.conf" --config-file "$ETC/nova-top.conf" \
   --log-file "$LOG/nova-super-conductor.log"
