@@ -1,9 +1,11 @@
 """stack.sh, unstack.sh and clean.sh of a checkout of devstack, in a sandbox in which no command of the host runs."""
 
 import configparser
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -171,16 +173,22 @@ class RealCloud:
             "export -f command_not_found_handle\n"
         )
         with open(self.dir / f"{script}.out", "w") as out:
-            return subprocess.run(
+            process = subprocess.Popen(
                 ["bash", str(self.devstack / f"{script}.sh")],
-                check=False,
                 stdout=out,
                 stderr=out,
-                timeout=900,
                 cwd=self.devstack,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-            ).returncode
+                start_new_session=True,
+            )
+            try:
+                return process.wait(timeout=900)
+            finally:
+                # A stack.sh that fails leaves what it does in the background.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     def calls(self, *starts: str) -> list[str]:
         """The recorded calls that begin with one of these."""
