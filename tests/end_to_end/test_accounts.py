@@ -121,7 +121,7 @@ def site(rabbit_server):
 
 
 def test_the_document_names_every_account():
-    services = {"scheduler", "placement", "conductor", "compute_agent"}
+    services = {"scheduler", "shadow", "placement", "conductor", "compute_agent"}
     assert set(documented()) == {*services, "operator", "replay", "RPC of agents"}
 
 

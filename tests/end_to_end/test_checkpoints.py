@@ -242,8 +242,8 @@ def test_the_lock_of_a_conductor_is_not_held_while_its_checkpoint_is_made(kept, 
         return entered.is_set()
 
     wait_until(begun, SECONDS_MAX, "no checkpoint was begun")
-    assert conductor._lock.acquire(timeout=SECONDS_MAX)
-    conductor._lock.release()
+    assert conductor.lock.acquire(timeout=SECONDS_MAX)
+    conductor.lock.release()
     going.set()
     wait_for_checkpoints(kept, 1, keepers.clock)
 

@@ -97,6 +97,7 @@ def test_urls_with_passwords_are_secret():
         ("snapshots", "url"),
         ("neutron", "password"),
         ("shadow", "url"),
+        ("nova_sched", "url"),
         ("tap", "url"),
     }
 
