@@ -9,6 +9,7 @@ import threading
 from oslo_config import cfg
 
 from rpc_api import concurrency, errors
+from rpc_api.bus.messaging import usable_url
 from rpc_api.clock import SYSTEM
 from rpc_api.objects import payloads
 from rpc_api.objects.serializer import NovaSerializer
@@ -104,7 +105,8 @@ def notifications_of(conf) -> Notifications | Silent:
     """What emits the notifications that are configured."""
     import oslo_messaging
 
-    transport = oslo_messaging.get_notification_transport(conf)
+    with usable_url():
+        transport = oslo_messaging.get_notification_transport(conf)
     if not set(conf.oslo_messaging_notifications.driver) - {"noop"}:
         transport.cleanup()
         return Silent()

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,30 @@ SEE_TO_BROKER = "see to the broker and to the permissions of the user in transpo
 CLOSE_SECONDS = 3.0
 
 
+@contextlib.contextmanager
+def usable_url() -> Iterator[None]:
+    """Turn what oslo.messaging raises for a wrong transport URL into a UsageError."""
+    from oslo_messaging import DriverLoadFailure, InvalidTransportURL
+
+    try:
+        yield
+    except (broker_url.WrongURL, InvalidTransportURL) as wrong:
+        found = str(wrong) if isinstance(wrong, broker_url.WrongURL) else "it has no form of a URL"
+        raise errors.UsageError(f"the transport URL cannot be used: {found}; fix transport_url") from None
+    except DriverLoadFailure as fault:
+        raise errors.UsageError(f"the transport URL cannot be used ({_masked(fault)}); fix transport_url") from None
+    except cfg.NoSuchOptError as fault:
+        raise errors.UsageError(
+            f"the transport URL cannot be used: it has the option {fault.opt_name!r}, wanted "
+            "options of [oslo_messaging_rabbit]; fix transport_url"
+        ) from None
+    except ValueError:
+        raise errors.UsageError(
+            "the transport URL cannot be used: an option in it has a wrong value, wanted "
+            "one as in [oslo_messaging_rabbit]; fix transport_url"
+        ) from None
+
+
 class MessagingBus:
     """RPC through oslo.messaging; ``url`` None means ``conf.transport_url``, ``exchange`` None ``control_exchange``."""
 
@@ -62,24 +86,10 @@ class MessagingBus:
         self._transport_faults = _transport_faults(oslo_messaging)
         oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
         _register_all(conf)
-        try:
+        with usable_url():
             self._url = self._parsed(conf, url)
             # No module is allowed for remote errors: they come as a RemoteError, and BY_NAME makes them what they were.
             self._transport = oslo_messaging.get_rpc_transport(conf, url=self._url, allowed_remote_exmods=[])
-        except broker_url.WrongURL as wrong:
-            raise errors.UsageError(f"the transport URL cannot be used: {wrong}; fix transport_url") from None
-        except oslo_messaging.DriverLoadFailure as fault:
-            raise errors.UsageError(f"the transport URL cannot be used ({_masked(fault)}); fix transport_url") from None
-        except cfg.NoSuchOptError as fault:
-            raise errors.UsageError(
-                f"the transport URL cannot be used: it has the option {fault.opt_name!r}, wanted "
-                "options of [oslo_messaging_rabbit]; fix transport_url"
-            ) from None
-        except ValueError:
-            raise errors.UsageError(
-                "the transport URL cannot be used: an option in it has a wrong value, wanted "
-                "one as in [oslo_messaging_rabbit]; fix transport_url"
-            ) from None
         self._conf = conf
         self._exchange = exchange or conf.control_exchange
         self._serializer = RpcSerializer()

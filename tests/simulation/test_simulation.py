@@ -100,7 +100,7 @@ def plant_answer_before_read_back(patch):
     def hasty(self, instance):
         decide(self, instance)
         if instance.claim is not None and not instance.ask.over and len(instance.ask.instances) == 1:
-            self._finish(instance.ask, [instance.placed])
+            self._finish(instance.ask, [instance.placed], 0.0)
 
     patch.setattr(Requests, "_decide_now", hasty)
 
