@@ -37,4 +37,6 @@ def test_each_difference_has_its_reason_in_the_documents():
     documented = (pathlib.Path(__file__).parents[2] / "docs" / "differences" / "README.md").read_text()
     for name, reason in EXPECTED.items():
         assert reason.endswith(".") and name.rpartition(".")[2] in documented, name
-    assert not any(counts[FAILED] for counts in STOCK.values())
+    assert sum(counts[FAILED] for counts in STOCK.values()) == sum(
+        "own services" in reason for reason in EXPECTED.values()
+    )

@@ -16,7 +16,7 @@ GROUPS = {
         "test_servers.AcceleratorServerReschedTest",
     ),
     "cells": ("test_cross_cell_migrate",),
-    "evacuation": ("libvirt.test_evacuate", "test_servers.TestNovaServiceDeleteEvacuate"),
+    "evacuation": ("libvirt.test_evacuate",),
     "nested": (
         "test_servers.ServerMovingTestsWithNestedResourceRequests",
         "test_servers.ServerMovingTestsFromFlatToNested",
