@@ -10,7 +10,7 @@ _WORDS = "It compares the sentence of an error of Placement word by word; code a
 EXPECTED: dict[str, str] = {
     **{
         f"test_server_group.{case}.test_failed_count_with_{policy}_violation": _FILTER
-        for case in ("ServerGroupTestV21", "ServerGroupTestV215", "ServerGroupTestV264")
+        for case in ("ServerGroupTestV21", "ServerGroupTestV215", "ServerGroupTestV264", "ServerGroupTestV295")
         for policy in ("affinity", "anti_affinity")
     },
     "test_servers.ServerRescheduleTests.test_allocation_fails_during_reschedule": _CLAIM,
