@@ -7,6 +7,7 @@ import time
 import uuid
 
 from conductor.cell import CellConductor
+from conductor.tap import model
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
 from placement_api.region import Region
@@ -24,6 +25,8 @@ CELL0 = "cell0"
 #: Seconds for what was sent to be in the logs, and for the logs to be read.
 SECONDS = 60.0
 PAUSE = 0.002
+#: The tests do not wait until a host may be reported again.
+model.REPORT_PAUSE = 0.0
 
 
 class Cloud:
