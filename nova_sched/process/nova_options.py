@@ -76,7 +76,7 @@ _OPTIONS = (
     (
         "DEFAULT",
         "api_paste_config console_allowed_origins console_token_ttl default_notification_level "
-        "image_cache_manager_interval image_cache_subdirectory_name notification_format "
+        "image_cache_manager_interval image_cache_subdirectory_name "
         "notify_on_state_change novncproxy_base_url novncproxy_host novncproxy_port quota_cores "
         "quota_injected_file_content_bytes quota_injected_file_path_length quota_injected_files "
         "quota_instances quota_key_pairs quota_metadata_items quota_ram quota_server_group_members "

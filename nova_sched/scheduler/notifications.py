@@ -24,6 +24,7 @@ OPTS = [
         "notification_format",
         default=UNVERSIONED,
         choices=(UNVERSIONED, VERSIONED, BOTH),
+        deprecated_group="DEFAULT",
         help="Forms of the notifications scheduler.select_destinations.start and .end. They are emitted if "
         "[oslo_messaging_notifications] driver is set.",
     ),

@@ -30,7 +30,7 @@ class World:
     def __init__(self, server, ours, seed, counts):
         self.server, self.ours, self.counts = server, ours, counts
         self.draw = random.Random(seed)
-        self._url = ours.region.logs["cell1"]._log.url
+        self._url = ours.region.logs["cell1"].cell_log.url
 
     @property
     def projection(self):
