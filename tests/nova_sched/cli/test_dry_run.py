@@ -211,4 +211,4 @@ def test_nodes_that_make_no_sense(extra_specs, told):
 def test_a_pinned_guest_needs_a_host_with_dedicated_cpus(cloud):
     """Hosts without them do, as in Nova, unless its filters look at the NUMA nodes."""
     _, answer = asked(cloud, "2:512", "--property", "hw:cpu_policy=dedicated", "--property", "hw:mem_page_size=large")
-    assert answer["asked"] == "2 PCPU 512 MEMORY_MB; 1 NUMA nodes" and answer["placed"][0]["host"] == "b"
+    assert answer["asked"] == "2 PCPU 512 MEMORY_MB; 1 NUMA node" and answer["placed"][0]["host"] == "b"

@@ -107,6 +107,7 @@ def test_a_set_aside_event_does_not_count_as_said():
 
 BY = [
     "scheduler/a",
+    "shadow/a",
     "conductor/a",
     "compute_agent/host",
     "operator/a",
@@ -138,6 +139,7 @@ SAMPLES = [
     moved("host", "vm", "vm-3"),
     events.BuildFailed(uuid_of("vm"), "", "host", 1, "", True),
     events.DecisionMade("", uuid_of("vm"), 0, "", "", None, (), 0, b""),
+    events.DecisionCompared("", uuid_of("vm"), "", "", (), None, "", "", "", "", "", 0, 0, b""),
     events.RequestRefused("", (uuid_of("vm"),), ""),
     events.AggregateUpdated(uuid_of("agg"), "agg", (), {}),
     events.AggregateDeleted(uuid_of("agg")),
