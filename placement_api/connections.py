@@ -7,6 +7,7 @@ occupies a connection and no thread.
 import logging
 import resource
 import select
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -188,6 +189,8 @@ class WebServer:
         self._threads = made.task_dispatcher
         self._servers = [server for server in self._sockets.values() if isinstance(server, BaseWSGIServer)]
         self._is_stopping = False
+        #: Held while the loop is woken, so that it does not close what wakes it meanwhile.
+        self._waking = threading.Lock()
         for server in self._servers:
             server.channel_class = Channel
             server.is_stopping = False
@@ -212,8 +215,9 @@ class WebServer:
             self._sockets.look_at_all()
             self._sockets.wait(LOOK_SECONDS)
         self._threads.shutdown()
-        for server in self._servers:
-            server.trigger.close()
+        with self._waking:
+            for server in self._servers:
+                server.trigger.close()
         self._sockets.close()
 
     @staticmethod
@@ -226,10 +230,11 @@ class WebServer:
 
     def close(self) -> None:
         """Take no more requests. Connections over which none is answered now are closed."""
-        self._is_stopping = True
-        for server in self._servers:
-            server.is_stopping = True
-            server.pull_trigger()
+        with self._waking:
+            self._is_stopping = True
+            for server in self._servers:
+                server.is_stopping = True
+                server.pull_trigger()
 
 
 def allowed_connections(wanted: int) -> int:

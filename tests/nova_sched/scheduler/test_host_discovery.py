@@ -1,5 +1,6 @@
 """The command that maps new hosts of Nova runs if there are new ones, and again after it failed."""
 
+import logging
 import sys
 
 import pytest
@@ -72,7 +73,7 @@ def test_the_state_may_be_unknown(caplog):
         raise errors.ServiceUnavailable("the scheduler stops")
 
     HostDiscovery(["/no/such/command"], 60, hosts).look()
-    assert caplog.text == ""
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
 
 
 @pytest.mark.parametrize("text", ["", "  ", "nova-manage 'cell_v2"])
