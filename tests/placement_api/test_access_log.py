@@ -30,7 +30,10 @@ def client():
 def lines(monkeypatch):
     """The stream of a handler to which the lines of a process go."""
     stream = io.StringIO()
-    monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler(stream)])
+    handler = logging.StreamHandler(stream)
+    # Other tests of the process may have switched on debug lines.
+    handler.setLevel(logging.INFO)
+    monkeypatch.setattr(logging.root, "handlers", [handler])
     monkeypatch.setattr(logging.getLogger("placement_api.access"), "level", logging.INFO)
     return stream
 
