@@ -24,7 +24,12 @@ endpoint() {         # endpoint URL: Nova and Neutron use another Placement
     printf '[placement]\nendpoint_override = %s\n' "$1" >> "$f"
   done
 }
-restart() { for name in "$@"; do stop "$name" & done; wait; for name in "$@"; do again "$name"; done; }
+restart() {
+  local stopping=()
+  for name in "$@"; do stop "$name" & stopping+=($!); done
+  wait "${stopping[@]}"
+  for name in "$@"; do again "$name"; done
+}
 ready() { wait_for nova curl -s -m 5 -o /dev/null "http://127.0.0.1:$NOVA_PORT/"; python "$HERE/seed.py" wait-computes $CLOUD_HOSTS; }
 NOVA_PORT=$((CLOUD_PORT + 3))
 servers() { python "$HERE/some_servers.py" "$@"; }
@@ -49,8 +54,7 @@ step stock-scheduler servers check
 stop scheduler
 for n in $(seq "$CLOUD_SCHEDULERS"); do stop scheduler-$n; done
 schedulers_up
-step prove python "$HERE/prove.py" "$REPORT/migrate-prove.json"
-step prove-beside-stock python "$HERE/compare.py" "$HERE/baseline/prove-stock.json" "$REPORT/migrate-prove.json"
+step scheduler servers check
 
 # And back
 for n in $(seq "$CLOUD_SCHEDULERS"); do stop scheduler-$n; done
