@@ -297,14 +297,14 @@ def test_checkpoints_stay_ahead_of_the_retention_of_a_stream(rabbit_server):
                 clock.seconds += 11.0
                 # The gate is what keeps a slow machine's checkpoints ahead: who writes without it may outrun them.
                 if conductor.keeping.gate.refusal() is None:
-                    records = [events.AggregateUpdated(uuid_of("a"), "a" * 900, (), {}) for _ in range(5)]
+                    records = [events.AggregateUpdated(uuid_of("a"), "a" * 900, (), {}) for _ in range(20)]
                     kept.say("operator/x", *records)
                 _, beginning, _ = find_beginning(log, "cell1", "scheduler/s", SYSTEM, None)
                 found.append(beginning)
                 assert beginning.whole
                 return beginning.first > 100
 
-            wait_until(cut, 2 * SECONDS_MAX, "the broker removed nothing")
+            wait_until(cut, 4 * SECONDS_MAX, "the broker removed nothing")
         finally:
             conductor.stop()
         assert len({beginning.found.checkpoint.uuid for beginning in found if beginning.found.checkpoint}) > 1
