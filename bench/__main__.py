@@ -23,6 +23,7 @@ NAMES = (
     "placement_api",
     "idle_computes",
     "tap",
+    "tapped_cell",
     "monitoring",
 )
 

@@ -8,9 +8,10 @@ The service is nova-sched-placement with its own web server and one process, ove
 of the computes, so the figures are those of an endpoint that keeps up: CPU of all its processes and its broker, how
 much of a core that is, latencies and memory.
 
-``python -m bench idle_computes [--computes N] [--instances N] [--seconds S]``
+``python -m bench idle_computes [--computes N] [--instances N] [--seconds S] [--placement]``
 
-It needs wrk.
+With --placement the same of the real Placement on MariaDB, under waitress with 8 threads. It needs wrk, for Placement
+what ``bench placement_api`` needs too.
 """
 
 import argparse
@@ -26,7 +27,7 @@ import urllib.request
 import uuid
 from pathlib import Path
 
-from bench.placement_api import HEADERS, ROOT, cpu_seconds, running
+from bench.placement_api import HEADERS, PEER, ROOT, THREADS, cpu_seconds, placement_env, running
 from rpc_api import codec, events
 from rpc_api.clock import SYSTEM
 from rpc_api.feed.epoch import epoch_of
@@ -127,9 +128,11 @@ def memory_mb(process: int) -> float:
     raise SystemExit(f"process {process} has ended")
 
 
-def ask(url: str, path: str) -> bytes:
-    """One answer."""
-    with urllib.request.urlopen(urllib.request.Request(f"{url}{path}", headers=HEADERS), timeout=60) as answer:
+def ask(url: str, path: str, body=None, method: str = "GET") -> bytes:
+    """Send one request."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{url}{path}", data, HEADERS, method=method)
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.read()
 
 
@@ -181,12 +184,60 @@ def load(url: str, computes: int, instances: int, seconds: int, groups) -> dict:
     }
 
 
+def ours(stack, directory, port, computes, instances):
+    """nova-sched-placement over a filled RabbitMQ stream; (its process, process group of the broker)."""
+    rabbit = stack.enter_context(RabbitServer())
+    log = rabbit.url("nova_sched.cell1")
+    prepare(log)
+    fill(log, computes, instances)
+    config, url = directory / "nova_sched.conf", f"http://127.0.0.1:{port}"
+    config.write_text(
+        f"[cells]\nenabled = cell1\n[cell:cell1]\nuuid = {uuid.uuid4()}\nlog = {log}\n"
+        f"[placement_api]\nauth_strategy = noauth2\nother_machines = false\nstate_dir = {directory}/state\n"
+        f"bind_host = 127.0.0.1\nbind_port = {port}\nconnections = {computes + 100}\n"
+    )
+    began = time.monotonic()
+    command = [sys.executable, "-m", "placement_api.main", f"--config-file={config}"]
+    service = stack.enter_context(running(command, {"PYTHONPATH": str(ROOT)}, ROOT))
+    last = f"/allocations/00000000-0000-4000-9000-{computes * instances - 1:012x}"
+    wait_until(lambda: answers(url, service, last), 300, "nova-sched-placement does not answer")
+    print(f"ready after {time.monotonic() - began:.1f} s, {memory_mb(service.pid):.0f} MB", flush=True)
+    return service, rabbit._process.pid
+
+
+def theirs(stack, directory, port, computes, instances):
+    """The real Placement with the same in its MariaDB; (process of its web server, process group of the database)."""
+    env, group = placement_env(stack, directory)
+    url = f"http://127.0.0.1:{port}"
+    command = [
+        *(str(PEER), "-W", "ignore", "-m", "waitress", f"--threads={THREADS}", f"--connection-limit={computes + 100}"),
+        *(f"--listen=127.0.0.1:{port}", "placement.wsgi.api:application"),
+    ]
+    service = stack.enter_context(running(command, env))
+    wait_until(lambda: answers(url, service, "/"), 60, "Placement does not answer")
+    for compute in range(computes):
+        provider = f"00000000-0000-4000-8000-{compute:012x}"
+        ask(url, "/resource_providers", {"name": f"compute-{compute}", "uuid": provider}, "POST")
+        inventories = {name: {"total": 2**20} for name in ("VCPU", "MEMORY_MB", "DISK_GB")}
+        of_provider = {"resource_provider_generation": 0, "inventories": inventories}
+        ask(url, f"/resource_providers/{provider}/inventories", of_provider, "PUT")
+        of_provider = {"resource_provider_generation": 1, "traits": ["HW_CPU_X86_AVX2"]}
+        ask(url, f"/resource_providers/{provider}/traits", of_provider, "PUT")
+        held = {"allocations": {provider: {"resources": dict.fromkeys(inventories, 1)}}}
+        whose = {"project_id": "project", "user_id": "user", "consumer_generation": None, "consumer_type": "INSTANCE"}
+        mine = range(compute * instances, (compute + 1) * instances)
+        of_all = {f"00000000-0000-4000-9000-{number:012x}": held | whose for number in mine}
+        ask(url, "/allocations", of_all, "POST")
+    return service, group
+
+
 def main(argv=None):
     """Print the figures, and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--computes", type=int, default=1000)
     parser.add_argument("--instances", type=int, default=10)
     parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--placement", action="store_true", help="the real Placement on MariaDB")
     arguments = parser.parse_args(argv)
     if shutil.which("wrk") is None:
         sys.exit("it needs wrk")
@@ -198,29 +249,16 @@ def main(argv=None):
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        rabbit = stack.enter_context(RabbitServer())
-        log, port = rabbit.url("nova_sched.cell1"), free_port()
-        prepare(log)
-        fill(log, arguments.computes, arguments.instances)
-        config, url = directory / "nova_sched.conf", f"http://127.0.0.1:{port}"
-        config.write_text(
-            f"[cells]\nenabled = cell1\n[cell:cell1]\nuuid = {uuid.uuid4()}\nlog = {log}\n"
-            f"[placement_api]\nauth_strategy = noauth2\nother_machines = false\nstate_dir = {directory}/state\n"
-            f"bind_host = 127.0.0.1\nbind_port = {port}\nconnections = {arguments.computes + 100}\n"
-        )
-        began = time.monotonic()
-        command = [sys.executable, "-m", "placement_api.main", f"--config-file={config}"]
-        service = stack.enter_context(running(command, {"PYTHONPATH": str(ROOT)}, ROOT))
-        last = f"/allocations/00000000-0000-4000-9000-{arguments.computes * arguments.instances - 1:012x}"
-        wait_until(lambda: answers(url, service, last), 300, "nova-sched-placement does not answer")
-        print(f"ready after {time.monotonic() - began:.1f} s, {memory_mb(service.pid):.0f} MB", flush=True)
-        figures = load(
-            url, arguments.computes, arguments.instances, arguments.seconds, {service.pid, rabbit._process.pid}
-        )
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        side = theirs if arguments.placement else ours
+        service, group = side(stack, directory, port, arguments.computes, arguments.instances)
+        figures = load(url, arguments.computes, arguments.instances, arguments.seconds, {service.pid, group})
         figures["memory_mb"] = round(memory_mb(service.pid))
     for name, value in figures.items():
         print(f"{name:20} {value}")
-    print(json.dumps({"benchmark": "idle_computes", **figures}))
+    side = "Placement" if arguments.placement else "nova_sched"
+    print(json.dumps({"benchmark": "idle_computes", "side": side, **figures}))
 
 
 if __name__ == "__main__":

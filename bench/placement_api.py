@@ -196,8 +196,8 @@ def mariadb(stack, directory):
     return process.pid, f"mysql+pymysql://placement:secret@127.0.0.1:{port}/placement?charset=utf8"
 
 
-def theirs(stack, directory) -> Side:
-    """The real Placement on MariaDB."""
+def placement_env(stack, directory) -> tuple[dict, int]:
+    """A real Placement on an empty MariaDB: (environment of its web server, process group of the database)."""
     group, connection = mariadb(stack, directory)
     (directory / "placement.conf").write_text(
         f"[placement_database]\nconnection = {connection}\n[api]\nauth_strategy = noauth2\n[DEFAULT]\ndebug = false\n"
@@ -205,6 +205,12 @@ def theirs(stack, directory) -> Side:
     env = {"OS_PLACEMENT_CONFIG_DIR": str(directory)}
     manage = [str(PEER.with_name("placement-manage")), "--config-file", str(directory / "placement.conf"), "db", "sync"]
     subprocess.run(manage, check=True, env={**os.environ, **env}, capture_output=True)
+    return env, group
+
+
+def theirs(stack, directory) -> Side:
+    """The real Placement on MariaDB."""
+    env, group = placement_env(stack, directory)
     return Side(PLACEMENT, stack, "placement.wsgi.api", PEER, env, {group})
 
 
