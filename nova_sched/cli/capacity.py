@@ -5,6 +5,7 @@ import json
 from nova_sched.cli.adopted import add_default_policy, policy_of, say_lacking
 from nova_sched.cli.catalogue import add_config_file
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.numbers import Number
 from nova_sched.cli.output import aligned
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.process.text import one_line
@@ -49,9 +50,9 @@ class Capacity(ReplayCommand):
         )
         parser.add_argument(
             "--top",
-            type=int,
+            action=Number,
+            least=0,
             default=10,
-            metavar="N",
             help="number of hosts to show, those with most room first (default: 10)",
         )
         add_default_policy(parser)

@@ -2,6 +2,7 @@
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.durations import duration
+from nova_sched.cli.numbers import add_limit
 from nova_sched.cli.operator import add_form
 from nova_sched.cli.output import Rows, stamp
 from nova_sched.cli.ranges import add_range, bounds_of
@@ -51,12 +52,10 @@ class Conflicts(ReplayCommand):
         )
         parser.add_argument("--interval", metavar="TIME", default="1h", help="with --by time: of this length (1h)")
         parser.add_argument("--host", metavar="HOST", help="only conflicts on this host")
-        parser.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
+        add_limit(parser, "only the first N rows")
         add_form(parser)
 
     def run_on(self, source, arguments):
-        if arguments.limit is not None and arguments.limit < 1:
-            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
         interval_ns = duration(arguments.interval, "--interval") if arguments.by == "time" else None
         first, last = bounds_of(self, source, arguments.range)
         unknown = {}

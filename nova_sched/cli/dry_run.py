@@ -5,6 +5,7 @@ import json
 
 from nova_sched.cli.adopted import add_default_policy, policy_of, say_lacking
 from nova_sched.cli.catalogue import add_config_file
+from nova_sched.cli.numbers import Number
 from nova_sched.cli.operator import OperatorCommand
 from nova_sched.cli.output import aligned
 from nova_sched.cli.state import add_at, fold_lines, world_of
@@ -84,11 +85,11 @@ class DryRun(OperatorCommand):
         )
         parser.add_argument("--move", action="store_true", help="with --like: leave out the hosts where the server is")
         parser.add_argument("--nova", action="store_true", help="FLAVOR is a flavor in Nova")
-        parser.add_argument("--count", type=int, default=1, metavar="N", help="number of instances (default: 1)")
-        parser.add_argument("--alternates", type=int, default=2, metavar="N", help="alternates to name (default: 2)")
+        parser.add_argument("--count", action=Number, default=1, help="number of instances (default: 1)")
+        parser.add_argument("--alternates", action=Number, least=0, default=2, help="alternates to name (default: 2)")
         parser.add_argument("--host", metavar="HOST", help="show what each filter says of this host")
         parser.add_argument(
-            "--seed", type=int, default=0, metavar="N", help="of the draw among equal hosts (default: 0)"
+            "--seed", action=Number, least=0, default=0, help="of the draw among equal hosts (default: 0)"
         )
         add_at(parser)
         add_default_policy(parser)
@@ -120,8 +121,9 @@ class DryRun(OperatorCommand):
                 self.say(one_line(line))
             self.say(f"by {whose}; nothing is claimed")
             say_lacking(self, lacking)
-            seed = max(0, arguments.seed)
-            scenes = list(dry_runs(world, request, adopted, arguments.count, seed, arguments.alternates, instance))
+            scenes = list(
+                dry_runs(world, request, adopted, arguments.count, arguments.seed, arguments.alternates, instance)
+            )
             shown = self._as_json if arguments.output == "json" else self._as_text
             shown(history, request, scenes, arguments)
         found = sum(scene.recorded.is_selected for scene in scenes)
@@ -272,9 +274,6 @@ def _check(arguments: argparse.Namespace):
         raise errors.UsageError("--like asks for what was recorded; leave out the other properties, or name a FLAVOR")
     if arguments.move and arguments.like is None:
         raise errors.UsageError("--move needs a server; name it with --like")
-    for name, least in (("count", 1), ("alternates", 0)):
-        if getattr(arguments, name) < least:
-            raise errors.UsageError(f"--{name} is {getattr(arguments, name)}, wanted {least} or more; fix it")
 
 
 def _moving(arguments, request, world):

@@ -3,6 +3,7 @@
 import json
 
 from nova_sched.cli.history import as_json, as_lines
+from nova_sched.cli.numbers import Number
 from nova_sched.cli.output import stamp
 from nova_sched.cli.requests import RequestCommand, only_attempt
 from nova_sched.process.text import one_line
@@ -36,7 +37,7 @@ class Explain(RequestCommand):
     EPILOG = EPILOG
 
     def add_more(self, parser):
-        parser.add_argument("--attempt", type=int, metavar="N", help="this attempt, from 1 on (the last one)")
+        parser.add_argument("--attempt", action=Number, help="this attempt, from 1 on (the last one)")
 
     def run_on(self, source, arguments):
         try:

@@ -3,6 +3,7 @@
 from nova_sched.cli.adopted import add_default_policy, policy_of, say_lacking
 from nova_sched.cli.catalogue import add_config_file
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.numbers import add_limit
 from nova_sched.cli.operator import add_form
 from nova_sched.cli.output import Rows
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
@@ -40,15 +41,13 @@ class Fragmentation(ReplayCommand):
     def add_arguments(self, parser):
         parser.add_argument("flavors", nargs="*", metavar="FLAVOR", help="amounts, or names of recorded flavors")
         parser.add_argument("--hosts", action="store_true", help="show the hosts where room is stranded")
-        parser.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
+        add_limit(parser, "only the first N rows")
         add_at(parser)
         add_default_policy(parser)
         add_config_file(parser)
         add_form(parser)
 
     def run_on(self, source, arguments):
-        if arguments.limit is not None and arguments.limit < 1:
-            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
         positions = {fold.cell: fold.position for fold in folds}

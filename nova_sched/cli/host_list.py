@@ -1,6 +1,7 @@
 """``nova-sched host list``: hosts with status, authority, usage and last report."""
 
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.numbers import add_limit
 from nova_sched.cli.operator import add_form
 from nova_sched.cli.output import Rows, stamp
 from nova_sched.cli.state import add_at, class_order, natural, world_of
@@ -47,12 +48,10 @@ class HostList(ReplayCommand):
             help="the order: by name, the fullest or the emptiest first, the longest silent first, or the most "
             "instances first (default: host)",
         )
-        parser.add_argument("--limit", type=int, metavar="N", help="only the first N hosts")
+        add_limit(parser, "only the first N hosts")
         add_form(parser)
 
     def run_on(self, source, arguments):
-        if arguments.limit is not None and arguments.limit < 1:
-            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
         hosts = [

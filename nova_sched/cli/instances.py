@@ -1,6 +1,7 @@
 """``nova-sched-replay instances``: every instance of every cell, cells that are down included."""
 
 from nova_sched.cli.command import SHOWN, ReplayCommand
+from nova_sched.cli.numbers import add_limit
 from nova_sched.cli.output import FORMS, Rows, stamp
 from nova_sched.cli.state_lists import resources
 from nova_sched.replay.logs.moments import parse_moment, resolve
@@ -55,9 +56,7 @@ class Instances(ReplayCommand):
         parser.add_argument(
             "--sort", metavar="COLUMN[:desc]", default="instance", help=f"one of {', '.join(SORTS)} (default: instance)"
         )
-        parser.add_argument(
-            "--limit", type=int, metavar="N", help="show at most N instances; stderr has the marker of the next page"
-        )
+        add_limit(parser, "show at most N instances; stderr has the marker of the next page")
         parser.add_argument(
             "--marker", metavar="UUID", help="start after this instance, the last one of the page before"
         )
@@ -73,8 +72,6 @@ class Instances(ReplayCommand):
                 f"cannot sort by {arguments.sort!r}, wanted one of {', '.join(SORTS)}, with :desc "
                 "after it for the greatest first; fix --sort"
             )
-        if arguments.limit is not None and arguments.limit < 1:
-            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
         self.partial = False
         with self.history(source, arguments) as history:
             rows, as_of = self._known(source, arguments, history)

@@ -3,6 +3,7 @@
 from nova_sched.cli import output
 from nova_sched.cli.command import REFUSED, ReplayCommand, add_config_file
 from nova_sched.cli.create_log import user
+from nova_sched.cli.numbers import Number
 from nova_sched.migration import cell_database, from_nova, from_placement, take_over, to_placement
 from nova_sched.migration.cells import read_hosts
 from nova_sched.migration.cloud import Cloud
@@ -67,17 +68,14 @@ class _Migration(ReplayCommand):
         )
         parser.add_argument(
             "--threads",
-            type=int,
+            action=Number,
             default=from_placement.THREADS,
-            metavar="N",
             help=f"requests to Placement side by side (default: {from_placement.THREADS})",
         )
         add_config_file(parser, "configuration of the services, which names the logs (default: /etc/nova_sched/...)")
 
     def _begin(self, source, arguments):
         """Look at the arguments, and fold the logs."""
-        if arguments.threads < 1:
-            raise errors.UsageError(f"--threads is {arguments.threads}, wanted at least 1")
         self._session = session_of()
         self._placement = Service("placement", self._session, arguments.placement)
         with self.history(source, arguments) as history:
@@ -163,9 +161,8 @@ class Import(_FromCloud):
         super().add_arguments(parser)
         parser.add_argument(
             "--rounds",
-            type=int,
+            action=Number,
             default=ROUNDS,
-            metavar="N",
             help=f"how often to read and write until nothing differs (default: {ROUNDS})",
         )
         parser.add_argument(
@@ -180,8 +177,6 @@ class Import(_FromCloud):
         )
 
     def run_on(self, source, arguments):
-        if arguments.rounds < 1:
-            raise errors.UsageError(f"--rounds is {arguments.rounds}, wanted at least 1")
         projections = self._begin(source, arguments)
         hosts = self._hosts(arguments)
         importer = take_over.TakeOver(source.logs, projections, arguments.name)

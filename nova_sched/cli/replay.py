@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import REFUSED, ReplayCommand
+from nova_sched.cli.numbers import Number
 from nova_sched.cli.output import aligned
 from nova_sched.process.text import one_line
 from nova_sched.process.tuning import prepare_memory
@@ -73,7 +74,7 @@ class Replay(ReplayCommand):
             help="start after this position or time (default: the first record)",
         )
         parser.add_argument(
-            "--show", type=int, default=10, metavar="N", help="number of findings of each kind to show (default: 10)"
+            "--show", action=Number, least=0, default=10, help="number of findings of each kind to show (default: 10)"
         )
         add_config_file(parser)
 

@@ -3,6 +3,7 @@
 import json
 
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.numbers import Number
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.process.text import one_line
 from nova_sched.projection.state import CELL0
@@ -64,7 +65,7 @@ class Shadow(ReplayCommand):
             help=f"show the instances with this verdict; repeatable ({', '.join(UNLIKE)})",
         )
         parser.add_argument(
-            "--show", type=int, default=20, metavar="N", help="number of instances to show, the newest (default: 20)"
+            "--show", action=Number, least=0, default=20, help="number of instances to show, the newest (default: 20)"
         )
         parser.add_argument(
             "-o", "--output", choices=("text", "json"), default="text", help="form of the output (text)"

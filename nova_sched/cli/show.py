@@ -4,6 +4,7 @@ import json
 import textwrap
 
 from nova_sched.cli.event_text import build_of, text_of
+from nova_sched.cli.numbers import Number
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.requests import RequestCommand, milliseconds, only_attempt
 from nova_sched.process.text import one_line
@@ -35,7 +36,7 @@ class Show(RequestCommand):
     EPILOG = EPILOG
 
     def add_more(self, parser):
-        parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt, counted from 1 (default: all)")
+        parser.add_argument("--attempt", action=Number, help="only this attempt, counted from 1 (default: all)")
 
     def tell(self, source, history, policies, by_instance, arguments):
         if arguments.output == "json":

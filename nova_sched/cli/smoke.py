@@ -1,8 +1,11 @@
 """``nova-sched smoke``: a real request to the schedulers, whose claim is given back."""
 
+import math
+
 from nova_sched.cli.command import REFUSED, add_config_file
 from nova_sched.cli.dry_run import add_question, asked_in
 from nova_sched.cli.intervals import configuration
+from nova_sched.cli.numbers import Number
 from nova_sched.cli.operator import OperatorCommand, add_form
 from nova_sched.cli.output import Rows
 from nova_sched.operate.smoke import Smoke as Test
@@ -37,7 +40,7 @@ class Smoke(OperatorCommand):
     def add_arguments(self, parser):
         add_question(parser)
         parser.add_argument("--nova", action="store_true", help="FLAVOR is a flavor in Nova")
-        parser.add_argument("--count", type=int, default=1, metavar="N", help="number of instances (default: 1)")
+        parser.add_argument("--count", action=Number, default=1, help="number of instances (default: 1)")
         parser.add_argument(
             "--timeout", type=float, default=30.0, metavar="SECONDS", help="wait so long for the answer (default: 30)"
         )
@@ -48,8 +51,8 @@ class Smoke(OperatorCommand):
     def run_on(self, source, arguments):
         if arguments.flavor is None:
             raise errors.UsageError("a FLAVOR is needed, such as 1:512; name one")
-        if arguments.count < 1 or arguments.timeout <= 0:
-            raise errors.UsageError("--count and --timeout are more than 0; fix them")
+        if not 0 < arguments.timeout < math.inf:
+            raise errors.UsageError(f"--timeout is {arguments.timeout:g}, wanted seconds above 0; fix it")
         conf = configuration(arguments.config_files)
         base = self._base(arguments)
         with self.history(source, arguments) as history:

@@ -5,6 +5,7 @@ import re
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.intervals import add_intervals, intervals_of
+from nova_sched.cli.numbers import add_limit
 from nova_sched.cli.output import FORMS, Rows, stamp
 from nova_sched.cli.state_lines import host_lines, provider_lines, waiting_lines
 from nova_sched.cli.state_lists import LISTS
@@ -96,13 +97,11 @@ class State(ReplayCommand):
             help="sort hosts by a column; a resource class sorts by the used share of its capacity (default: host)",
         )
         parser.add_argument("--columns", metavar="LIST", help="the columns to show, separated by commas")
-        parser.add_argument("--limit", type=int, metavar="N", help="only the first N hosts")
+        add_limit(parser, "only the first N hosts")
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
         add_intervals(parser)
 
     def run_on(self, source, arguments):
-        if arguments.limit is not None and arguments.limit < 1:
-            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
         if arguments.what in LISTS:

@@ -5,6 +5,7 @@ import json
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.durations import duration
 from nova_sched.cli.intervals import add_intervals, intervals_of
+from nova_sched.cli.numbers import Number
 from nova_sched.cli.output import Rows, aligned, stamp
 from nova_sched.cli.ranges import add_range, bounds_of
 from nova_sched.process.text import one_line
@@ -56,7 +57,7 @@ class Stats(ReplayCommand):
         parser.add_argument("--interval", metavar="TIME", help="show one row per interval of this length (10s, 5m)")
         add_intervals(parser)
         parser.add_argument(
-            "--top", type=int, default=10, metavar="N", help="number of reasons and hosts to show (default: 10)"
+            "--top", action=Number, default=10, help="number of reasons and hosts to show (default: 10)"
         )
         parser.add_argument(
             "-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)"

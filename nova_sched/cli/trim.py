@@ -4,6 +4,7 @@ import argparse
 
 from cliff.command import Command
 
+from nova_sched.cli.numbers import Number
 from nova_sched.process.retention import trim
 from rpc_api import errors
 from rpc_api.log import open_log
@@ -31,12 +32,12 @@ class Trim(Command):
         parser.epilog = EPILOG
         parser.add_argument("cell", metavar="CELL", help="name of the cell, or cell0")
         parser.add_argument("log", metavar="URL", help="URL of the log")
-        parser.add_argument("--keep", metavar="RECORDS", type=int, required=True, help="how many of the last to keep")
+        parser.add_argument(
+            "--keep", metavar="RECORDS", action=Number, required=True, help="how many of the last to keep"
+        )
         return parser
 
     def take_action(self, arguments):
-        if arguments.keep < 1:
-            raise errors.UsageError(f"--keep is {arguments.keep}, wanted 1 record or more; fix it")
         with open_log(arguments.log, create=False) as log:
             done = trim(log, arguments.cell, log.bounds().last + 1 - arguments.keep)
             bounds = log.bounds()

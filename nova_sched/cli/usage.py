@@ -1,6 +1,7 @@
 """``nova-sched usage``: what is used, by project, flavor, zone, aggregate, cell, user or type."""
 
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.numbers import add_limit
 from nova_sched.cli.operator import add_form
 from nova_sched.cli.output import Rows
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
@@ -33,12 +34,10 @@ class Usage(ReplayCommand):
             "--by", choices=(*OF_CONSUMERS, *OF_HOSTS), default="project", help="the groups (default: project)"
         )
         add_at(parser)
-        parser.add_argument("--limit", type=int, metavar="N", help="only the first N groups")
+        add_limit(parser, "only the first N groups")
         add_form(parser)
 
     def run_on(self, source, arguments):
-        if arguments.limit is not None and arguments.limit < 1:
-            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
         if arguments.by in OF_HOSTS:

@@ -3,6 +3,7 @@
 import difflib
 import json
 
+from nova_sched.cli.numbers import Number
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.requests import RequestCommand, only_attempt, only_instance
 from nova_sched.process.text import one_line
@@ -40,7 +41,7 @@ class WhyNot(RequestCommand):
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        parser.add_argument("--attempt", type=int, metavar="N", help="the attempt, counted from 1 (default: the last)")
+        parser.add_argument("--attempt", action=Number, help="the attempt, counted from 1 (default: the last)")
         parser.add_argument("--instance", metavar="UUID", help="the instance, if the request has several")
 
     def add_more(self, parser):

@@ -129,7 +129,7 @@ REFUSED = {
     "there is no such log": (["backup", "cell1", "sqlite:////nowhere/none.db", "-o", "{dir}/x"], 3, "cannot open"),
     "the file is there": (["backup", "cell1", "{url}", "-o", "{dir}/there"], 2, "exists already"),
     "the log of another cell": (["trim", "cell2", "{url}", "--keep", "1"], 2, "is the log of cell1"),
-    "no number of records": (["trim", "cell1", "{url}", "--keep", "0"], 2, "wanted 1 record or more"),
+    "no number of records": (["trim", "cell1", "{url}", "--keep", "0"], 2, "--keep is 0, wanted 1 or more"),
     "no backup": (["restore", "{dir}/there", "--to", "sqlite:///{dir}/new.db"], None, ""),
     "no file": (["restore", "{dir}/none", "--to", "sqlite:///{dir}/new.db"], 3, "cannot read"),
     "a whole log": (["rebase", "cell1", "{url}", "--lose-api-writes"], 2, "has all its records"),

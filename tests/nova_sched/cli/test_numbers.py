@@ -1,0 +1,60 @@
+"""Options that are whole numbers: every command checks them in the same way."""
+
+import pytest
+
+from nova_sched.cli.main import main, replay
+
+DEMO = "docs/operating/demo.nslog"
+PROGRAMS = {"nova-sched": main, "nova-sched-replay": replay}
+#: Each command with a number: its words, the option, and the least number.
+COMMANDS = [
+    ("nova-sched host list", "--limit", 1),
+    ("nova-sched conflicts", "--limit", 1),
+    ("nova-sched usage", "--limit", 1),
+    ("nova-sched fragmentation", "--limit", 1),
+    ("nova-sched-replay state", "--limit", 1),
+    ("nova-sched-replay instances", "--limit", 1),
+    ("nova-sched dry-run 1:512", "--count", 1),
+    ("nova-sched dry-run 1:512", "--alternates", 0),
+    ("nova-sched dry-run 1:512", "--seed", 0),
+    ("nova-sched smoke 1:512", "--count", 1),
+    ("nova-sched-replay capacity 1:512", "--top", 0),
+    ("nova-sched-replay stats", "--top", 1),
+    ("nova-sched-replay replay", "--show", 0),
+    ("nova-sched-replay shadow", "--show", 0),
+    ("nova-sched-replay explain be1747a2", "--attempt", 1),
+    ("nova-sched-replay show be1747a2", "--attempt", 1),
+    ("nova-sched-replay why-not be1747a2 host-1", "--attempt", 1),
+    ("nova-sched import", "--threads", 1),
+    ("nova-sched import", "--rounds", 1),
+    ("nova-sched trim cell1 sqlite:///none.db", "--keep", 1),
+]
+
+
+def said(capsys, words, *more):
+    """(Exit code, output, errors) of a command line."""
+    program, *rest = words.split()
+    code = PROGRAMS[program]([*rest, *more])
+    return code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("words, option, least", COMMANDS)
+def test_what_is_not_a_number_in_the_range_is_refused(capsys, words, option, least):
+    for text, wanted in (
+        (str(least - 1), f"{option} is {least - 1}, wanted {least} or more; see nova-sched"),
+        ("-7", f"{option} is -7, wanted {least} or more; see nova-sched"),
+        ("many", f"{option} is 'many', wanted a whole number of {least} or more; see nova-sched"),
+        ("1.5", f"{option} is '1.5', wanted a whole number of {least} or more; see nova-sched"),
+        ("9" * 5000, f"{option} is '{'9' * 30}...', wanted a whole number of {least} or more; see nova-sched"),
+    ):
+        code, out, err = said(capsys, words, option, text)
+        assert (code, out) == (2, "") and wanted in err and err.count("\n") == 1, text
+
+
+@pytest.mark.parametrize("words", [words for words, option, _ in COMMANDS if option == "--limit"])
+def test_a_limit_above_the_number_of_rows_shows_all(capsys, words):
+    logs = ("--log", DEMO, "--no-cache", "-o", "csv")
+    _, everything, _ = said(capsys, words, *logs)
+    code, out, _ = said(capsys, words, *logs, "--limit", "9" * 18)
+    assert code == 0 and out == everything
+    assert len(said(capsys, words, *logs, "--limit", "1")[1].splitlines()) == 2
