@@ -6,17 +6,19 @@ from nova_sched.cli.numbers import add_limit
 from nova_sched.cli.operator import add_form
 from nova_sched.cli.output import Rows, stamp
 from nova_sched.cli.ranges import add_range, bounds_of
-from nova_sched.process.text import one_line
 from nova_sched.replay.statistics.conflicts import Conflict, conflicts_in, counted
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 EPILOG = """\
 Schedulers decide side by side, and the order of the log settles which claim counts. A claim that lost is decided again
 at once, so a conflict costs time and no request. Many conflicts on few hosts mean that the weighers send all schedulers
 to the same hosts ([scheduler] host_subset_size helps); many in all mean that a scheduler is behind (doctor, top).
 
-"won_by" has the producer of the last accepted claim on the host, or in the server group, before the one that lost. A
-scheduler that lost against itself did not know its own claim yet, or the host reported less meanwhile.
+"won_by" has the producer of the last claim or write of Placement's API that counted before the one that lost: on the
+host, in the server group, or for the same instance. A scheduler that lost against itself did not know its own claim
+yet, or the host reported less meanwhile. A claim that was refused because the host was lost or disabled, or because of
+the claim itself, is no conflict; such claims are counted on stderr.
 
 RANGE is positions (100:200, cell1:100:, :200) or times after an @ (@-2h:-1h, @12:00..13:00).
 
@@ -60,11 +62,9 @@ class Conflicts(ReplayCommand):
         first, last = bounds_of(self, source, arguments.range)
         unknown = {}
         with self.history(source, arguments) as history:
-            found = conflicts_in(history, first, last, interval_ns, unknown)
+            found = conflicts_in(history, first, last, interval_ns, unknown, arguments.host)
         for cell, gap in unknown.items():
             self.say(f"{self.app.NAME} {self.cmd_name}: {gap}; the claims of {cell} are left out")
-        if arguments.host is not None:
-            found = found._replace(found=[one for one in found.found if one.host == arguments.host])
         if arguments.by == EACH:
             rows = [{**one._asdict(), "time": stamp(one.at_ns)} for one in found.found]
         else:
@@ -77,5 +77,9 @@ class Conflicts(ReplayCommand):
         shown.end()
         total = len(found.found)
         share = f" ({100 * total / found.claims:.1f} %)" if found.claims else ""
-        self.say(one_line(f"{total} of {found.claims} claims of schedulers lost{share}"))
+        on = "" if arguments.host is None else f" on {arguments.host}"
+        self.say(f"{total} of {number_of(found.claims, 'claim')} of schedulers{on} lost{share}")
+        if found.refused:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in found.refused.most_common())
+            self.say(f"{found.refused.total()} more refused, not because of another claim: {reasons}")
         return errors.EXIT_GAP if unknown else errors.EXIT_OK

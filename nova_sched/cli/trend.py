@@ -12,9 +12,12 @@ from rpc_api import errors
 
 EPILOG = """\
 Each row is the end of an interval: hosts by status, instances, and used and capacity of each resource class over all
-hosts; then what happened in it: decisions, those without a host, claims that lost, builds that failed, and losses of
-hosts.
-Intervals without a record have the state of before. RANGE is positions (100:200, :200) or times after an @ (@-7d:).
+hosts; then what happened in it: decisions, those without a host, claims that lost to another one, builds that failed,
+and losses of hosts.
+
+The rows go from the interval of the first record in the range to that of the last one, whatever its cell. An interval
+without a record has the state of before. Times are UTC, and intervals begin at whole multiples of their length: days at
+midnight UTC. RANGE is positions (100:200, :200) or times after an @ (@-7d:).
 
 examples:
   nova-sched trend -o csv --log out/demo

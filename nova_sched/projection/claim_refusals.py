@@ -91,6 +91,25 @@ OLDER_LEVEL = Reason(ClaimRefused.OLDER_LEVEL)
 _MALFORMED = frozenset({ClaimRefused.MALFORMED_ALLOCATIONS, ClaimRefused.MALFORMED_GUEST, ClaimRefused.MALFORMED_RULE})
 #: The reasons that depend on the members of a server group.
 OF_GROUP = frozenset({ClaimRefused.GROUP_MOVED, ClaimRefused.GROUP_ELSEWHERE, ClaimRefused.GROUP_FULL})
+#: The reasons that depend on what the consumer itself holds.
+OF_CONSUMER = frozenset({ClaimRefused.HOLDS_ALREADY, ClaimRefused.CONSUMER_CHANGED, ClaimRefused.LOCKED})
+#: The reasons that depend on what is left on the host.
+OF_ROOM = frozenset(
+    {
+        ClaimRefused.NO_ROOM,
+        ClaimRefused.CPUS,
+        ClaimRefused.SHARED_CPUS,
+        ClaimRefused.PAGES,
+        ClaimRefused.MEMORY,
+        ClaimRefused.PCI_DEVICE,
+    }
+)
+
+
+def is_conflict(reason: Reason) -> bool:
+    """Whether a claim was refused because another claim or write may have come first. The other refusals are about the
+    host, the log or the claim alone: no other order of the records would help."""
+    return reason.code in OF_ROOM or reason.code in OF_GROUP or reason.code in OF_CONSUMER
 
 
 def is_malformed(reason: Reason) -> bool:

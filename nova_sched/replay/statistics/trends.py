@@ -3,13 +3,12 @@
 from collections import Counter
 from typing import NamedTuple
 
+from nova_sched.projection.claim_refusals import is_conflict
 from nova_sched.replay.logs.moments import time_of
 from nova_sched.replay.logs.reading import decoded_records
 from nova_sched.replay.state.hosts import Sums, counts_of
-from rpc_api import errors
+from nova_sched.replay.statistics.intervals import starts_between
 from rpc_api.codec import Event
-
-MAX_ROWS = 100_000
 
 
 class TrendRow(NamedTuple):
@@ -30,26 +29,19 @@ class TrendRow(NamedTuple):
 
 def trends(history, first: dict, last: dict, interval_ns: int, unknown: dict) -> list[TrendRow]:
     """Fold the records from the positions ``first`` to ``last`` of each cell, and return a row for each interval that
-    has a record, and for those between them, in their order.
+    has a record, and for those between them, in their order. A cell without a record in an interval, or in all of them,
+    has the state of before.
 
-    A cell whose state before the range is not known is left out, and noted in ``unknown``. UsageError for more than
-    ``MAX_ROWS`` intervals."""
-    steps, counts = {}, {}
+    A cell whose state before the range is not known is left out, and noted in ``unknown``. UsageError for too many
+    intervals."""
+    steps, counts, known = {}, {}, {}
     for cell in sorted(first):
-        if first[cell] > last[cell]:
-            continue
         world = history.world_at({cell: first[cell] - 1}, unknown)
         if cell in world.projections:
+            known[cell] = _state(world.projections[cell])
             _fold_cell(history, world.projections[cell], cell, last[cell], interval_ns, steps, counts)
-    if not steps:
-        return []
-    begin, end = min(steps), max(steps)
-    if (end - begin) // interval_ns >= MAX_ROWS:
-        raise errors.UsageError(
-            f"there are more than {MAX_ROWS} intervals; name a longer --interval, or a shorter range"
-        )
-    rows, known = [], {}
-    for start in range(begin, end + 1, interval_ns):
+    rows = []
+    for start in starts_between(steps, interval_ns):
         known.update(steps.get(start, {}))
         rows.append(_row(start + interval_ns, known, counts.get(start, Counter())))
     return rows
@@ -76,7 +68,8 @@ def _fold_cell(history, projection, cell, last, interval_ns, steps, counts):
 
 def _count(counted, record, outcomes):
     counted["conflicts"] += sum(
-        outcome.reason is not None and outcome.producer.startswith("scheduler/") for outcome in outcomes
+        outcome.reason is not None and is_conflict(outcome.reason) and outcome.producer.startswith("scheduler/")
+        for outcome in outcomes
     )
     for event in record.events:
         if isinstance(event, Event):

@@ -8,8 +8,24 @@ import pytest
 
 from nova_sched.cli.main import main
 from nova_sched.selection.policy import Policy
-from rpc_api import events
-from tests.builders import claim, consumer, inventory_of, of, provider, report, rule, tree, uuid_of
+from rpc_api import codec, events
+from rpc_api.log import open_log
+from tests.builders import (
+    AT_NS,
+    EPOCH,
+    Voice,
+    claim,
+    consumer,
+    consumer_put,
+    inventory_of,
+    of,
+    provider,
+    put,
+    report,
+    rule,
+    tree,
+    uuid_of,
+)
 from tests.nova_sched.cli.operated import Cloud
 
 DEMO, LEDGER = "docs/operating/demo.nslog", "docs/operating/ledger.nslog"
@@ -149,6 +165,57 @@ def test_conflicts_of_a_recorded_log_are_those_that_other_tools_count(ask):
     assert len(ask(DEMO, "conflicts", "cell1:0:100", "--by", "each")[1]) < 189
 
 
+def test_conflicts_of_one_host(cloud):
+    """The claims of other hosts are not in the share of one."""
+    for name in "ab":
+        cloud.say(report(name))
+    for number in range(3):
+        cloud.say(claim(f"x{number}", "a", of("a", 4)), by=f"scheduler/{number}")
+    for number in range(5):
+        cloud.say(claim(f"y{number}", "b"), by="scheduler/0")
+    code, out, err = cloud.run("conflicts", "--host", "a", "--by", "time", "-o", "json")
+    (row,) = json.loads(out)
+    assert code == 0 and (row["conflicts"], row["claims"], row["share"]) == (1, 3, 33.3)
+    assert err == "1 of 3 claims of schedulers on a lost (33.3 %)\n"
+    assert cloud.run("conflicts", "--host", "c")[2] == "0 of 0 claims of schedulers on c lost\n"
+
+
+def test_what_is_no_conflict(cloud):
+    """A claim for a host that was lost, disabled or removed lost against nobody."""
+    for name in "abc":
+        cloud.say(report(name))
+        cloud.say(claim(f"first on {name}", name), by="scheduler/one")
+    cloud.say(events.HostLost("a", "silent"))
+    cloud.say(report("b", disabled=True))
+    for name in "abcd":
+        cloud.say(claim(f"second on {name}", name), by="scheduler/two")
+    code, out, err = cloud.run("conflicts", "--by", "each", "-o", "json")
+    assert (code, json.loads(out)) == (0, [])
+    assert err == (
+        "0 of 7 claims of schedulers lost (0.0 %)\n"
+        "3 more refused, not because of another claim: down 1, disabled 1, unknown host {host} 1\n"
+    )
+    rows = cloud.rows("trend", "--columns", "time,conflicts")
+    assert sum(row["conflicts"] for row in rows) == 0
+
+
+def test_who_won_when_no_claim_did(cloud):
+    """Nova's write took the room of one claim; another request for the same instance took the place of the second."""
+    cloud.nova_host("n")
+    cloud.say(report("a"))
+    cloud.say(claim("x", "n"), by="scheduler/one")
+    cloud.say(put(consumer_put("vm", of("n", 7))), by="placement/api")
+    cloud.say(claim("y", "n"), by="scheduler/two")
+    cloud.say(claim("z", "a"), by="scheduler/one")
+    cloud.say(claim("other", "a"), by="scheduler/three")
+    cloud.say(claim("z", "a", attempt="again"), by="scheduler/two")
+    rows = cloud.rows("conflicts", "--by", "each")
+    assert [(row["host"], row["reason"], row["won_by"]) for row in rows] == [
+        ("n", "VCPU", "placement/api"),
+        ("a", "the consumer holds resources already", "scheduler/one"),
+    ]
+
+
 # --- usage -----------------------------------------------------------------------------------------------------------
 
 
@@ -265,3 +332,20 @@ def test_columns_of_trends(ask):
     assert code == 2 and "there is no column 'GPU_used', wanted some of time, hosts_up" in err
     code, _, err = ask(DEMO, "trend", "--interval", "never")
     assert code == 2 and "--interval is 'never'" in err
+
+
+def test_a_quiet_cell_is_in_every_row(tmp_path, capsys):
+    """A cell whose records came before the range, or come later in it, has its state of before in all rows."""
+    logs = []
+    for cell, minutes in (("cell1", (0, 90)), ("cell2", (0, 240)), ("cell3", (0,))):
+        url = f"sqlite:///{tmp_path}/{cell}.db"
+        with open_log(url) as log:
+            log.append([codec.encode_record(EPOCH, [Voice("operator/opener").say(events.LogOpened(cell, EPOCH))])])
+            for number, minute in enumerate(minutes):
+                event = Voice(f"compute_agent/{cell}-{number}").say(report(f"{cell}-{number}"))
+                log.append([codec.encode_record(EPOCH, [event._replace(at_ns=AT_NS + minute * 60 * 10**9)])])
+        logs += ["--log", f"{cell}={url}"]
+    begin = (AT_NS // 10**9) + 60
+    assert main(["trend", f"@{begin}:", "--interval", "1h", "-o", "json", "--no-cache", *logs]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["hosts_up"], row["VCPU_capacity"]) for row in rows] == [(4, 32)] * 3 + [(5, 40)]
