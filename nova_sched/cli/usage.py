@@ -12,8 +12,9 @@ from rpc_api.wording import number_of
 
 EPILOG = """\
 By cell, zone or aggregate the amounts are used/capacity of the hosts; a host in several aggregates counts in each. By
-project, flavor, user or type they are what the consumers hold, also claims that are not built yet. The flavor is that
-of the last recorded decision for the instance: of servers that came before nova_sched it is not known.
+project, flavor, user or type they are what the consumers hold, also claims that are not built yet. An instance that
+moves holds resources twice, on both hosts, and is one instance. The flavor is that of the last recorded decision that
+found a host for the instance: for servers that came before nova_sched it is not known.
 
 examples:
   nova-sched usage --log out/demo
@@ -43,8 +44,7 @@ class Usage(ReplayCommand):
         if arguments.by in OF_HOSTS:
             rows = of_hosts(world, arguments.by)
         else:
-            positions = {fold.cell: fold.position for fold in folds}
-            flavors = flavors_in(source.logs, positions) if arguments.by == "flavor" else {}
+            flavors = flavors_in(world, source.logs) if arguments.by == "flavor" else {}
             rows = of_consumers(world, arguments.by, flavors)
         for line in fold_lines(folds):
             self.say(one_line(line))

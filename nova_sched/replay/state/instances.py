@@ -15,6 +15,7 @@ from rpc_api import errors, events
 _EVIDENCE_REQUEST = events.Evidence._fields.index("request")
 _FLAVOR_NAME = events.SchedulingRequest._fields.index("flavor_name")
 _DECISION_INSTANCE = events.DecisionMade._fields.index("instance_uuid")
+_DECISION_OUTCOME = events.DecisionMade._fields.index("outcome")
 _DECISION_EVIDENCE = events.DecisionMade._fields.index("evidence")
 
 
@@ -96,7 +97,8 @@ def last_known(cell: str, url: str, cache=None, store=None) -> AsOf | None:
 
 
 def flavors_of(log, uuids, last: int, progress=lambda done, total: None) -> dict[str, str]:
-    """Return instance uuid -> name of the last flavor that was asked for it, by the decisions up to a position.
+    """Return instance uuid -> name of the last flavor that a host was found for, by the decisions up to a position: an
+    instance that found no host for another flavor keeps its own.
 
     Reads the whole log, but decodes of it only what it looks for.
     """
@@ -116,7 +118,11 @@ def _asked_in(payload, uuids):
     try:
         batch = msgpack.unpackb(payload, use_list=False)[2]
         for event in batch:
-            if event[0] == "DecisionMade" and event[6][_DECISION_INSTANCE] in uuids:
+            if (
+                event[0] == "DecisionMade"
+                and event[6][_DECISION_INSTANCE] in uuids
+                and event[6][_DECISION_OUTCOME] == "selected"
+            ):
                 name = msgpack.unpackb(event[6][_DECISION_EVIDENCE], use_list=False)[_EVIDENCE_REQUEST][_FLAVOR_NAME]
                 if type(name) is str and name:
                     yield event[6][_DECISION_INSTANCE], name

@@ -4,10 +4,8 @@ from collections import Counter
 from typing import NamedTuple
 
 from nova_sched.projection.topology import zone_names
-from nova_sched.replay.logs.reading import holding
 from nova_sched.replay.state.hosts import Sums, aggregates_by_host
-from rpc_api import errors, events
-from rpc_api.codec import Event
+from nova_sched.replay.state.instances import flavors_of
 
 #: What is in no aggregate, of no known flavor or project.
 NONE = "(none)"
@@ -27,27 +25,20 @@ class UsageRow(NamedTuple):
     amounts: dict
 
 
-def flavors_in(logs, positions) -> dict[str, str]:
-    """Return instance -> name of the flavor that its last recorded decision asked for."""
+def flavors_in(world, logs) -> dict[str, str]:
+    """Return instance -> name of its flavor, for the instances of a world: see
+    :func:`~nova_sched.replay.state.instances.flavors_of`."""
     found = {}
-    for cell, log in sorted(logs.items()):
-        for _, record in holding(log, (b"DecisionMade",), last=positions.get(cell)):
-            for event in record.events:
-                if isinstance(event, Event) and event.name == "DecisionMade":
-                    try:
-                        name = events.thaw("Evidence", event.data.evidence).request.flavor_name
-                    except errors.InvalidEvent:
-                        continue
-                    known = found.get(event.data.instance_uuid)
-                    if known is None or event.at_ns >= known[0]:
-                        found[event.data.instance_uuid] = event.at_ns, name
-    return {instance: name for instance, (_, name) in found.items()}
+    for cell, projection in sorted(world.projections.items()):
+        held = {entry.instance_uuid for entries in projection.consumers.values() for entry in entries}
+        found |= flavors_of(logs[cell], held, projection.position)
+    return found
 
 
 def of_consumers(world, by: str, flavors: dict) -> list[UsageRow]:
-    """Return what the consumers hold, by project, flavor, user or type (``OF_CONSUMERS``), the greatest user first.
-    ``flavors`` are those of :func:`flavors_in`."""
-    used, instances, hosts = {}, Counter(), {}
+    """Return what the consumers hold, by project, flavor, user or type (``OF_CONSUMERS``), the greatest user first. An
+    instance that moves holds twice, and is counted once. ``flavors`` are those of :func:`flavors_in`."""
+    used, instances, hosts = {}, {}, {}
     for projection in world.projections.values():
         for consumer, entries in projection.consumers.items():
             holder = projection.holders.get(consumer)
@@ -58,8 +49,8 @@ def of_consumers(world, by: str, flavors: dict) -> list[UsageRow]:
                 "flavor": lambda first: flavors.get(first.instance_uuid),
             }[by](entries[0])
             name = name or NOT_KNOWN
-            instances[name] += 1
             for entry in entries:
+                instances.setdefault(name, set()).add(entry.instance_uuid)
                 if entry.host:
                     hosts.setdefault(name, set()).add((projection.cell, entry.host))
                 amounts = used.setdefault(name, Counter())
@@ -68,7 +59,7 @@ def of_consumers(world, by: str, flavors: dict) -> list[UsageRow]:
     rows = [
         UsageRow(
             name,
-            instances[name],
+            len(instances[name]),
             len(hosts.get(name, ())),
             {resource_class: (amount, None) for resource_class, amount in sorted(used.get(name, {}).items())},
         )
@@ -79,9 +70,9 @@ def of_consumers(world, by: str, flavors: dict) -> list[UsageRow]:
 
 def of_hosts(world, by: str, default_zone: str = "nova") -> list[UsageRow]:
     """Return what is used of the hosts, by cell, zone or aggregate (``OF_HOSTS``), by name. A host in several
-    aggregates counts in each."""
+    aggregates counts in each; an instance that moves within a group counts once."""
     sums, zones, aggregates = Sums(world.table), zone_names(world.table, default_zone), aggregates_by_host(world.table)
-    used, capacity, instances, hosts = {}, {}, Counter(), Counter()
+    used, capacity, instances, hosts = {}, {}, {}, Counter()
     for cell, projection in world.projections.items():
         for host in projection.hosts.values():
             names = {
@@ -90,7 +81,8 @@ def of_hosts(world, by: str, default_zone: str = "nova") -> list[UsageRow]:
                 "aggregate": lambda host=host: aggregates.get(host.name) or [NONE],
             }[by]()
             for name in names:
-                instances[name] += len(host.entries)
+                held = instances.setdefault(name, set())
+                held.update(entry.instance_uuid for entry in host.entries.values())
                 hosts[name] += 1
                 for resource_class, (taken, has) in sums.of(host.root).items():
                     used.setdefault(name, Counter())[resource_class] += taken
@@ -98,7 +90,7 @@ def of_hosts(world, by: str, default_zone: str = "nova") -> list[UsageRow]:
     return [
         UsageRow(
             name,
-            instances[name],
+            len(instances[name]),
             hosts[name],
             {
                 resource_class: (used[name][resource_class], capacity[name][resource_class])

@@ -17,11 +17,13 @@ from tests.builders import (
     claim,
     consumer,
     consumer_put,
+    decision,
     inventory_of,
     of,
     provider,
     put,
     report,
+    request,
     rule,
     tree,
     uuid_of,
@@ -259,6 +261,22 @@ def test_hosts_without_an_aggregate(cloud):
     rows = {row["aggregate"]: row for row in cloud.rows("usage", "--by", "aggregate")}
     assert rows["rack"]["VCPU"] == {"used": 2, "capacity": 8} and rows["(none)"]["instances"] == 0
     assert {row["zone"]: row["hosts"] for row in cloud.rows("usage", "--by", "zone")} == {"east": 1, "nova": 1}
+
+
+def test_an_instance_that_moves_is_counted_once(cloud):
+    """Its migration holds the source, the instance itself the destination: two holders, and one instance."""
+    for name in "ab":
+        cloud.nova_host(name)
+    cloud.say(decision("vm", "a", asked=request(flavor_name="m1.old")), by="scheduler/one")
+    cloud.say(put(consumer_put("vm", of("a", 2))), by="placement/api")
+    cloud.say(put(consumer_put("migration", of("a", 2)), consumer_put("vm")), by="placement/api")
+    cloud.say(put(consumer_put("vm", of("b", 4))), by="placement/api")
+    # (A resize that found no host does not change the flavor.)
+    cloud.say(decision("vm", asked=request(flavor_name="m1.huge")), by="scheduler/one")
+    for by, name, hosts in (("project", "p", 2), ("flavor", "m1.old", 2), ("zone", "nova", 2), ("cell", "cell1", 2)):
+        (row,) = cloud.rows("usage", "--by", by)
+        assert (row[by], row["instances"], row["hosts"], row["VCPU"]["used"]) == (name, 1, hosts, 6), by
+    assert sum(row["VCPU"]["used"] for row in cloud.rows("host", "list")) == 6
 
 
 # --- fragmentation ---------------------------------------------------------------------------------------------------
