@@ -13,7 +13,7 @@ from nova_sched.cli.why_not import row_named, verdict_lines, verdicts_as_json
 from nova_sched.process.text import one_line
 from nova_sched.replay.decisions import verdicts
 from nova_sched.replay.decisions.explanation import asked_for, summary_line
-from nova_sched.replay.dry_run.question import asked_amounts, asked_like, asked_of_nova, pairs_of, spec_of
+from nova_sched.replay.dry_run.question import asked_amounts, asked_like, asked_of_nova, lists_of, pairs_of, spec_of
 from nova_sched.replay.dry_run.run import dry_runs
 from nova_sched.replay.state.capacity_question import amounts_in, recorded_in
 from nova_sched.request.from_spec import request_from
@@ -56,7 +56,11 @@ def add_question(parser) -> None:
         help="a property of the image; may be given again",
     )
     parser.add_argument(
-        "--hint", action="append", default=[], metavar="KEY=VALUE", help="a scheduler hint; may be given again"
+        "--hint",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a scheduler hint; may be given again, also with the same KEY",
     )
     parser.add_argument("--availability-zone", metavar="NAME", help="the zone")
     parser.add_argument("--project", metavar="ID", help="id of the project, for filters that look at it")
@@ -67,7 +71,7 @@ def asked_in(arguments, base):
     return base._replace(
         extra_specs={**base.extra_specs, **pairs_of(arguments.property, "--property")},
         image_properties={**base.image_properties, **pairs_of(arguments.image_property, "--image-property")},
-        hints=pairs_of(arguments.hint, "--hint"),
+        hints=lists_of(arguments.hint, "--hint"),
         zone=arguments.availability_zone,
         project=arguments.project,
     )
@@ -121,6 +125,8 @@ class DryRun(OperatorCommand):
                 self.say(one_line(line))
             self.say(f"by {whose}; nothing is claimed")
             say_lacking(self, lacking)
+            if not len(world.table.roots()):
+                self.say("the logs have no host at that moment")
             scenes = list(
                 dry_runs(world, request, adopted, arguments.count, arguments.seed, arguments.alternates, instance)
             )
@@ -272,8 +278,12 @@ def _check(arguments: argparse.Namespace):
         arguments.property or arguments.image_property or arguments.hint or arguments.project
     ):
         raise errors.UsageError("--like asks for what was recorded; leave out the other properties, or name a FLAVOR")
+    if arguments.nova and arguments.flavor is None:
+        raise errors.UsageError("--nova reads a FLAVOR in Nova, and --like has its own; leave out one of the two")
     if arguments.move and arguments.like is None:
         raise errors.UsageError("--move needs a server; name it with --like")
+    if arguments.move and arguments.count > 1:
+        raise errors.UsageError(f"--count is {arguments.count}, and one server moves once; leave out --count or --move")
 
 
 def _moving(arguments, request, world):
@@ -293,4 +303,6 @@ def _moving(arguments, request, world):
             f"{arguments.like} holds resources on no host, so it cannot move; name the uuid of a server that runs"
         )
     left = tuple(dict.fromkeys((*request.ignore_hosts, *sorted(held))))
-    return request._replace(ignore_hosts=left, force_hosts=(), force_nodes=()), arguments.like
+    # (The recorded request may be that of a move to a host that an operator named, on which the server is now.)
+    anywhere = {"force_hosts": (), "force_nodes": (), "target_host": None, "target_node": None}
+    return request._replace(ignore_hosts=left, **anywhere), arguments.like

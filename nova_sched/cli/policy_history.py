@@ -14,7 +14,7 @@ EPILOG = """\
 A scheduler publishes its policy (filters, weighers, their multipliers and options) when it starts, and when it reads
 another one from its configuration. "digest" is over the policy; each decision records it, so show and explain name it.
 "changes" are the differences from the policy that the same service had before, of the first one from the defaults.
-Schedulers that run with different policies are reported: their answers differ.
+Schedulers that run with different policies are reported: their answers differ. A shadow may have a policy of its own.
 
 examples:
   nova-sched policy history --log out/demo

@@ -6,6 +6,7 @@ from nova_sched.replay.decisions.policies import differences
 from nova_sched.replay.logs.reading import holding
 from rpc_api import errors
 from rpc_api.codec import Event
+from rpc_api.events.decision import SHADOW
 
 
 class Adoption(NamedTuple):
@@ -56,9 +57,14 @@ def _adoption(cell, position, event, known):
     )
 
 
+def is_shadow(service: str) -> bool:
+    """Whether a service is a shadow: it may try another policy than the schedulers."""
+    return service.startswith(f"{SHADOW}/")
+
+
 def in_force(found) -> dict[str, list[str]]:
-    """Return digest -> the services that adopted it last, of adoptions in their order."""
-    last = {one.service: one.digest for one in found}
+    """Return digest -> the schedulers that adopted it last, of adoptions in their order."""
+    last = {one.service: one.digest for one in found if not is_shadow(one.service)}
     by_digest = {}
     for service, digest in sorted(last.items()):
         by_digest.setdefault(digest, []).append(service)

@@ -1,5 +1,6 @@
 """The request of a dry run or a smoke test: a RequestSpec from what an operator types."""
 
+from collections import Counter
 from typing import NamedTuple
 
 from nova_sched.replay.dry_run.guest_numa import topology_of
@@ -13,8 +14,8 @@ _OF_FLAVOR = ("VCPU", "MEMORY_MB", "DISK_GB")
 
 
 class Asked(NamedTuple):
-    """What an operator asks for: a flavor (its ``name``, sizes and ``extra_specs``), the properties of an image, hints,
-    a zone, a project and a host that is forced."""
+    """What an operator asks for: a flavor (its ``name``, sizes and ``extra_specs``), the properties of an image, hints
+    (name -> values), a zone and a project."""
 
     name: str
     vcpus: int
@@ -37,12 +38,17 @@ def asked_amounts(amounts: dict) -> Asked:
 
 
 def asked_like(request) -> Asked:
-    """Return what asks for the flavor and the image of a SchedulingRequest."""
+    """Return what asks for the flavor and the image of a SchedulingRequest. The first records of decisions have no sizes
+    of the flavor, but what it asked of Placement."""
+    sizes = request.vcpus, request.memory_mb, request.root_gb
+    if not any(sizes):
+        amounts = Counter()
+        for group in request.groups:
+            amounts.update({} if group.suffix else dict(group.resources))
+        sizes = amounts["VCPU"] + amounts["PCPU"], amounts["MEMORY_MB"], amounts["DISK_GB"]
     return Asked(
         request.flavor_name,
-        request.vcpus,
-        request.memory_mb,
-        request.root_gb,
+        *sizes,
         request.ephemeral_gb,
         request.swap_mb,
         request.flavor_id or "",
@@ -66,14 +72,24 @@ def asked_of_nova(flavor: dict) -> Asked:
 
 
 def pairs_of(words, option: str) -> dict[str, str]:
-    """Parse KEY=VALUE words; UsageError for another form."""
+    """Parse KEY=VALUE words, of which the last one of a key counts; UsageError for another form."""
+    return dict(_pairs(words, option))
+
+
+def lists_of(words, option: str) -> dict[str, tuple[str, ...]]:
+    """Parse KEY=VALUE words into all values of each key; UsageError for another form."""
     found = {}
+    for key, value in _pairs(words, option):
+        found[key] = (*found.get(key, ()), value)
+    return found
+
+
+def _pairs(words, option):
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise errors.UsageError(f"{option} {word!r} is not KEY=VALUE; fix it")
-        found[key] = value
-    return found
+        yield key, value
 
 
 def spec_of(asked: Asked, instance_uuid: str) -> RequestSpec:
@@ -119,7 +135,7 @@ def spec_of(asked: Asked, instance_uuid: str) -> RequestSpec:
         force_nodes=None,
         retry=None,
         limits=None,
-        scheduler_hints={key: [value] for key, value in asked.hints.items()} or None,
+        scheduler_hints={key: list(values) for key, values in asked.hints.items()} or None,
         is_bfv=False,
         instance_group=None,
     )

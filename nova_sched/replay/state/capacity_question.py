@@ -6,6 +6,7 @@ from typing import NamedTuple
 from nova_sched.replay.logs.reading import holding
 from rpc_api import errors, events
 from rpc_api.codec import Event
+from rpc_api.events.decision import SHADOW
 
 _AMOUNTS = re.compile(r"[A-Z0-9_]+=\d{1,15}(,[A-Z0-9_]+=\d{1,15})*")
 _SIZES = re.compile(r"\d{1,15}(:\d{1,15}){0,2}")
@@ -90,9 +91,10 @@ class Recorded(NamedTuple):
 
 def recorded_in(logs, positions, flavor: str | None = None, like: str | None = None, whole: bool = False) -> Recorded:
     """Search logs up to some positions for the last request for a flavor, or of a request id or instance, and for the
-    policy. With ``whole`` a request of ``like`` keeps its server group."""
+    policy: the one that a scheduler adopted last, or a shadow if no scheduler did. With ``whole`` a request of ``like``
+    keeps its server group."""
     request = policy = digest = where = at = None
-    latest, adopted, flavors = -1, -1, set()
+    latest, adopted, flavors = -1, (False, -1), set()
     words = [b"PolicyAdopted"]
     if flavor is not None or like is not None:
         words.append(b"DecisionMade" if flavor is not None else like.encode("utf-8", "surrogatepass"))
@@ -101,9 +103,11 @@ def recorded_in(logs, positions, flavor: str | None = None, like: str | None = N
             for event in record.events:
                 if not isinstance(event, Event):
                     continue
-                if event.name == "PolicyAdopted" and event.at_ns > adopted:
-                    policy, digest, adopted = event.data.options, event.data.digest, event.at_ns
-                    where, at = cell, position
+                if event.name == "PolicyAdopted":
+                    rank = not event.producer.startswith(f"{SHADOW}/"), event.at_ns
+                    if rank > adopted:
+                        policy, digest, adopted = event.data.options, event.data.digest, rank
+                        where, at = cell, position
                 elif event.name == "DecisionMade" and len(words) > 1:
                     found = _asked(event.data, like)
                     if found is None:

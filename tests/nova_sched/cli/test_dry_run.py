@@ -5,9 +5,10 @@ import json
 import pytest
 
 from nova_sched.replay.dry_run.guest_numa import topology_of
-from rpc_api import errors
+from nova_sched.selection.policy import Policy
+from rpc_api import errors, events
 from rpc_api.log import open_log
-from tests.builders import consumer, inventory_of, of, provider, report, tree, uuid_of
+from tests.builders import claim, consumer, decision, group, inventory_of, of, provider, report, request, tree, uuid_of
 from tests.nova_sched.cli.operated import Cloud
 from tests.nova_sched.operate.nova_api import NovaApi, flavor
 
@@ -96,6 +97,8 @@ def test_what_each_filter_says_of_a_host(cloud):
         (("--like", uuid_of("nobody")), 1, "the named logs have no decision for"),
         (("--like", "x", "--hint", "a=b"), 2, "--like asks for what was recorded"),
         (("1:1", "--move"), 2, "--move needs a server"),
+        (("--like", "x", "--move", "--count", "2"), 2, "--count is 2, and one server moves once"),
+        (("--like", "x", "--nova"), 2, "--nova reads a FLAVOR in Nova, and --like has its own"),
         (("1:1", "--count", "0"), 2, "--count is 0, wanted 1 or more"),
         (("1:1", "--property", "x"), 2, "--property 'x' is not KEY=VALUE"),
         (("1:1", "--image-property", "hw_magic=1"), 2, "'hw_magic' is not a property of an image that Nova reads"),
@@ -110,6 +113,47 @@ def test_what_each_filter_says_of_a_host(cloud):
 def test_wrong_questions(cloud, words, code, told):
     found, out, err = cloud.run("dry-run", *words)
     assert (found, out) == (code, "") and told in err
+
+
+def test_each_value_of_a_hint_counts(cloud):
+    cloud.say(claim("other", "b"), by="scheduler/one")
+    hints = ("--hint", f"different_host={uuid_of('other')}", "--hint", f"different_host={uuid_of('vm')}")
+    policy = Policy(enabled_filters=(*Policy().enabled_filters, "DifferentHostFilter"))
+    cloud.say(events.PolicyAdopted(policy.digest, policy.to_json()), cell="cell0", by="scheduler/one")
+    assert asked(cloud, "1:512", *hints[:2])[1]["placed"][0]["host"] == "a"
+    code, answer = asked(cloud, "1:512", *hints)
+    assert (code, answer["placed"]) == (1, [])
+
+
+def test_the_policy_of_a_shadow_is_not_that_of_the_schedulers(cloud):
+    """A shadow tries other weights; dry runs and the policy history go by the schedulers."""
+    used, tried = Policy(host_subset_size=2), Policy(host_subset_size=3)
+    cloud.say(events.PolicyAdopted(tried.digest, tried.to_json()), by="shadow/one", cell="cell0")
+    assert f"by the policy {tried.digest}" in cloud.run("dry-run", "1:512")[2]
+    cloud.say(events.PolicyAdopted(used.digest, used.to_json()), by="scheduler/one", cell="cell0")
+    cloud.say(events.PolicyAdopted(tried.digest, tried.to_json()), by="shadow/one", cell="cell0")
+    assert f"by the policy {used.digest}" in cloud.run("dry-run", "1:512")[2]
+    code, out, err = cloud.run("policy", "history")
+    assert code == 0 and out.count("shadow/one") == 2 and "policies are in use" not in err
+
+
+def test_the_first_records_of_requests_have_no_sizes_of_the_flavor(cloud):
+    old = request(group(VCPU=4, MEMORY_MB=512), flavor_name="m1.old", vcpus=0, memory_mb=0, root_gb=0)
+    cloud.say(decision("x", asked=old), by="scheduler/one")
+    code, answer = asked(cloud, "m1.old")
+    assert (code, answer["asked"]) == (0, "m1.old: 4 VCPU 512 MEMORY_MB") and answer["placed"][0]["host"] == "b"
+
+
+def test_a_server_that_was_moved_to_a_named_host_may_move_anywhere(cloud):
+    there = request(group(VCPU=1), target_host="a", target_node="a")
+    cloud.say(decision("vm", "a", asked=there), by="scheduler/one")
+    code, answer = asked(cloud, "--like", uuid_of("vm"), "--move")
+    assert (code, answer["placed"]) == (0, [{"host": "b", "alternates": []}])
+
+
+def test_a_cloud_without_hosts(tmp_path, capsys):
+    code, out, err = Cloud(tmp_path, capsys).run("dry-run", "1:512")
+    assert code == 1 and out.startswith("0/0 hosts\n") and "the logs have no host at that moment" in err
 
 
 def test_a_flavor_of_nova(cloud, monkeypatch):
