@@ -38,8 +38,8 @@ def asked_amounts(amounts: dict) -> Asked:
 
 
 def asked_like(request) -> Asked:
-    """Return what asks for the flavor and the image of a SchedulingRequest. The first records of decisions have no sizes
-    of the flavor, but what it asked of Placement."""
+    """Return what asks for the flavor and the image of a SchedulingRequest. The oldest records of decisions have no
+    sizes of the flavor, but what it asked of Placement."""
     sizes = request.vcpus, request.memory_mb, request.root_gb
     if not any(sizes):
         amounts = Counter()
