@@ -4,11 +4,13 @@ The server reads a request as a whole before one of its threads answers it, so t
 occupies a connection and no thread.
 """
 
+import errno
 import logging
 import resource
 import select
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from waitress import wasyncore
@@ -21,6 +23,8 @@ from placement_api.event_loop import LOOK_SECONDS, Watched
 from placement_api.responses import error_body
 from rpc_api.clock import SYSTEM
 
+LOG = logging.getLogger(__name__)
+
 # It warns of each request that waits for a thread.
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
@@ -30,10 +34,17 @@ NEVER_SECONDS = 10**9
 IDLE_SECONDS = 60
 #: Seconds in which a request must have come as a whole.
 REQUEST_SECONDS = 60
+#: Seconds after which a client has gone away that takes no byte of its answer.
+STALLED_SECONDS = 60
+#: The same while the server stops.
+STALLED_AT_END_SECONDS = 10
 #: Bytes of an answer that are sent at once: the headers and a usual body.
 SENT_AT_ONCE = 64 * 1024
 #: Seconds in which a request must have come as a whole that was being read when the server began to stop.
 LAST_SECONDS = 2.0
+#: Seconds without new connections after the system had no file or memory for one.
+ACCEPT_PAUSE_SECONDS = 1.0
+_NOTHING_FREE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 #: Connections that wait to be accepted, at most, when the server stops.
 WAITING_MAX = 1024
 #: Files that a process needs beside its connections: logs, bodies that do not fit into memory.
@@ -52,6 +63,13 @@ class Parser(HTTPRequestParser):
         except ValueError:
             # A length of more digits than Python reads, for one.
             raise ParsingError("The first line or a header is not valid.") from None
+        # (Of HTTP/1.1 waitress has taken the header away.)
+        if "TRANSFER_ENCODING" in self.headers or (self.chunked and "CONTENT_LENGTH" in self.headers):
+            # A proxy before this server may see another end of the body, and what follows would be another's request.
+            raise ParsingError(
+                "The length of the body is not clear: Transfer-Encoding needs HTTP/1.1, and no "
+                "Content-Length beside it."
+            )
 
 
 class ErrorAnswer(ErrorTask):
@@ -99,7 +117,7 @@ class ServerOfChannel:
             self._sockets.wait_for_request(channel._fileno)
         else:
             self._sockets.changed(channel._fileno)
-            self._server.pull_trigger()
+            self._server.wake()
 
 
 class Channel(HTTPChannel):
@@ -127,6 +145,11 @@ class Channel(HTTPChannel):
         if self._is_at_end():
             self.will_close = True
         return bool(super().readable())
+
+    def is_stalled(self) -> bool:
+        """Whether the client has taken no byte of its answer for long. (A thread may wait for it.)"""
+        most = STALLED_AT_END_SECONDS if self.server.is_stopping else STALLED_SECONDS
+        return bool(self.total_outbufs_len) and SYSTEM.now_ns() / 1e9 - self.last_activity > most
 
     def _is_at_end(self) -> bool:
         if self.server.is_stopping:
@@ -162,6 +185,42 @@ def _has_input(connection: Any) -> bool:
     return bool(looked.poll(0))
 
 
+class _Accepting:
+    """How a server of waitress accepts connections: without a file for one more it waits a moment, instead of trying
+    again at once, and an error of one connection does not close the server."""
+
+    def __init__(self, server: Any) -> None:
+        self._accept, self._handle_accept, self._readable = server.accept, server.handle_accept, server.readable
+        self._waits_until = 0.0
+        server.accept, server.handle_accept, server.readable = self.accept, self.handle_accept, self.readable
+
+    def accept(self) -> Any:
+        """(Socket, address) of the next connection; None if there is none now."""
+        try:
+            return self._accept()
+        except OSError as fault:
+            if fault.errno in _NOTHING_FREE:
+                LOG.warning(
+                    "a connection cannot be accepted (%s), so new ones wait; raise LimitNOFILE of the unit, or lower "
+                    "[placement_api] connections",
+                    fault.strerror,
+                )
+                self._waits_until = SYSTEM.monotonic() + ACCEPT_PAUSE_SECONDS
+                return None
+            raise
+
+    def handle_accept(self) -> None:
+        """Accept a connection."""
+        try:
+            self._handle_accept()
+        except Exception as fault:
+            LOG.warning("a connection was not accepted: %r", fault)
+
+    def readable(self) -> bool:
+        """Whether to accept connections now."""
+        return bool(self._readable()) and SYSTEM.monotonic() >= self._waits_until
+
+
 class WebServer:
     """A web server for an application over listening sockets. Requests with a body of more than ``body_bytes`` get 413,
     before the body is read."""
@@ -190,10 +249,13 @@ class WebServer:
         self._servers = [server for server in self._sockets.values() if isinstance(server, BaseWSGIServer)]
         self._is_stopping = False
         #: Held while the loop is woken, so that it does not close what wakes it meanwhile.
-        self._waking = threading.Lock()
+        self._waking = threading.RLock()
+        self._has_ended = False
         for server in self._servers:
             server.channel_class = Channel
             server.is_stopping = False
+            _Accepting(server)
+            server.wake = partial(self._wake, server)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -206,25 +268,39 @@ class WebServer:
         while not self._is_stopping:
             self._sockets.wait(LOOK_SECONDS)
             if SYSTEM.monotonic() - looked_at >= LOOK_SECONDS:
-                self._sockets.look_at_all()
+                self._look_at_all()
                 looked_at = SYSTEM.monotonic()
         for server in self._servers:
             self._accept_waiting(server)
             wasyncore.dispatcher.close(server)
         while any(server.active_channels for server in self._servers):
-            self._sockets.look_at_all()
+            self._look_at_all()
             self._sockets.wait(LOOK_SECONDS)
         self._threads.shutdown()
         with self._waking:
+            self._has_ended = True
             for server in self._servers:
                 server.trigger.close()
         self._sockets.close()
+
+    def _look_at_all(self) -> None:
+        for channel in [channel for server in self._servers for channel in server.active_channels.values()]:
+            if channel.is_stalled():
+                LOG.info("the client %s does not read its answer; its connection is closed", channel.addr)
+                channel.handle_close()
+        self._sockets.look_at_all()
+
+    def _wake(self, server: Any) -> None:
+        """Wake the loop, if it has not ended: what wakes it is closed then, and its descriptor may be another file."""
+        with self._waking:
+            if not self._has_ended:
+                server.pull_trigger()
 
     @staticmethod
     def _accept_waiting(server: Any) -> None:
         """Take the connections that wait to be accepted: they would be reset."""
         for _ in range(WAITING_MAX):
-            if not _has_input(server.socket):
+            if not (server.readable() and _has_input(server.socket)):
                 return
             server.handle_accept()
 
@@ -234,7 +310,7 @@ class WebServer:
             self._is_stopping = True
             for server in self._servers:
                 server.is_stopping = True
-                server.pull_trigger()
+                self._wake(server)
 
 
 def allowed_connections(wanted: int) -> int:

@@ -15,7 +15,8 @@ from waitress.channel import HTTPChannel
 #: Seconds between two looks at all connections: whether they are idle or slow for too long.
 LOOK_SECONDS = 1.0
 
-_READ = select.EPOLLIN | select.EPOLLPRI
+#: (Not EPOLLPRI: nobody reads an urgent byte, so it would be reported again and again.)
+_READ = select.EPOLLIN
 
 
 class Watched(dict[int, Any]):
@@ -30,13 +31,13 @@ class Watched(dict[int, Any]):
         self._lasting: dict[int, int] = {}
 
     def __setitem__(self, descriptor: int, dispatcher: Any) -> None:
+        is_channel = isinstance(dispatcher, HTTPChannel)
+        # (A channel is not complete yet, so nothing is waited for.)
+        self._epoll.register(descriptor, select.EPOLLONESHOT if is_channel else 0)
         super().__setitem__(descriptor, dispatcher)
-        if isinstance(dispatcher, HTTPChannel):
-            # (It is not complete yet, so nothing is waited for.)
-            self._epoll.register(descriptor, select.EPOLLONESHOT)
+        if is_channel:
             self._changed.append(descriptor)
         else:
-            self._epoll.register(descriptor, 0)
             self._lasting[descriptor] = 0
 
     def __delitem__(self, descriptor: int) -> None:
@@ -48,12 +49,14 @@ class Watched(dict[int, Any]):
         """Look at a connection again, when the loop is woken next. Any thread may call it."""
         self._changed.append(descriptor)
 
-    def wait_for_request(self, descriptor: int) -> None:
-        """Wait for the next request of a connection. Any thread may call it."""
+    def wait_for_request(self, descriptor: int | None) -> None:
+        """Wait for the next request of a connection (None: it was closed). Any thread may call it."""
+        if descriptor is None:
+            return
         try:
             self._epoll.modify(descriptor, _READ | select.EPOLLONESHOT)
-        except OSError:
-            # It was closed meanwhile.
+        except (OSError, ValueError):
+            # It was closed meanwhile, or the loop was.
             self.changed(descriptor)
 
     def wait(self, seconds: float) -> None:

@@ -203,6 +203,40 @@ def test_headers_that_lie_are_refused(api, lines, status):
     error_of(api.send(request("PUT", f"{PROVIDER}/inventories", JSON, *lines)), status)
 
 
+@pytest.mark.parametrize(
+    "version, lines",
+    [
+        ("1.1", ["Content-Length: 6", "Transfer-Encoding: chunked"]),
+        ("1.1", ["Transfer-Encoding: chunked", "Content-Length: 0"]),
+        ("1.0", ["Transfer-Encoding: chunked", "Connection: keep-alive"]),
+        ("1.0", ["Content-Length: 5", "Transfer-Encoding: chunked", "Connection: keep-alive"]),
+    ],
+)
+def test_a_body_whose_end_is_not_clear_is_refused(api, version, lines):
+    """A proxy may see its end elsewhere: what follows would be the request of somebody else."""
+    first = "\r\n".join([f"PUT /nothing HTTP/{version}", "Host: x", "X-Auth-Token: admin", *lines])
+    with api.connect() as connection:
+        connection.sendall(f"{first}\r\n\r\n0\r\n\r\n".encode() + request("GET", "/"))
+        status, body = read_answer(connection)
+        assert status == 400 and "The length of the body is not clear" in body["errors"][0]["detail"]
+        with contextlib.suppress(ConnectionError):
+            assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET / HTTP/1.1\nHost: x\n\n",
+        b"GET / HTTP/1.1\r\nHost: x\nX-Auth-Token: admin\r\n\r\n",
+        b"GET / HTTP/1.1\rX: a\r\n\r\n",
+    ],
+)
+def test_lines_that_do_not_end_as_they_must_are_refused(api, raw):
+    with api.connect() as connection:
+        connection.sendall(raw + b"\r\n\r\n")
+        assert read_answer(connection)[0] == 400
+
+
 def test_what_follows_a_short_body_is_another_request(api):
     """A client that sends more than it says gets an answer for the rest, and no write."""
     body = b'{"name": "a"}{"name": "b"}'

@@ -1,6 +1,7 @@
 """Connections of the web server: whatever comes over them, in whatever pieces, each request has its answer."""
 
 import contextlib
+import errno
 import logging
 import socket
 import threading
@@ -168,3 +169,110 @@ def test_a_request_that_has_arrived_is_answered_however_idle_its_connection_was(
         server._server._sockets.look_at_all()
     goes_on.set()
     assert connection.read() == b"/three"
+
+
+def test_an_urgent_byte_costs_nothing(server, connect, monkeypatch):
+    """Nobody reads it. It must not be reported for ever."""
+    from placement_api.event_loop import Watched
+
+    waits, wait = [], Watched.wait
+    connection, other = connect(), connect()
+    connection.send("/one")
+    assert connection.read() == b"/one"
+    connection.socket.send(b"!", socket.MSG_OOB)
+    monkeypatch.setattr(Watched, "wait", lambda self, seconds: (waits.append(self), wait(self, seconds)))
+    for number in range(50):
+        other.send(f"/{number}")
+        assert other.read() == f"/{number}".encode()
+    assert len(waits) < 200
+    connection.send("/two", b"body")
+    assert connection.read() == b"/twobody"
+
+
+def test_a_client_that_sends_no_more_gets_its_answers(connect):
+    connection = connect()
+    connection.socket.sendall(b"".join(f"GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for number in range(3)))
+    connection.socket.shutdown(socket.SHUT_WR)
+    assert [connection.read() for _ in range(3)] == [b"/0", b"/1", b"/2"]
+    assert connection.socket.recv(1) == b""
+
+
+def test_without_a_free_file_new_connections_wait(server, connect, monkeypatch, caplog):
+    """The server does not try again at once, says so, and goes on when there are files again."""
+    tried, has_files, accept = [], threading.Event(), socket.socket.accept
+
+    def accepts(self):
+        tried.append(self)
+        if not has_files.is_set():
+            raise OSError(errno.EMFILE, "Too many open files")
+        return accept(self)
+
+    monkeypatch.setattr("placement_api.connections.ACCEPT_PAUSE_SECONDS", 0.2)
+    connection = connect()
+    connection.send("/one")
+    assert connection.read() == b"/one"
+    monkeypatch.setattr(socket.socket, "accept", accepts)
+    with caplog.at_level(logging.WARNING):
+        late = connect()
+        late.send("/late")
+        for number in range(100):
+            connection.send(f"/{number}")
+            assert connection.read() == f"/{number}".encode()
+        wait_until(lambda: tried, SECONDS, "nothing was accepted")
+    assert "a connection cannot be accepted (Too many open files), so new ones wait" in caplog.text
+    assert len(tried) < 50
+    has_files.set()
+    assert late.read() == b"/late"
+
+
+def test_an_error_of_one_connection_does_not_close_the_server(server, connect, monkeypatch, caplog):
+    from placement_api.connections import Channel
+
+    def fails(*arguments, **options):
+        raise MemoryError
+
+    with monkeypatch.context() as once:
+        once.setattr(Channel, "__init__", fails)
+        lost = connect()
+        wait_until(lambda: "a connection was not accepted" in caplog.text, SECONDS, "nothing was logged")
+        lost.close()
+    other = connect()
+    other.send("/other")
+    assert other.read() == b"/other"
+
+
+def test_a_client_that_does_not_read_loses_its_connection(monkeypatch):
+    """Its second answer would hold a thread for ever: here the only one."""
+    huge = 40 << 20
+
+    def answers(environ, start_response):
+        body = b"x" * huge if environ["PATH_INFO"] == "/huge" else b"small"
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+    monkeypatch.setattr("placement_api.connections.STALLED_SECONDS", 0.5)
+    served = Server(answers, threads=1)
+    try:
+        with contextlib.closing(Connection(served)) as stalled, contextlib.closing(Connection(served)) as other:
+            stalled.socket.sendall(b"GET /huge HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+            other.send("/other")
+            assert other.read() == b"small"
+            with contextlib.suppress(ConnectionError):
+                received = 0
+                while got := stalled.socket.recv(1 << 20):
+                    received += len(got)
+                assert received < huge
+    finally:
+        served.close()
+
+
+def test_a_second_stop_after_the_end_wakes_nothing(tmp_path):
+    """The descriptor of what wakes the loop may be another file then."""
+    served = Server(echo)
+    woken = [server.trigger.trigger for server in served._server._servers]
+    served.close()
+    with contextlib.ExitStack() as files:
+        opened = [files.enter_context((tmp_path / str(number)).open("wb+")) for number in range(50)]
+        assert {file.fileno() for file in opened} & set(woken)
+        served._server.close()
+        assert all((tmp_path / str(number)).read_bytes() == b"" for number in range(50))
