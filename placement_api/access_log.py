@@ -5,6 +5,7 @@ log has its request and user in its text, and for a short request these look-ups
 """
 
 import logging
+import logging.handlers
 import os
 from datetime import datetime
 from functools import lru_cache
@@ -20,7 +21,7 @@ _MS_NS = 10**6
 
 class AccessLog:
     """Writes lines to the streams and files to which all other lines go, without a context. A handler of another kind,
-    such as one for JSON or syslog, gets a record. ``logger`` says whether there is an access log."""
+    such as one for JSON or syslog, or one that rotates its file, gets a record. ``logger`` says whether there is an access log."""
 
     def __init__(self, logger: logging.Logger, clock: Clock = SYSTEM) -> None:
         self._logger = logger
@@ -32,7 +33,9 @@ class AccessLog:
             return
         line = None
         for target in logging.root.handlers:
-            if getattr(target, "stream", None) is None or isinstance(target.formatter, _STRUCTURED):
+            if target.level > logging.INFO:
+                continue
+            if _wants_record(target):
                 target.handle(self._logger.makeRecord(self._logger.name, logging.INFO, __file__, 0, text, (), None))
                 continue
             line = line or self._line(text)
@@ -51,6 +54,15 @@ class AccessLog:
     def _line(self, text: str) -> str:
         seconds, ms = divmod(self._clock.now_ns() // _MS_NS, 1000)
         return f"{_date(seconds)}.{ms:03} {os.getpid()} INFO {self._logger.name} {text}\n"
+
+
+def _wants_record(target: logging.Handler) -> bool:
+    """Whether a handler gets a record. One that rotates its file itself looks at each record whether it must."""
+    return (
+        getattr(target, "stream", None) is None
+        or isinstance(target, logging.handlers.BaseRotatingHandler)
+        or isinstance(target.formatter, _STRUCTURED)
+    )
 
 
 def _nothing() -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import logging.handlers
 import re
 
 import pytest
@@ -72,3 +73,53 @@ def test_a_stream_that_cannot_be_written_stops_nothing(client, lines, monkeypatc
     lines.close()
     assert client.ask("GET", "/traits").status == 200
     set_up().write("once more")
+
+
+# --- files that are rotated -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def into(monkeypatch, tmp_path):
+    """Write the access log with a handler for this file."""
+    made = []
+
+    def use(kind, **options):
+        made.append(kind(tmp_path / "api.log", **options))
+        monkeypatch.setattr(logging.root, "handlers", made[-1:])
+        monkeypatch.setattr(logging.getLogger("placement_api.access"), "level", logging.INFO)
+        return tmp_path / "api.log", set_up()
+
+    yield use
+    for handler in made:
+        handler.close()
+
+
+def test_a_file_that_logrotate_moves_is_opened_again(into):
+    path, log = into(logging.handlers.WatchedFileHandler)
+    log.write("before")
+    moved = path.rename(path.with_suffix(".1"))
+    log.write("after")
+    assert "before" in moved.read_text() and "after" not in moved.read_text()
+    assert "after" in path.read_text() and "before" not in path.read_text()
+
+
+def test_a_file_that_logrotate_copies_and_truncates_begins_again(into):
+    path, log = into(logging.handlers.WatchedFileHandler)
+    log.write("before")
+    path.write_bytes(b"")
+    log.write("after")
+    assert path.read_text().endswith("after\n") and path.read_bytes()[:1] != b"\0"
+
+
+def test_a_handler_that_rotates_its_file_does_so(into):
+    path, log = into(logging.handlers.RotatingFileHandler, maxBytes=1000, backupCount=3)
+    for number in range(60):
+        log.write(f"line {number:>50}")
+    kept = [path, *(path.with_name(f"api.log.{number}") for number in (1, 2, 3))]
+    assert all(0 < file.stat().st_size <= 1000 for file in kept)
+
+
+def test_a_handler_for_warnings_gets_no_line(lines):
+    logging.root.handlers[0].setLevel(logging.WARNING)
+    set_up().write("a line")
+    assert lines.getvalue() == ""
