@@ -21,7 +21,8 @@ _MS_NS = 10**6
 
 class AccessLog:
     """Writes lines to the streams and files to which all other lines go, without a context. A handler of another kind,
-    such as one for JSON or syslog, or one that rotates its file, gets a record. ``logger`` says whether there is an access log."""
+    such as one for JSON or syslog, or one that rotates its file, gets a record. ``logger`` says whether there is an
+    access log."""
 
     def __init__(self, logger: logging.Logger, clock: Clock = SYSTEM) -> None:
         self._logger = logger

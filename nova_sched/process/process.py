@@ -273,12 +273,13 @@ class Process:
         from nova_sched.process.tuning import prepare_memory, settle_memory
         from rpc_api.levels import LEVEL
 
-        self._take_signals()
         report.install(self._program, self._conf, self._service)
         prepare_memory()
         self._monitor = Monitor(self._program, self._conf, self._service, lambda: self._service.fault)
         fault = None
         try:
+            # (From here on a signal is answered with a drain; before, it just ends the process.)
+            self._take_signals()
             if self._conf.monitoring.enabled:
                 self._monitor.serve(self._service.monitoring_port(self._conf.monitoring.port))
             self._notifier.status("is starting, and reads its logs")

@@ -1,0 +1,62 @@
+"""The common part of services: signals that come early, or twice."""
+
+import os
+import signal
+
+import pytest
+from oslo_config import cfg
+
+from nova_sched.process import process
+from nova_sched.process.service import Service
+from nova_sched.scheduler import config
+
+
+class Idle(Service):
+    """A service that does nothing."""
+
+    drained = 0
+
+    def start(self):
+        pass
+
+    def serves(self):
+        return "it serves nothing"
+
+    def drain(self, timeout):
+        self.drained += 1
+        return True
+
+    def report(self):
+        return {}
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """(A process, its service); what it does to signals and reports is undone."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    monkeypatch.setattr("nova_sched.process.report.install", lambda *_: None)
+    monkeypatch.setattr("nova_sched.process.tuning.prepare_memory", lambda: None)
+    monkeypatch.setattr("nova_sched.process.tuning.settle_memory", lambda: None)
+    monkeypatch.setattr(process, "_others_run", lambda: False)
+    conf = cfg.ConfigOpts()
+    process.register_options(conf, config)
+    conf([])
+    conf.set_override("enabled", False, "monitoring")
+    service = Idle()
+    yield process.Process("nova-sched-idle", conf, service), service
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_signal_that_comes_before_the_start_ends_it(made, monkeypatch):
+    running, service = made
+    taken = running._take_signals
+    monkeypatch.setattr(running, "_take_signals", lambda: (taken(), os.kill(os.getpid(), signal.SIGTERM)))
+    assert running.run() == 0 and service.drained == 1
+
+
+def test_a_second_signal_while_it_ends_changes_nothing(made):
+    running, service = made
+    service.start = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    service.drain = lambda timeout: (os.kill(os.getpid(), signal.SIGTERM), True)[1]
+    assert running.run() == 0
