@@ -1,7 +1,7 @@
 """``nova-sched aggregate list``, ``create``, ``set`` and ``delete``."""
 
-from nova_sched.cli.operator import OperatorCommand, add_form
-from nova_sched.cli.output import Rows
+from nova_sched.cli.operator import OperatorCommand
+from nova_sched.cli.output import Rows, add_form
 from nova_sched.operate.aggregates import ZONE, Aggregates
 from nova_sched.replay.dry_run.question import pairs_of
 from rpc_api import errors

@@ -6,7 +6,7 @@ from nova_sched.cli.adopted import add_default_policy, policy_of, say_lacking
 from nova_sched.cli.catalogue import add_config_file
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.numbers import Number
-from nova_sched.cli.output import aligned
+from nova_sched.cli.output import add_form, aligned
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.process.text import one_line
 from nova_sched.projection.topology import zone_names
@@ -57,9 +57,7 @@ class Capacity(ReplayCommand):
         )
         add_default_policy(parser)
         add_config_file(parser)
-        parser.add_argument(
-            "-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)"
-        )
+        add_form(parser, ("table", "json"))
 
     def run_on(self, source, arguments):
         if (arguments.flavor is None) == (arguments.like is None):

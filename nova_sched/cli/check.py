@@ -3,7 +3,7 @@
 from nova_sched.cli import output
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.intervals import add_intervals, intervals_of
-from nova_sched.cli.output import stamp
+from nova_sched.cli.output import add_form, stamp
 from nova_sched.replay.health import log_check as checking
 from nova_sched.replay.health.log_check import LogCheck, lags, silent
 from nova_sched.replay.state.hosts import counted
@@ -47,7 +47,7 @@ class Check(ReplayCommand):
     def add_arguments(self, parser):
         parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell's log")
         add_intervals(parser)
-        parser.add_argument("-o", "--output", choices=output.FORMS, default="table", help="form of the output (table)")
+        add_form(parser)
 
     def run_on(self, source, arguments):
         intervals = intervals_of(self, arguments)

@@ -3,8 +3,7 @@
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.durations import duration
 from nova_sched.cli.numbers import add_limit
-from nova_sched.cli.operator import add_form
-from nova_sched.cli.output import Rows, stamp
+from nova_sched.cli.output import Rows, add_form, stamp
 from nova_sched.cli.ranges import add_range, bounds_of
 from nova_sched.replay.statistics.conflicts import Conflict, conflicts_in, counted
 from rpc_api import errors

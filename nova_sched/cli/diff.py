@@ -3,7 +3,7 @@
 from collections import Counter
 
 from nova_sched.cli.command import ReplayCommand
-from nova_sched.cli.output import FORMS, Rows, stamp
+from nova_sched.cli.output import Rows, add_form, stamp
 from nova_sched.replay.logs.moments import parse_moment, resolve
 from nova_sched.replay.state.change import KINDS, OF_HOSTS
 from nova_sched.replay.state.difference import difference
@@ -41,7 +41,7 @@ class Diff(ReplayCommand):
         parser.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts or providers, by name or glob")
         parser.add_argument("--hosts-only", action="store_true", help="leave out instances")
         parser.add_argument("--exit-code", action="store_true", help="end with 1 if something changed")
-        parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
+        add_form(parser)
 
     def run_on(self, source, arguments):
         first, last = (resolve(parse_moment(text, self.now_ns), source) for text in (arguments.first, arguments.last))

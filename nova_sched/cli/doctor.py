@@ -3,6 +3,7 @@
 from nova_sched.cli import output
 from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.intervals import add_intervals, configuration, intervals_of
+from nova_sched.cli.output import add_form
 from nova_sched.process.snapshot_store import open_store
 from nova_sched.replay.health import doctor as diagnosis
 from nova_sched.replay.health import twice
@@ -39,7 +40,7 @@ class Doctor(ReplayCommand):
             action="store_true",
             help="ask over RPC whether schedulers and conductors answer (with --config-file)",
         )
-        parser.add_argument("-o", "--output", choices=output.FORMS, default="table", help="form of the output (table)")
+        add_form(parser)
 
     def run_on(self, source, arguments):
         intervals = intervals_of(self, arguments)

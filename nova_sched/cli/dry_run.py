@@ -7,7 +7,7 @@ from nova_sched.cli.adopted import add_default_policy, policy_of, say_lacking
 from nova_sched.cli.catalogue import add_config_file
 from nova_sched.cli.numbers import Number
 from nova_sched.cli.operator import OperatorCommand
-from nova_sched.cli.output import aligned
+from nova_sched.cli.output import add_form, aligned
 from nova_sched.cli.state import add_at, fold_lines, world_of
 from nova_sched.cli.why_not import row_named, verdict_lines, verdicts_as_json
 from nova_sched.process.text import one_line
@@ -98,17 +98,7 @@ class DryRun(OperatorCommand):
         add_at(parser)
         add_default_policy(parser)
         add_config_file(parser)
-        parser.add_argument(
-            "-o",
-            "--output",
-            "-f",
-            "--format",
-            choices=("text", "json"),
-            default="text",
-            dest="output",
-            metavar="FORM",
-            help="form of the output: text or json (text)",
-        )
+        add_form(parser, ("text", "json"))
         self.add_operator(parser)
 
     def run_on(self, source, arguments):

@@ -4,8 +4,7 @@ from nova_sched.cli.adopted import add_default_policy, policy_of, say_lacking
 from nova_sched.cli.catalogue import add_config_file
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.numbers import add_limit
-from nova_sched.cli.operator import add_form
-from nova_sched.cli.output import Rows
+from nova_sched.cli.output import Rows, add_form
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.process.text import one_line
 from nova_sched.replay.state.capacity_question import amounts_in, recorded_in, request_for

@@ -3,7 +3,7 @@
 import json
 
 from nova_sched.cli.command import ReplayCommand
-from nova_sched.cli.output import stamp
+from nova_sched.cli.output import add_form, stamp
 from nova_sched.process.text import one_line
 from nova_sched.replay.decisions.ledger_history import CONSUMER, found_by, of_itself, past_of
 from rpc_api import errors
@@ -43,9 +43,7 @@ class ShowHistory(ReplayCommand):
             help="of a provider, show also each write of allocations of it: it raises the generation",
         )
         parser.add_argument("--refused", action="store_true", help="only refused writes")
-        parser.add_argument(
-            "-o", "--output", choices=("text", "json"), default="text", help="form of the output (text)"
-        )
+        add_form(parser, ("text", "json"))
 
     def run_on(self, source, arguments):
         with self.history(source, arguments) as history:

@@ -4,8 +4,8 @@ import difflib
 import threading
 
 from nova_sched.cli.durations import duration
-from nova_sched.cli.operator import OperatorCommand, add_form
-from nova_sched.cli.output import Rows
+from nova_sched.cli.operator import OperatorCommand
+from nova_sched.cli.output import Rows, add_form
 from nova_sched.operate.hosts import Left, OperatedHost
 from nova_sched.replay.state.hosts import named_hosts, wanted
 from rpc_api import errors

@@ -2,8 +2,7 @@
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.numbers import add_limit
-from nova_sched.cli.operator import add_form
-from nova_sched.cli.output import Rows, stamp
+from nova_sched.cli.output import Rows, add_form, stamp
 from nova_sched.cli.state import add_at, class_order, natural, world_of
 from nova_sched.process.text import one_line
 from nova_sched.projection.ledger import AUTHORITIES

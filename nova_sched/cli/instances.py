@@ -2,7 +2,7 @@
 
 from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.numbers import add_limit
-from nova_sched.cli.output import FORMS, Rows, stamp
+from nova_sched.cli.output import Rows, add_form, stamp
 from nova_sched.cli.state_lists import resources
 from nova_sched.replay.logs.moments import parse_moment, resolve
 from nova_sched.replay.logs.times import times_of
@@ -63,7 +63,7 @@ class Instances(ReplayCommand):
         parser.add_argument(
             "--no-flavors", action="store_true", help="leave out flavors: their names are read from the decisions"
         )
-        parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
+        add_form(parser)
 
     def run_on(self, source, arguments):
         column, _, order = arguments.sort.partition(":")

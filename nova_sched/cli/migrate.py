@@ -232,13 +232,7 @@ class Compare(_FromCloud):
         parser.add_argument(
             "--generations", action="store_true", help="count generations of providers and consumers as differences"
         )
-        parser.add_argument(
-            "-o",
-            "--output",
-            choices=("lines", *output.FORMS),
-            default="lines",
-            help="form of the output (lines: one sentence per difference)",
-        )
+        output.add_form(parser, ("lines", *output.FORMS))
 
     def run_on(self, source, arguments):
         projections = self._begin(source, arguments)

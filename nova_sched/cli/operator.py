@@ -2,27 +2,11 @@
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.create_log import user
-from nova_sched.cli.output import FORMS
 from rpc_api import errors
 
 WITHOUT_SDK = (
     "openstacksdk is not installed, and {what}; install nova_sched[cloud], or use the command in python-openstackclient"
 )
-
-
-def add_form(parser) -> None:
-    """Add ``-o`` and ``-f``, the form of the output."""
-    parser.add_argument(
-        "-o",
-        "--output",
-        "-f",
-        "--format",
-        choices=FORMS,
-        default="table",
-        dest="output",
-        metavar="FORM",
-        help="form of the output: table, json, ndjson or csv (table)",
-    )
 
 
 class OperatorCommand(ReplayCommand):

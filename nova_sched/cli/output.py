@@ -13,6 +13,22 @@ FORMS = ("table", "json", "ndjson", "csv")
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 
 
+def add_form(parser, forms=FORMS) -> None:
+    """Add ``-o`` and ``-f``, the form of the output: one of ``forms``, by default the first one. python-openstackclient
+    calls the option ``-f``."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        "-f",
+        "--format",
+        choices=forms,
+        default=forms[0],
+        dest="output",
+        metavar="FORM",
+        help=f"form of the output: {', '.join(forms[:-1])} or {forms[-1]} ({forms[0]})",
+    )
+
+
 class Paint:
     """Colours: ``always``, ``never``, or ``auto`` (on a terminal, unless NO_COLOR is set)."""
 

@@ -3,8 +3,7 @@
 import json
 
 from nova_sched.cli.command import ReplayCommand
-from nova_sched.cli.operator import add_form
-from nova_sched.cli.output import Rows, stamp
+from nova_sched.cli.output import Rows, add_form, stamp
 from nova_sched.process.text import one_line
 from nova_sched.replay.decisions.policy_history import adoptions, in_force
 from nova_sched.replay.logs.moments import parse_time

@@ -4,7 +4,7 @@ from collections import Counter
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.intervals import add_intervals, intervals_of
-from nova_sched.cli.output import FORMS, Rows, stamp
+from nova_sched.cli.output import Rows, add_form, stamp
 from nova_sched.replay.health.heard import end_of
 from nova_sched.replay.health.quarantine import CODES, set_aside
 from rpc_api import errors
@@ -43,7 +43,7 @@ class Quarantine(ReplayCommand):
         )
         parser.add_argument("--raw", action="store_true", help=f"show the first {RAW_BYTES} bytes as hex")
         add_intervals(parser)
-        parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
+        add_form(parser)
 
     def run_on(self, source, arguments):
         unknown = [code for code in arguments.code or () if code not in CODES]

@@ -4,6 +4,7 @@ import abc
 
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.output import add_form
 from nova_sched.replay.decisions.explanation import attempt_of, few
 from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.decisions.recorded import find
@@ -25,9 +26,7 @@ class RequestCommand(ReplayCommand):
         )
         self.add_more(parser)
         add_config_file(parser)
-        parser.add_argument(
-            "-o", "--output", choices=("text", "json"), default="text", help="form of the output (text)"
-        )
+        add_form(parser, ("text", "json"))
 
     def add_more(self, parser) -> None:
         """Add the arguments of this command."""

@@ -2,8 +2,7 @@
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.intervals import add_intervals, configuration, intervals_of
-from nova_sched.cli.operator import add_form
-from nova_sched.cli.output import Rows, stamp
+from nova_sched.cli.output import Rows, add_form, stamp
 from nova_sched.process.text import one_line
 from nova_sched.replay.health import services
 from nova_sched.replay.health.heard import ago, end_of, is_live

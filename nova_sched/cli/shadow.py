@@ -4,7 +4,7 @@ import json
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.numbers import Number
-from nova_sched.cli.output import aligned, stamp
+from nova_sched.cli.output import add_form, aligned, stamp
 from nova_sched.process.text import one_line
 from nova_sched.projection.state import CELL0
 from nova_sched.replay.logs.moments import parse_moment, resolve
@@ -67,9 +67,7 @@ class Shadow(ReplayCommand):
         parser.add_argument(
             "--show", action=Number, least=0, default=20, help="number of instances to show, the newest (default: 20)"
         )
-        parser.add_argument(
-            "-o", "--output", choices=("text", "json"), default="text", help="form of the output (text)"
-        )
+        add_form(parser, ("text", "json"))
 
     def run_on(self, source, arguments):
         if CELL0 not in source.logs:

@@ -6,8 +6,8 @@ from nova_sched.cli.command import REFUSED, add_config_file
 from nova_sched.cli.dry_run import add_question, asked_in
 from nova_sched.cli.intervals import configuration
 from nova_sched.cli.numbers import Number
-from nova_sched.cli.operator import OperatorCommand, add_form
-from nova_sched.cli.output import Rows
+from nova_sched.cli.operator import OperatorCommand
+from nova_sched.cli.output import Rows, add_form
 from nova_sched.operate.smoke import Smoke as Test
 from nova_sched.operate.smoke import Tested
 from nova_sched.replay.dry_run.question import asked_amounts, asked_of_nova

@@ -6,7 +6,7 @@ import re
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.numbers import add_limit
-from nova_sched.cli.output import FORMS, Rows, stamp
+from nova_sched.cli.output import Rows, add_form, stamp
 from nova_sched.cli.state_lines import host_lines, provider_lines, waiting_lines
 from nova_sched.cli.state_lists import LISTS
 from nova_sched.process.text import one_line
@@ -98,7 +98,7 @@ class State(ReplayCommand):
         )
         parser.add_argument("--columns", metavar="LIST", help="the columns to show, separated by commas")
         add_limit(parser, "only the first N hosts")
-        parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
+        add_form(parser)
         add_intervals(parser)
 
     def run_on(self, source, arguments):

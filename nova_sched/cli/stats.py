@@ -6,7 +6,7 @@ from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.durations import duration
 from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.numbers import Number
-from nova_sched.cli.output import Rows, aligned, stamp
+from nova_sched.cli.output import Rows, add_form, aligned, stamp
 from nova_sched.cli.ranges import add_range, bounds_of
 from nova_sched.process.text import one_line
 from nova_sched.replay.state import hosts as statuses
@@ -59,9 +59,7 @@ class Stats(ReplayCommand):
         parser.add_argument(
             "--top", action=Number, default=10, help="number of reasons and hosts to show (default: 10)"
         )
-        parser.add_argument(
-            "-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)"
-        )
+        add_form(parser, ("table", "json"))
 
     def run_on(self, source, arguments):
         silence_ns = intervals_of(self, arguments).silent_ns

@@ -108,7 +108,13 @@ class Tail(ReplayCommand):
             "-g", "--grep", metavar="REGEX", help="only events whose line (as of -o pretty) matches this"
         )
         parser.add_argument(
-            "-o", "--output", choices=FORMS, help="form of the output (default: pretty; with --template: template)"
+            "-o",
+            "--output",
+            "--format",
+            choices=FORMS,
+            dest="output",
+            metavar="FORM",
+            help=f"form of the output: {', '.join(FORMS[:-1])} or {FORMS[-1]} (pretty; with --template: template)",
         )
         parser.add_argument("--template", metavar="TEXT", help="the template of -o template")
         parser.add_argument(

@@ -2,8 +2,7 @@
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.numbers import add_limit
-from nova_sched.cli.operator import add_form
-from nova_sched.cli.output import Rows
+from nova_sched.cli.output import Rows, add_form
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.process.text import one_line
 from nova_sched.replay.statistics.usage import OF_CONSUMERS, OF_HOSTS, flavors_in, of_consumers, of_hosts

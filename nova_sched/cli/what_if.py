@@ -7,7 +7,7 @@ from pathlib import Path
 from nova_sched.cli import what_if_picture
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import REFUSED, ReplayCommand
-from nova_sched.cli.output import aligned, progress
+from nova_sched.cli.output import add_form, aligned, progress
 from nova_sched.process.text import decoded, one_line
 from nova_sched.process.tuning import prepare_memory
 from nova_sched.replay.decisions.policies import PolicyBook
@@ -67,9 +67,7 @@ class WhatIf(ReplayCommand):
                 flag, action="append", default=[], dest=dest, metavar=metavar, help=f"{text} (repeatable)"
             )
         add_config_file(parser)
-        parser.add_argument(
-            "-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)"
-        )
+        add_form(parser, ("table", "json"))
         parser.add_argument(
             "--picture",
             metavar="FILE",
