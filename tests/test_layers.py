@@ -21,14 +21,14 @@ ORDER = (
     ("nova_sched.fit",),
     ("nova_sched.hosts",),
     ("nova_sched.request",),
-    ("nova_sched.nova_compat",),
+    ("nova_sched.nova_compat", "nova_sched.nova_objects"),
     ("nova_sched.projection",),
     ("rpc_api",),
 )
 TOPS = ("nova_sched", "conductor", "compute_agent", "placement_api", "rpc_api")
 RANKS = {package: len(ORDER) - number for number, line in enumerate(ORDER) for package in line}
 #: Packages of the core: no clock, no chance, no environment, no configuration, no I/O.
-PURE = ("projection", "nova_compat", "request", "hosts", "fit", "filters", "weighers", "selection")
+PURE = ("projection", "nova_compat", "nova_objects", "request", "hosts", "fit", "filters", "weighers", "selection")
 #: What the core may import of rpc_api: the language and its errors, never what talks to a log, a bus or a clock.
 PURE_RPC_API = (
     "rpc_api.accounts",

@@ -9,7 +9,8 @@ import logging
 
 from nova.objects import base, compute_node, instance, pci_device, service
 
-from compute_agent.nova_notifier.records import METHODS, taken_from
+from compute_agent.nova_notifier.records import taken_from
+from nova_sched.nova_objects.names import METHODS
 
 LOG = logging.getLogger(__name__)
 CLASSES = (compute_node.ComputeNode, service.Service, instance.Instance, pci_device.PciDevice)

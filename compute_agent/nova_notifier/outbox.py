@@ -9,7 +9,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 
-from compute_agent.nova_notifier.records import NODE, SERVICE, Lost, Record, merged
+from compute_agent.nova_notifier.records import Lost, Record, merged
+from nova_sched.nova_objects.names import NODE, SERVICE
 
 OBJECTS_MAX = 10_000
 BYTES_MAX = 32 * 1024 * 1024

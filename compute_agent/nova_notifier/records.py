@@ -4,44 +4,18 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-#: Name of an object -> its fields that a tap reads, as in the tables of conductor/tap/objects.py. Others are not
-#: published: the user data or the password of an instance must not leave Nova.
-FIELDS = {
-    "ComputeNode": (
-        "id",
-        "uuid",
-        "host",
-        "hypervisor_hostname",
-        "hypervisor_type",
-        "hypervisor_version",
-        "cpu_info",
-        "host_ip",
-        "stats",
-        "metrics",
-        "supported_hv_specs",
-        "numa_topology",
-        "pci_device_pools",
-        "running_vms",
-    ),
-    "Service": ("host", "binary", "disabled", "disabled_reason", "forced_down", "version"),
-    "Instance": ("uuid", "host", "vm_state", "system_metadata"),
-    "PciDevice": (
-        "compute_node_id",
-        "address",
-        "vendor_id",
-        "product_id",
-        "dev_type",
-        "status",
-        "numa_node",
-        "parent_addr",
-    ),
-}
-NODE, SERVICE = "ComputeNode", "Service"
-METHODS = ("create", "save", "destroy")
-#: The one field of which only a part is published, and the start of the names of that part.
-METADATA, IMAGE_PREFIX = "system_metadata", "image_"
-#: Method of the message that says that others are missing.
-LOST = "nova_sched_messages_lost"
+from nova_sched.nova_objects.names import (
+    ACTION,
+    CHANGES,
+    DATA,
+    FIELDS,
+    IMAGE_PREFIX,
+    LOST,
+    METADATA,
+    NAME,
+    NAMESPACE,
+    VERSION,
+)
 
 
 class Record(NamedTuple):
@@ -58,13 +32,13 @@ class Record(NamedTuple):
     def message(self) -> tuple[str, dict[str, Any]]:
         """The method of the RPC message and its arguments."""
         primitive = {
-            "nova_object.name": self.name,
-            "nova_object.namespace": "nova",
-            "nova_object.version": self.version,
-            "nova_object.data": self.fields,
-            "nova_object.changes": sorted(self.changed),
+            NAME: self.name,
+            NAMESPACE: "nova",
+            VERSION: self.version,
+            DATA: self.fields,
+            CHANGES: sorted(self.changed),
         }
-        return "object_action", {"objinst": primitive, "objmethod": self.method, "args": [], "kwargs": {}}
+        return ACTION, {"objinst": primitive, "objmethod": self.method, "args": [], "kwargs": {}}
 
 
 class Lost(NamedTuple):

@@ -8,20 +8,17 @@ envelope of oslo.messaging (version 2.0). It also has the token of a user: nothi
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from conductor.tap.objects import OBJECTS, Wrong, fields_of, is_text
+from nova_sched.nova_objects.names import ACTION, CHANGES, LOST, METHODS, NAME, NAMESPACE
+from nova_sched.nova_objects.tables import OBJECTS, Wrong, fields_of, is_text
 from rpc_api.bus.envelope import MAX_BYTES, NotACall, call_of, message_of
 
-NAME, NAMESPACE, CHANGES = "nova_object.name", "nova_object.namespace", "nova_object.changes"
-METHODS = ("create", "save", "destroy")
 #: The codes of messages that cannot be used: by decode(), and by the tap.
 UNREAD_CODES = ("too-large", "not-a-call", "invalid-object", "not-used", "not-published", "internal-fault")
-#: Method of a message of the notification driver (compute_agent/nova_notifier): others of its host may be missing.
-LOST = "nova_sched_messages_lost"
 
 
 class Change(NamedTuple):
     """``method`` (create, save, destroy) of a nova object ``name``. ``fields`` are those that the sender set, of
-    :data:`conductor.tap.objects.OBJECTS`; ``changed`` names all fields that it changed."""
+    :data:`nova_sched.nova_objects.tables.OBJECTS`; ``changed`` names all fields that it changed."""
 
     name: str
     method: str
@@ -65,7 +62,7 @@ def _change(method: str, args: dict[str, Any]) -> Change | Lost | Ignored | Unre
         if type(host) is not str or not is_text(host) or type(dropped) is not int or dropped < 0:
             raise Wrong("it names no host, or no number of messages")
         return Lost(host, dropped)
-    if method != "object_action":
+    if method != ACTION:
         shown = (method, args.get("objname"), args.get("objmethod"))
         return Ignored(" ".join(part[:40] for part in shown if type(part) is str))
     primitive, called = args.get("objinst"), args.get("objmethod")

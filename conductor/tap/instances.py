@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from conductor.tap.decode import Change
+from nova_sched.nova_objects.facts import tracked_events
 from nova_sched.projection.ledger import NOVA, Host
 from nova_sched.projection.projection import Projection
 from nova_sched.request.instances import image_properties_of
@@ -11,8 +12,6 @@ from rpc_api import events
 
 #: Instances whose last publication is remembered until the log has it, and those that wait for their host.
 INSTANCES_KEPT = 20_000
-#: Instances that one event names.
-MAX_TRACKED = 500
 #: States of an instance that has no host any more.
 GONE = frozenset({"deleted"})
 
@@ -83,22 +82,11 @@ class Instances:
         for kept in (self._published, self._moved):
             while len(kept) > INSTANCES_KEPT:
                 kept.popitem(last=False)
-        found = _events(added, gone)
+        found = tracked_events(added, gone)
         if self._missing_of:
             missing_of, self._missing_of = self._missing_of, set()
-            found += _events({}, _without_allocations(projection, missing_of))
+            found += tracked_events({}, _without_allocations(projection, missing_of))
         return found
-
-
-def _events(added, gone):
-    """InstancesTracked of some instances by host, in parts."""
-    found = []
-    for host in {**added, **gone}:
-        new, old = added.get(host, []), gone.get(host, [])
-        for start in range(0, max(len(new), len(old)), MAX_TRACKED):
-            part = slice(start, start + MAX_TRACKED)
-            found.append(events.InstancesTracked(host, tuple(new[part]), tuple(old[part])))
-    return found
 
 
 def _without_allocations(projection, names):

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from conductor.monitor import Monitor
 from conductor.tap.decode import Change
-from conductor.tap.devices import Devices
-from conductor.tap.facts import SERVICE_VERSION, inventory_of, is_complete, report_of, status_of
 from conductor.tap.instances import Instances
-from conductor.tap.objects import BINARY
+from nova_sched.nova_objects.devices import Devices
+from nova_sched.nova_objects.facts import SERVICE_VERSION, inventory_of, is_complete, report_of, status_of
+from nova_sched.nova_objects.names import BINARY, DEVICE, NODE, SERVICE
 from nova_sched.projection.ledger import AGENT, COMPUTE_STATUS_DISABLED, NOVA, Host
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.provider_tree import read
@@ -25,7 +25,6 @@ REPORT_AGAIN = 60.0
 REPLACED_AFTER = 600.0
 #: Level of the log from which on a conductor may report hosts.
 LEVEL = events.HostReported.schema.LATER_ROLES["conductor"]
-NODE, SERVICE, DEVICE = "ComputeNode", "Service", "PciDevice"
 
 
 class Said(NamedTuple):

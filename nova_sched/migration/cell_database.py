@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from conductor.tap import devices, facts
-from conductor.tap.objects import BINARY, COMPUTE_NODE, DATA, IMAGE_PREFIX, PCI_DEVICE, SERVICE, Wrong, fields_of
+from nova_sched.nova_objects import devices, facts
+from nova_sched.nova_objects.names import BINARY, DATA, IMAGE_PREFIX
+from nova_sched.nova_objects.tables import OF_DEVICE, OF_NODE, OF_SERVICE, Wrong, fields_of
 from nova_sched.request.instances import image_properties_of
 from rpc_api import errors, events
 from rpc_api.digest import pool_key
@@ -137,15 +138,15 @@ def _line(fault: BaseException) -> str:
 def _report(
     host: str, row: Mapping[str, Any], service: Mapping[str, Any] | None, found: list[dict[str, Any]]
 ) -> tuple[events.HostReported, dict[str, Any]]:
-    node = fields_of({DATA: _as_sent(row)}, COMPUTE_NODE)
+    node = fields_of({DATA: _as_sent(row)}, OF_NODE)
     if not facts.is_complete({**node, "host": host}):
         raise Wrong(f"one of {', '.join(facts.NEEDED)} is missing")
     known = devices.Devices()
     for device in found:
         if device["compute_node_id"] == row["id"]:
-            known.take(fields_of({DATA: device}, PCI_DEVICE))
+            known.take(fields_of({DATA: device}, OF_DEVICE))
     pools, _ = known.pools_of(host, node, None, 0.0)
-    of_service = {} if service is None else fields_of({DATA: _flags(service)}, SERVICE)
+    of_service = {} if service is None else fields_of({DATA: _flags(service)}, OF_SERVICE)
     version = of_service.get("version")
     inventory = facts.inventory_of({**node, "host": host}, None if version is None else str(version), pools)
     status = facts.status_of(node, {"disabled": False, "forced_down": False, **of_service}, None)
@@ -191,7 +192,7 @@ def _guest(topology: str | None, used: Any, pools: tuple[events.PCIPool, ...]) -
     numa = _numa_uses(json.loads(topology)) if topology else ()
     counts: Counter[tuple[str, str | None]] = Counter()
     for device in used:
-        fitting = [pool for pool in pools if devices.fits(fields_of({DATA: device}, PCI_DEVICE), pool)]
+        fitting = [pool for pool in pools if devices.fits(fields_of({DATA: device}, OF_DEVICE), pool)]
         if len(fitting) == 1:
             counts[pool_key(fitting[0]), device["request_id"]] += 1
     pci = tuple(

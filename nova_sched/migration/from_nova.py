@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nova_sched.migration.services import Service
+from nova_sched.nova_objects.names import BINARY
 from nova_sched.request.instances import image_properties_of
 from rpc_api import errors
 
@@ -11,7 +12,6 @@ from rpc_api import errors
 #: that is needed (server groups with their rules).
 NEWEST, OLDEST = (2, 98), (2, 64)
 PAGE = 1000
-BINARY = "nova-compute"
 
 
 class Aggregate(NamedTuple):

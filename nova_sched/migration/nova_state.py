@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from conductor.tap import facts
 from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.compare import Difference, changed, changed_map
 from nova_sched.migration.from_nova import ComputeService
+from nova_sched.nova_objects import facts
 from nova_sched.projection.ledger import COMPUTE_STATUS_DISABLED, MEMBER, NOVA, Entry, Host
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.state import CELL0
@@ -13,10 +13,6 @@ from nova_sched.replay.state.hosts import is_disabled
 from nova_sched.selection.claim_rules import RULE_OF_POLICY
 from rpc_api import errors, events
 from rpc_api.events.schema import FrozenRecord
-
-#: Instances that one event names.
-MAX_TRACKED = 500
-
 
 # --- terms of consumers ----------------------------------------------------------------------------------------------
 
@@ -111,24 +107,16 @@ def _wanted_status(service: ComputeService, host: Host, projection: Projection) 
 
 def instance_events(cloud: Cloud, projection: Projection) -> list[FrozenRecord]:
     """Where instances are, and the properties of their images."""
-    found: list[FrozenRecord] = []
+    added: dict[str, list[events.TrackedInstance]] = {}
+    gone: dict[str, list[str]] = {}
     for host, wanted in sorted(_wanted_instances(cloud, projection).items()):
         tracked = projection.tracked.of(host)
-        new = []
         for uuid, properties in sorted(wanted.items()):
             known = tracked.get(uuid)
             if known is None or (properties is not None and properties != known.image_properties):
-                new.append(events.TrackedInstance(uuid, dict(properties or {})))
-        gone = sorted(tracked.keys() - wanted.keys())
-        found += [
-            events.InstancesTracked(host, tuple(new[start : start + MAX_TRACKED]), ())
-            for start in range(0, len(new), MAX_TRACKED)
-        ]
-        found += [
-            events.InstancesTracked(host, (), tuple(gone[start : start + MAX_TRACKED]))
-            for start in range(0, len(gone), MAX_TRACKED)
-        ]
-    return found
+                added.setdefault(host, []).append(events.TrackedInstance(uuid, dict(properties or {})))
+        gone[host] = sorted(tracked.keys() - wanted.keys())
+    return list(facts.tracked_events(added, gone))
 
 
 def _wanted_instances(cloud: Cloud, projection: Projection) -> dict[str, dict[str, Mapping[str, str] | None]]:

@@ -6,6 +6,7 @@ The session is keystoneauth1's: that of python-openstackclient, or of openstacks
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from nova_sched.nova_objects.names import BINARY
 from rpc_api import errors
 
 #: Services have uuids, and one call changes them (Pike).
@@ -15,7 +16,6 @@ FLAVOR_VERSION = "2.61"
 TIMEOUT = 60
 #: More pages of one list than this are a fault of Nova.
 MAX_PAGES = 1000
-BINARY = "nova-compute"
 
 
 class ComputeService(NamedTuple):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from compute_agent.nova_notifier.records import FIELDS
 from conductor.tap.decode import Change, Lost, decode
+from nova_sched.nova_objects.names import FIELDS
 from rpc_api import errors
 from rpc_api.bus.copies import CopyQueue
 from rpc_api.log.rabbit_address import parse_address
@@ -186,6 +186,9 @@ def test_nova_compute_loads_nothing_that_has_the_names_of_its_objects(tapped):
     modules = answered(tapped[0], "ours")
     assert "compute_agent.nova_notifier.driver" in modules
     assert [name for name in modules if not name.startswith("compute_agent")] == [
+        "nova_sched",
+        "nova_sched.nova_objects",
+        "nova_sched.nova_objects.names",
         "rpc_api",
         "rpc_api.clock",
         "rpc_api.errors",

@@ -2,8 +2,9 @@
 
 import json
 
-from conductor.tap.decode import LOST, Change, Ignored, Lost, Unread, decode
+from conductor.tap.decode import Change, Ignored, Lost, Unread, decode
 from conductor.tap.model import LEVEL, REPORT_PAUSE, TapModel
+from nova_sched.nova_objects.names import LOST
 from rpc_api import codec, errors, events
 from tests import invariants
 from tests.builders import Cell, created

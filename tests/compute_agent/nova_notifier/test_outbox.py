@@ -3,8 +3,7 @@
 import pytest
 
 from compute_agent.nova_notifier.outbox import REPEAT, Outbox
-from compute_agent.nova_notifier.records import FIELDS, Lost, merged, record_of
-from conductor.tap.objects import OBJECTS
+from compute_agent.nova_notifier.records import Lost, merged, record_of
 
 
 def record(name, method="save", changed=(), **fields):
@@ -36,10 +35,6 @@ def outbox():
     put(outbox, "Service")
     assert taken(outbox) == ["lost 0", "Service save"]
     return outbox
-
-
-def test_the_fields_are_those_that_a_tap_reads():
-    assert FIELDS == {name: tuple(table) for name, table in OBJECTS.items()}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from compute_agent.nova_notifier.records import Lost as Driver
 from conductor.tap import decode as decoding
-from conductor.tap.decode import LOST, Change, Ignored, Lost, Unread, decode
+from conductor.tap.decode import Change, Ignored, Lost, Unread, decode
+from nova_sched.nova_objects.names import LOST
 from rpc_api import events
 from tests.conductor.tap.messages import INSTANCE, NODE, changed, recorded, with_fields
 

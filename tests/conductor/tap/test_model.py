@@ -6,8 +6,8 @@ import pytest
 
 from conductor.tap import instances
 from conductor.tap.decode import decode
-from conductor.tap.devices import GROWS_AFTER
 from conductor.tap.model import LEVEL, REPLACED_AFTER, REPORT_AGAIN, REPORT_PAUSE, TapModel
+from nova_sched.nova_objects.devices import GROWS_AFTER
 from nova_sched.projection.ledger import HELD
 from nova_sched.projection.provider_tree import read
 from rpc_api import events

@@ -12,8 +12,8 @@ import pytest
 from conductor.cell import CellConductor
 from conductor.shown import facts_of_cell
 from conductor.tap import model
-from conductor.tap.decode import LOST
 from conductor.tap.tap import Tap
+from nova_sched.nova_objects.names import LOST
 from rpc_api import errors, events
 from rpc_api.bus import LocalBus, copy_reader
 from rpc_api.bus.copies import PREFETCH_MESSAGES, CopyQueue, QueueInUse

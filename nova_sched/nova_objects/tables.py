@@ -1,4 +1,4 @@
-"""The parts of Nova's objects that the tap reads, as records of ours. Nothing of Nova is imported.
+"""The parts of Nova's objects that are read, as records of ours. Nothing of Nova is imported.
 
 Each table names the fields that are read and the functions that check them. Other fields are ignored, so objects of a
 release before or after read the same. A field that the sender did not set is missing in the result. Sources: the field
@@ -11,19 +11,16 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nova_sched.nova_objects.names import DATA, DEVICE, IMAGE_PREFIX, INSTANCE, NODE, SERVICE
 from rpc_api import events
 from rpc_api.digest import pool_key
 
-DATA = "nova_object.data"
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 #: Numbers beyond this do not fit the log.
 MAX_NUMBER = 2**63 - 1
 #: Stats of a compute node that are not published: they count instances, which the fold counts itself, or they differ in
 #: each message (libvirt: the output of uptime).
 COUNTERS = re.compile(r"num_instances|num_(vm|task|os_type|proj)_.*|io_workload|failed_builds|uptime")
-#: Prefix of the system metadata of an instance that are properties of its image.
-IMAGE_PREFIX = "image_"
-BINARY = "nova-compute"
 
 Check = Callable[[Any], Any]
 
@@ -207,7 +204,7 @@ def _node_number(value: Any) -> int | None:
     return None if value is None or value == -1 else _number(value)
 
 
-COMPUTE_NODE: dict[str, Check] = {
+OF_NODE: dict[str, Check] = {
     "id": _number,
     "uuid": _uuid,
     "host": _optional(_text),
@@ -226,7 +223,7 @@ COMPUTE_NODE: dict[str, Check] = {
 
 # --- a service and an instance -------------------------------------------------------------------------------------
 
-SERVICE: dict[str, Check] = {
+OF_SERVICE: dict[str, Check] = {
     "host": _optional(_text),
     "binary": _optional(_text),
     "disabled": _flag,
@@ -243,14 +240,14 @@ def _image_of(value: Any) -> dict[str, str]:
     }
 
 
-INSTANCE: dict[str, Check] = {
+OF_INSTANCE: dict[str, Check] = {
     "uuid": _uuid,
     "host": _optional(_text),
     "vm_state": _optional(_text),
     "system_metadata": _image_of,
 }
 
-PCI_DEVICE: dict[str, Check] = {
+OF_DEVICE: dict[str, Check] = {
     "compute_node_id": _optional(_number),
     "address": _text,
     "vendor_id": _text,
@@ -262,4 +259,4 @@ PCI_DEVICE: dict[str, Check] = {
 }
 
 #: Name of an object on the wire -> its table.
-OBJECTS = {"ComputeNode": COMPUTE_NODE, "Service": SERVICE, "Instance": INSTANCE, "PciDevice": PCI_DEVICE}
+OBJECTS = {NODE: OF_NODE, SERVICE: OF_SERVICE, INSTANCE: OF_INSTANCE, DEVICE: OF_DEVICE}

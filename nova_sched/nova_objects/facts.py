@@ -1,13 +1,14 @@
-"""What the log gets of a compute node and its service: HostReported facts under the authority of Nova.
+"""What the log gets of Nova's objects: HostReported facts of a compute node and its service, under the authority of
+Nova, and InstancesTracked. The tap and an import (from a cell's database, or Nova's REST API) make them here.
 
 The facts do not change while instances come and go: counters are left out, NUMA nodes are without their use, and PCI
 pools have all of their devices. So a host is reported when it changes, and not with each instance.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from conductor.tap.objects import COUNTERS
+from nova_sched.nova_objects.tables import COUNTERS
 from nova_sched.projection.ledger import NOVA
 from rpc_api import events
 from rpc_api.digest import consumers_digest
@@ -18,6 +19,8 @@ from rpc_api.packing import pack
 NEEDED = ("uuid", "host", "hypervisor_type", "hypervisor_version")
 #: Where the table of hosts has the version of nova-compute (projection/topology.py).
 SERVICE_VERSION = "service_version"
+#: Instances that one event names.
+MAX_TRACKED = 500
 _NO_CONSUMERS = pack(events.HostConsumers(()))
 _NO_CONSUMERS_DIGEST = consumers_digest(())
 
@@ -75,6 +78,20 @@ def status_of(node: Fields, service: Fields, before: events.HostStatus | None) -
 def report_of(host: str, inventory: bytes, status: events.HostStatus) -> events.HostReported:
     """The report of a host. It lists no consumers: under the authority of Nova the API writes them."""
     return events.HostReported(host, "", inventory, status, _NO_CONSUMERS, _NO_CONSUMERS_DIGEST)
+
+
+def tracked_events(
+    added: Mapping[str, Sequence[events.TrackedInstance]], gone: Mapping[str, Sequence[str]]
+) -> list[events.InstancesTracked]:
+    """InstancesTracked of the instances that are new on each host, and of those that are gone from there (uuids), in
+    parts of MAX_TRACKED."""
+    found = []
+    for host in {**added, **gone}:
+        new, old = added.get(host, ()), gone.get(host, ())
+        for start in range(0, max(len(new), len(old)), MAX_TRACKED):
+            part = slice(start, start + MAX_TRACKED)
+            found.append(events.InstancesTracked(host, tuple(new[part]), tuple(old[part])))
+    return found
 
 
 def _count(stats: Mapping[str, str], name: str) -> int:
