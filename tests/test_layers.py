@@ -12,7 +12,7 @@ ORDER = (
     ("nova_sched.osc",),
     ("nova_sched.cli",),
     ("nova_sched.playground", "nova_sched.operate", "nova_sched.migration"),
-    ("nova_sched.replay",),
+    ("nova_sched.replay", "nova_sched.clients"),
     ("nova_sched.scheduler", "conductor", "compute_agent", "placement_api"),
     ("nova_sched.process",),
     ("nova_sched.selection",),

@@ -4,19 +4,22 @@ from nova_sched.cli import output
 from nova_sched.cli.command import REFUSED, ReplayCommand, add_config_file
 from nova_sched.cli.create_log import user
 from nova_sched.cli.numbers import Number
+from nova_sched.cli.operator import add_cloud
+from nova_sched.clients.login import login
+from nova_sched.clients.service import Service
 from nova_sched.migration import cell_database, from_nova, from_placement, take_over, to_placement
 from nova_sched.migration.cells import read_hosts
 from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.from_logs import placement_of
-from nova_sched.migration.services import Service, session_of
 from nova_sched.process.text import one_line
 from rpc_api import errors
 from rpc_api.wording import number_of
 
 ACCOUNT = """\
 The account of the cloud is that of the variables OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, ... as an openrc file sets
-them (any plugin of keystoneauth1: OS_AUTH_TYPE). It needs the rights of an administrator. Endpoints come from the
-catalog of Keystone; once Placement's endpoint in the catalog is ours, name the other one with --placement.
+them (any plugin of keystoneauth1: OS_AUTH_TYPE), or of clouds.yaml (--os-cloud, OS_CLOUD). It needs the rights of an
+administrator. Endpoints come from the catalog of Keystone; once Placement's endpoint in the catalog is ours, name the
+other one with --placement.
 """
 IMPORT_EPILOG = f"""\
 {ACCOUNT}
@@ -72,12 +75,13 @@ class _Migration(ReplayCommand):
             default=from_placement.THREADS,
             help=f"requests to Placement side by side (default: {from_placement.THREADS})",
         )
+        add_cloud(parser, "the cloud to log in to")
         add_config_file(parser, "configuration of the services, which names the logs (default: /etc/nova_sched/...)")
 
     def _begin(self, source, arguments):
         """Look at the arguments, and fold the logs."""
-        self._session = session_of()
-        self._placement = Service("placement", self._session, arguments.placement)
+        self._login = login(arguments.os_cloud)
+        self._placement = Service("placement", self._login, arguments.placement)
         with self.history(source, arguments) as history:
             world = history.world_at({cell: log.bounds().last for cell, log in source.logs.items()})
         for projection in world.projections.values():
@@ -130,7 +134,7 @@ class _FromCloud(_Migration):
         found = self._read(arguments, label)
         nova = None
         if not arguments.placement_only:
-            nova = from_nova.read(Service("compute", self._session, arguments.nova))
+            nova = from_nova.read(Service("compute", self._login, arguments.nova))
         return Cloud(found, nova, {cell: cell_database.read(url) for cell, url in self._databases(arguments)})
 
     def _databases(self, arguments):

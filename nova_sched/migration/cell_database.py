@@ -5,7 +5,7 @@ Nothing is written; an account that may only SELECT is enough. SQLAlchemy and th
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -29,8 +29,13 @@ _DEVICES = """
            request_id
     FROM pci_devices WHERE deleted = 0"""
 _INSTANCES = """
-    SELECT i.uuid, i.host, i.node, e.numa_topology
+    SELECT i.uuid, i.host, e.numa_topology, e.migration_context
     FROM instances i JOIN instance_extra e ON e.instance_uuid = i.uuid WHERE i.deleted = 0 AND i.host IS NOT NULL"""
+#: Statuses of migrations that are over: their uuids hold nothing any more.
+_OVER = ("cancelled", "completed", "confirmed", "done", "error", "failed", "reverted")
+_MIGRATIONS = f"""
+    SELECT id, uuid, instance_uuid, source_compute, dest_compute
+    FROM migrations WHERE deleted = 0 AND uuid IS NOT NULL AND status NOT IN {_OVER}"""
 _IMAGES = f"""
     SELECT m.instance_uuid, m."key", m.value
     FROM instance_system_metadata m JOIN instances i ON i.uuid = m.instance_uuid
@@ -39,14 +44,25 @@ _MAPPINGS = """
     SELECT h.host, c.name FROM host_mappings h JOIN cell_mappings c ON c.id = h.cell_id"""
 
 
+class Move(NamedTuple):
+    """A move of an instance that is under way: the uuid of the migration holds what the instance has on the host
+    ``source``, and the uuid of the instance what it gets on ``dest`` (None while that is not known)."""
+
+    instance_uuid: str
+    source: str
+    dest: str | None
+
+
 class CellFacts(NamedTuple):
     """``reports`` are the HostReported of the hosts of a cell, ``nodes`` their hosts by the uuid of the compute node,
-    ``guests`` the packed Guest of each instance with NUMA nodes or PCI devices, ``images`` the properties of images by
-    instance, and ``faults`` a sentence for each thing that cannot be read."""
+    ``guests`` the packed Guests with NUMA nodes or PCI devices by consumer and host, ``moves`` the Moves by the uuid of
+    the migration, ``images`` the properties of images by instance, and ``faults`` a sentence for each thing that cannot
+    be read. A consumer is an instance, or a migration for what its instance has on the source."""
 
     reports: Mapping[str, events.HostReported]
     nodes: Mapping[str, str]
-    guests: Mapping[str, bytes]
+    guests: Mapping[tuple[str, str], bytes]
+    moves: Mapping[str, Move]
     images: Mapping[str, Mapping[str, str]]
     faults: list[str]
 
@@ -56,10 +72,13 @@ def read(url: str) -> CellFacts:
     read."""
     with _rows(url) as rows:
         services = {row["host"]: row for row in rows(_SERVICES)}
-        found = list(rows(_DEVICES))
-        reports, nodes, pools, faults = {}, {}, {}, []
+        of_node: dict[int, list[dict[str, Any]]] = {}
+        for device in rows(_DEVICES):
+            of_node.setdefault(device["compute_node_id"], []).append(device)
+        reports, nodes, places, faults = {}, {}, _Places(), []
         for row in rows(_NODES):
             host = row["host"] or row["hypervisor_hostname"]
+            found = of_node.get(row["id"], [])
             try:
                 report, node = _report(host, row, services.get(host), found)
             except (Wrong, ValueError, TypeError) as wrong:
@@ -68,22 +87,25 @@ def read(url: str) -> CellFacts:
             if host in reports:
                 faults.append(f"the host {host} has several compute nodes, of which the first one is imported")
                 continue
-            reports[host], nodes[node["uuid"]], pools[host] = report, host, _pools(report)
-        guests = {}
-        used = _used(found)
+            reports[host], nodes[node["uuid"]] = report, host
+            places.add(host, _pools(report), found)
+        moves = {row["id"]: row for row in rows(_MIGRATIONS)}
+        guests: dict[tuple[str, str], bytes] = {}
         for row in rows(_INSTANCES):
             try:
-                guest = _guest(row["numa_topology"], used.get(row["uuid"], ()), pools.get(row["host"], ()))
+                guests |= _guests(row, moves, places)
             except (ValueError, TypeError, KeyError) as wrong:
                 faults.append(f"the NUMA topology of the instance {row['uuid']} cannot be read: {wrong!r}")
-                continue
-            if guest is not None:
-                guests[row["uuid"]] = guest
         images: dict[str, dict[str, str]] = {}
         for row in rows(_IMAGES):
             images.setdefault(row["instance_uuid"], {})[row["key"].removeprefix(IMAGE_PREFIX)] = row["value"]
     return CellFacts(
-        reports, nodes, guests, {uuid: image_properties_of(texts) for uuid, texts in images.items()}, faults
+        reports,
+        nodes,
+        guests,
+        {row["uuid"]: Move(row["instance_uuid"], row["source_compute"], row["dest_compute"]) for row in moves.values()},
+        {uuid: image_properties_of(texts) for uuid, texts in images.items()},
+        faults,
     )
 
 
@@ -143,8 +165,7 @@ def _report(
         raise Wrong(f"one of {', '.join(facts.NEEDED)} is missing")
     known = devices.Devices()
     for device in found:
-        if device["compute_node_id"] == row["id"]:
-            known.take(fields_of({DATA: device}, OF_DEVICE))
+        known.take(fields_of({DATA: device}, OF_DEVICE))
     pools, _ = known.pools_of(host, node, None, 0.0)
     of_service = {} if service is None else fields_of({DATA: _flags(service)}, OF_SERVICE)
     version = of_service.get("version")
@@ -179,27 +200,62 @@ def _pools(report: events.HostReported) -> tuple[events.PCIPool, ...]:
 # --- instances -------------------------------------------------------------------------------------------------------
 
 
-def _used(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    used: dict[str, list[dict[str, Any]]] = {}
-    for device in found:
-        if device["instance_uuid"] and device["status"] in ("claimed", "allocated"):
-            used.setdefault(device["instance_uuid"], []).append(device)
-    return used
+class _Places:
+    """The PCI pools of hosts, and the devices that instances use of them."""
+
+    def __init__(self) -> None:
+        self._pools: dict[str, tuple[events.PCIPool, ...]] = {}
+        #: (Host, instance uuid) -> devices.
+        self._used: dict[tuple[str, str], list[dict[str, Any]]] = {}
+
+    def add(self, host: str, pools: tuple[events.PCIPool, ...], found: list[dict[str, Any]]) -> None:
+        """Add a host with all of its devices."""
+        self._pools[host] = pools
+        for device in found:
+            if device["instance_uuid"] and device["status"] in ("claimed", "allocated"):
+                self._used.setdefault((host, device["instance_uuid"]), []).append(device)
+
+    def guest(self, host: str, uuid: str, topology: Any, is_used: Callable[[str], bool]) -> bytes | None:
+        """The packed Guest of an instance on a host, with those of its devices there whose addresses ``is_used``; None
+        if it has neither NUMA nodes nor devices."""
+        numa = _numa_uses(topology)
+        counts: Counter[tuple[str, str | None]] = Counter()
+        for device in self._used.get((host, uuid), ()):
+            pools = [pool for pool in self._pools[host] if devices.fits(fields_of({DATA: device}, OF_DEVICE), pool)]
+            if is_used(device["address"]) and len(pools) == 1:
+                counts[pool_key(pools[0]), device["request_id"]] += 1
+        pci = tuple(
+            events.PCIUse(pool, count, request)
+            for (pool, request), count in sorted(counts.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+        )
+        return pack(events.Guest(numa, pci, {})) if numa or pci else None
 
 
-def _guest(topology: str | None, used: Any, pools: tuple[events.PCIPool, ...]) -> bytes | None:
-    """The packed Guest of an instance; None if it has neither NUMA nodes nor devices."""
-    numa = _numa_uses(json.loads(topology)) if topology else ()
-    counts: Counter[tuple[str, str | None]] = Counter()
-    for device in used:
-        fitting = [pool for pool in pools if devices.fits(fields_of({DATA: device}, OF_DEVICE), pool)]
-        if len(fitting) == 1:
-            counts[pool_key(fitting[0]), device["request_id"]] += 1
-    pci = tuple(
-        events.PCIUse(pool, count, request)
-        for (pool, request), count in sorted(counts.items(), key=lambda item: (item[0][0], item[0][1] or ""))
-    )
-    return pack(events.Guest(numa, pci, {})) if numa or pci else None
+def _guests(
+    row: Mapping[str, Any], moves: Mapping[int, Mapping[str, Any]], places: _Places
+) -> dict[tuple[str, str], bytes]:
+    """(Consumer, host) -> the packed Guest of an instance. While it is moved, it has one on its old host, which the
+    migration holds, and one on its new host, which may be the same."""
+    uuid, topology = row["uuid"], json.loads(row["numa_topology"]) if row["numa_topology"] else None
+    context = json.loads(row["migration_context"])[DATA] if row["migration_context"] else {}
+    move = moves.get(context.get("migration_id"))
+    found = {(uuid, row["host"]): places.guest(row["host"], uuid, topology, lambda address: True)}
+    if move is not None:
+        source, dest = move["source_compute"], move["dest_compute"]
+        old = {device[DATA]["address"] for device in _objects(context.get("old_pci_devices"))}
+        is_same = source == dest
+        found[move["uuid"], source] = places.guest(
+            source, uuid, context.get("old_numa_topology"), lambda address: not is_same or address in old
+        )
+        found[uuid, dest] = places.guest(
+            dest, uuid, context.get("new_numa_topology"), lambda address: not is_same or address not in old
+        )
+    return {place: guest for place, guest in found.items() if guest is not None}
+
+
+def _objects(primitive: Any) -> list[Any]:
+    """The elements of a list that is an object; none without it."""
+    return list(primitive[DATA]["objects"]) if primitive else []
 
 
 def _numa_uses(topology: Mapping[str, Any] | None) -> tuple[events.NUMAUse, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from nova_sched.migration.cell_database import CellFacts
+from nova_sched.migration.cell_database import CellFacts, Move
 from nova_sched.migration.from_nova import Nova
 from nova_sched.migration.model import Placement
 
@@ -35,6 +35,16 @@ class Cloud(NamedTuple):
         instance = self.nova.instances.get(uuid) if self.nova is not None else None
         return None if instance is None else instance.image_properties
 
-    def guest(self, uuid: str) -> bytes | None:
-        """The packed Guest of an instance; None if it has none, or if it is not known."""
-        return next((facts.guests[uuid] for facts in self.databases.values() if uuid in facts.guests), None)
+    def guest(self, consumer: str, host: str) -> bytes | None:
+        """The packed Guest of what a consumer holds on a host; None if it has none, or if it is not known."""
+        found = (facts.guests.get((consumer, host)) for facts in self.databases.values())
+        return next((guest for guest in found if guest is not None), None)
+
+    def moves(self) -> dict[str, Move]:
+        """The moves under way in which the uuid of the migration (the key) holds something."""
+        return {
+            uuid: move
+            for facts in self.databases.values()
+            for uuid, move in facts.moves.items()
+            if uuid in self.placement.consumers
+        }

@@ -1,17 +1,18 @@
 """Read host aggregates, services, compute nodes, instances and server groups from Nova's REST API."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from nova_sched.migration.services import Service
-from nova_sched.nova_objects.names import BINARY
+from nova_sched.clients.nova import ComputeService, NovaApi
+from nova_sched.clients.service import Service
 from nova_sched.request.instances import image_properties_of
 from rpc_api import errors
 
 #: The newest microversion that is used (servers with the properties of their images), and the oldest one that has all
 #: that is needed (server groups with their rules).
 NEWEST, OLDEST = (2, 98), (2, 64)
-PAGE = 1000
+#: The newest one of which Nova lists hypervisors without a call to each nova-compute (for its uptime).
+NEWEST_OF_NODES = (2, 87)
 
 
 class Aggregate(NamedTuple):
@@ -21,18 +22,6 @@ class Aggregate(NamedTuple):
     name: str
     hosts: frozenset[str]
     metadata: Mapping[str, str]
-
-
-class ComputeService(NamedTuple):
-    """The nova-compute of a host; ``is_up`` is what Nova says of its heartbeats, the last of which came at
-    ``heard``."""
-
-    host: str
-    disabled: bool
-    disabled_reason: str | None
-    forced_down: bool
-    is_up: bool
-    heard: str
 
 
 class Instance(NamedTuple):
@@ -70,60 +59,37 @@ def read(service: Service) -> Nova:
         raise errors.ServiceUnavailable(
             f"Nova has microversions up to {newest[0]}.{newest[1]}, wanted {OLDEST[0]}.{OLDEST[1]}; import without Nova"
         )
-    major, minor = min(newest, NEWEST)
-    source = _Source(service, f"{major}.{minor}", (major, minor) >= NEWEST)
+    source = _Source(NovaApi(service), min(newest, NEWEST))
     # Services and hosts last: an instance is never on a host that came later.
     groups, instances = source.groups(), source.instances()
     return Nova(source.aggregates(), source.services(), source.nodes(), instances, groups)
 
 
 class _Source:
-    def __init__(self, service: Service, version: str, shows_images: bool):
-        self._service, self._version, self._shows_images = service, version, shows_images
-
-    def _get(self, path: str, name: str) -> list[dict[str, Any]]:
-        found = self._service.ask("GET", path, version=self._version).body.get(name)
-        if not isinstance(found, list):
-            raise errors.ServiceUnavailable(f"Nova answers GET {path} without {name}; is it Nova?")
-        return found
-
-    def _pages(self, path: str, name: str) -> Iterator[dict[str, Any]]:
-        marker = ""
-        while page := self._get(f"{path}limit={PAGE}{marker}", name):
-            yield from page
-            if len(page) < PAGE and name == "hypervisors":
-                return
-            marker = f"&marker={page[-1]['id']}"
+    def __init__(self, api: NovaApi, version: tuple[int, int]):
+        self._api = api
+        self._version, self._of_nodes = _text(version), _text(min(version, NEWEST_OF_NODES))
+        self._shows_images = version >= NEWEST
 
     def aggregates(self) -> dict[str, Aggregate]:
         return {
             one["uuid"]: Aggregate(one["uuid"], one["name"], frozenset(one["hosts"]), dict(one["metadata"]))
-            for one in self._get("/os-aggregates", "aggregates")
+            for one in self._api.aggregates(self._version)
         }
 
     def services(self) -> dict[str, ComputeService]:
-        listed = self._get(f"/os-services?binary={BINARY}", "services")
-        down = [one["host"] for one in listed if "state" not in one]
+        listed = self._api.services(self._version)
+        down = [service.host for service in listed if service.is_up is None]
         if down:
             raise _cell_is_down(f"the service of {down[0]}")
-        return {
-            one["host"]: ComputeService(
-                one["host"],
-                one["status"] == "disabled",
-                one["disabled_reason"],
-                one["forced_down"],
-                one["state"] == "up",
-                one["updated_at"] or "",
-            )
-            for one in listed
-        }
+        return {service.host: service for service in listed}
 
     def nodes(self) -> dict[str, str]:
-        return {one["id"]: one["service"]["host"] for one in self._pages("/os-hypervisors/detail?", "hypervisors")}
+        return {one["id"]: one["service"]["host"] for one in self._api.hypervisors(self._of_nodes)}
 
     def instances(self) -> dict[str, Instance]:
         found = {}
-        for one in self._pages("/servers/detail?all_tenants=True&", "servers"):
+        for one in self._api.all_servers(self._version):
             if "OS-EXT-SRV-ATTR:host" not in one:
                 raise _cell_is_down(f"the server {one['id']}")
             host = one["OS-EXT-SRV-ATTR:host"]
@@ -139,13 +105,15 @@ class _Source:
         return image_properties_of({name: str(value) for name, value in image.get("properties", {}).items()})
 
     def groups(self) -> dict[str, Group]:
-        members, offset = {}, 0
-        while page := self._get(f"/os-server-groups?all_projects=True&limit={PAGE}&offset={offset}", "server_groups"):
-            offset += len(page)
-            for one in page:
-                limit = int((one.get("rules") or {}).get("max_server_per_host", 1))
-                members |= dict.fromkeys(one["members"], Group(one["id"], one["name"], one["policy"], limit))
+        members: dict[str, Group] = {}
+        for one in self._api.groups(self._version):
+            limit = int((one.get("rules") or {}).get("max_server_per_host", 1))
+            members |= dict.fromkeys(one["members"], Group(one["id"], one["name"], one["policy"], limit))
         return members
+
+
+def _text(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
 
 
 def _cell_is_down(what: str) -> errors.ServiceUnavailable:

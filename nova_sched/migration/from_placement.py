@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from nova_sched.clients.service import Answer, Service
 from nova_sched.migration.model import CUSTOM, Consumer, Placement, Provider
-from nova_sched.migration.services import Answer, Service
 from rpc_api import errors, events
 
 #: The newest microversion that is used, and the oldest one that tells the generations of consumers.
@@ -79,10 +79,7 @@ class _Source:
         return self._service.ask("GET", path, version=self._version, wanted=wanted)
 
     def list(self, path: str, name: str) -> list[Any]:
-        found = self._get(path).body.get(name)
-        if not isinstance(found, list):
-            raise errors.ServiceUnavailable(f"Placement answers GET {path} without {name}; is it a Placement?")
-        return found
+        return self._service.listed(path, name, self._version)
 
     def names(self, path: str, name: str, of: Callable[[Any], str]) -> set[str]:
         return {of(one) for one in self.list(path, name) if of(one).startswith(CUSTOM)}

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
+from nova_sched.clients.nova import ComputeService
 from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.compare import Difference, changed, changed_map
-from nova_sched.migration.from_nova import ComputeService
 from nova_sched.nova_objects import facts
 from nova_sched.projection.ledger import COMPUTE_STATUS_DISABLED, MEMBER, NOVA, Entry, Host
 from nova_sched.projection.projection import Projection
@@ -18,32 +18,40 @@ from rpc_api.events.schema import FrozenRecord
 
 
 class Terms:
-    """The server group and the guest of instances on the hosts of a log that belong to Nova."""
+    """The server group and the guest of what consumers hold on the hosts of a log that belong to Nova: instances, and
+    the migrations that hold the old host of an instance."""
 
     def __init__(self, cloud: Cloud, projection: Projection) -> None:
         self._cloud, self._projection = cloud, projection
+        self._moves = cloud.moves()
+        #: Instance that is moved -> the host where its own uuid holds something.
+        self._dest = {move.instance_uuid: move.dest for move in self._moves.values() if move.dest is not None}
 
-    def __call__(self, uuid: str) -> events.ClaimTerms | None:
-        """The terms of an instance; None if it has none, or if its host is not known here."""
-        nova = self._cloud.nova
+    def __call__(self, consumer: str) -> events.ClaimTerms | None:
+        """The terms of a consumer; None if it has none, or if its host is not known here."""
+        nova, move = self._cloud.nova, self._moves.get(consumer)
+        uuid = consumer if move is None else move.instance_uuid
         instance = None if nova is None else nova.instances.get(uuid)
-        host = None if instance is None else self._projection.hosts.get(instance.host)
-        if nova is None or instance is None or host is None or host.authority != NOVA:
+        if nova is None or instance is None:
             return None
-        group, guest = nova.groups.get(uuid), self._cloud.guest(uuid)
+        name = self._dest.get(uuid, instance.host) if move is None else move.source
+        host = self._projection.hosts.get(name)
+        if host is None or host.authority != NOVA:
+            return None
+        group, guest = nova.groups.get(uuid), self._cloud.guest(consumer, name)
         if group is None and guest is None:
             return None
         rule = None
         if group is not None:
             policy = RULE_OF_POLICY.get(group.policy, MEMBER)
             limit = group.limit if group.policy == "anti-affinity" else 0
-            rule = events.GroupRule(group.uuid, policy, instance.host, uuid, limit)
-        return events.ClaimTerms(instance.host, uuid, rule, guest, None)
+            rule = events.GroupRule(group.uuid, policy, name, uuid, limit)
+        return events.ClaimTerms(name, uuid, rule, guest, None)
 
 
-def entry_of(projection: Projection, terms: events.ClaimTerms) -> Entry | None:
-    """What the instance of some terms holds on their host; None if it holds nothing there."""
-    entries = projection.consumers.get(terms.instance_uuid, ())
+def entry_of(projection: Projection, consumer: str, terms: events.ClaimTerms) -> Entry | None:
+    """What a consumer holds on the host of its terms; None if it holds nothing there."""
+    entries = projection.consumers.get(consumer, ())
     return next((entry for entry in entries if entry.host == terms.host), None)
 
 
@@ -221,11 +229,12 @@ def _of_instances(cloud: Cloud, projections: Mapping[str, Projection]) -> Iterat
             yield from changed_map("instance", uuid, None, "image property", properties, here.image_properties)
     for projection in projections.values():
         terms_of = Terms(cloud, projection)
-        for uuid in sorted(theirs.keys() & projection.consumers.keys()):
+        for uuid in sorted((theirs.keys() | cloud.moves().keys()) & projection.consumers.keys()):
             terms = terms_of(uuid)
-            entry = None if terms is None else entry_of(projection, terms)
+            entry = None if terms is None else entry_of(projection, uuid, terms)
             for what in terms_differ(entry, terms) if entry is not None else ():
-                yield Difference("instance", uuid, None, what, _term(terms, what), _term(entry, what))
+                kind = "instance" if uuid in theirs else "migration"
+                yield Difference(kind, uuid, None, what, _term(terms, what), _term(entry, what))
 
 
 def _term(of: events.ClaimTerms | Entry, what: str) -> str | None:

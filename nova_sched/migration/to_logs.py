@@ -44,7 +44,7 @@ def consumers(wanted: Placement, projection: Projection, terms_of: TermsOf = no_
     for uuid, consumer in sorted(wanted.consumers.items()):
         terms = terms_of(uuid)
         is_new = uuid not in projection.holders
-        if is_new or consumer_in(projection, uuid) != consumer or _lacks(projection, terms):
+        if is_new or consumer_in(projection, uuid) != consumer or _lacks(projection, uuid, terms):
             found.append(_consumer(consumer, None if is_new else projection.holders[uuid].generation, terms))
     return found
 
@@ -102,9 +102,9 @@ def _is_same(provider: Provider, known: Provider) -> bool:
     )
 
 
-def _lacks(projection: Projection, terms: events.ClaimTerms | None) -> bool:
-    """Whether the instance of some terms has other ones on their host."""
-    entry = None if terms is None else entry_of(projection, terms)
+def _lacks(projection: Projection, consumer: str, terms: events.ClaimTerms | None) -> bool:
+    """Whether a consumer has other terms on their host."""
+    entry = None if terms is None else entry_of(projection, consumer, terms)
     return terms is not None and entry is not None and bool(terms_differ(entry, terms))
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from nova_sched.clients.service import Answer, Service
 from nova_sched.migration.compare import same_inventories
 from nova_sched.migration.from_placement import THREADS, Progress, no_progress, version_of
 from nova_sched.migration.model import Consumer, Key, Placement, Provider, from_the_top, used_of
-from nova_sched.migration.services import Answer, Service
 from rpc_api import errors
 from rpc_api.events import Inventory
 

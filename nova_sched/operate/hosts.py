@@ -27,7 +27,7 @@ class Left(NamedTuple):
 
 class OperatedHost:
     """A host that an operator works on: its ``cell``, ``log``, and the ``state`` of that log; ``host`` is read from the
-    state. ``nova()`` gives the :class:`~nova_sched.operate.compute_api.ComputeApi`, when it is needed."""
+    state. ``nova()`` gives the :class:`~nova_sched.clients.nova.NovaApi`, when it is needed."""
 
     def __init__(self, name: str, cell: str, log, state, nova, operator: str):
         self.name = name
@@ -165,7 +165,7 @@ class OperatedHost:
                 f"Nova has no nova-compute {self.name}, only its resource provider is left in {self.cell}; delete it "
                 f"with: openstack resource provider delete {uuid}"
             )
-        if service.state == "up":
+        if service.is_up:
             raise errors.NovaSchedError(
                 f"the nova-compute of {self.name} is up, and would register again; stop it first"
             )

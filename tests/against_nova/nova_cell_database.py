@@ -29,7 +29,8 @@ CELL = "5a6cdd24-9e85-4a9c-8bb2-5a6a1f6f7a3d"
 
 def make(cell_file, api_file, hosts, instances):
     """Write both databases. A host has a name, a uuid, services' fields, NUMA cells and PCI devices; an instance has a
-    uuid, a host, NUMA cells, and addresses of devices."""
+    uuid, a host, NUMA cells, and perhaps a move: its uuid, source, dest and status, and what the instance has on the
+    source."""
     _make_cell(cell_file, hosts, instances)
     engine = sa.create_engine(f"sqlite:///{api_file}")
     api_models.BASE.metadata.create_all(engine)
@@ -70,6 +71,36 @@ def _make_cell(file, hosts, instances):
         if one["numa"]:
             instance.numa_topology = _guest_topology(one["numa"])
         instance.create()
+        if "move" in one:
+            _move(admin, instance, one["move"])
+
+
+def _move(admin, instance, move):
+    """Note a move of an instance, as the claim on the new host does."""
+    made = objects.Migration(
+        admin,
+        uuid=move["uuid"],
+        instance_uuid=instance.uuid,
+        source_compute=move["source"],
+        dest_compute=move["dest"],
+        status=move["status"],
+        migration_type="resize",
+    )
+    made.create()
+    devices = [objects.PciDevice.get_by_dev_addr(admin, node, address) for node, address in move["old_devices"]]
+    instance.migration_context = objects.MigrationContext(
+        instance_uuid=instance.uuid,
+        migration_id=made.id,
+        old_numa_topology=_guest_topology(move["old_numa"]) if move["old_numa"] else None,
+        new_numa_topology=instance.numa_topology,
+        old_pci_devices=objects.PciDeviceList(objects=devices),
+        new_pci_devices=objects.PciDeviceList(objects=[]),
+        old_pci_requests=None,
+        new_pci_requests=None,
+        old_resources=None,
+        new_resources=None,
+    )
+    instance.save()
 
 
 NODE = {

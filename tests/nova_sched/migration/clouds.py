@@ -15,6 +15,7 @@ from tests.placement_api.regions import uuid_of
 from tests.placement_api.server import Server
 
 TOKEN = "admin"
+MARKER_NOT_FOUND = {"badRequest": {"code": 400, "message": "marker [0] not found"}}
 
 
 class Stock:
@@ -77,10 +78,16 @@ def small(stock, hosts=True):
 
 
 class NovaAnswers:
-    """What nova-api answers about two hosts: ``services``, ``servers``, ``groups`` and ``aggregates`` may change."""
+    """What nova-api answers about two hosts: ``services``, ``servers``, ``groups`` and ``aggregates`` may change.
+    ``max_limit`` is its own limit of a page; ``before(path, asked)`` is called before each answer, and may return
+    (status, body) in its place."""
 
     def __init__(self, max_version="2.104"):
         self.max_version = max_version
+        self.max_limit = 1000
+        self.before = lambda path, asked: None
+        #: (Path, query, microversion) of each request.
+        self.requests = []
         self.hosts = ["host-1", "host-2"]
         self.services = {name: {} for name in self.hosts}
         #: Name of a server -> its host, and more of it.
@@ -97,6 +104,11 @@ class NovaAnswers:
         request = webob.Request(environ)
         path = request.path.removeprefix("/v2.1").rstrip("/")
         asked = dict(urllib.parse.parse_qsl(request.query_string))
+        version = request.headers.get("OpenStack-API-Version", "compute 2.1").split()[1]
+        self.requests.append((path, asked, version))
+        found = self.before(path, asked)
+        if found is not None:
+            return _answered(found)(environ, start)
         body = {
             "": self._root,
             "/os-aggregates": self._aggregates,
@@ -105,7 +117,16 @@ class NovaAnswers:
             "/servers/detail": self._servers,
             "/os-server-groups": self._groups,
         }[path](asked)
-        return _answered((200, body))(environ, start)
+        found = (200, body) if body is not None else (400, MARKER_NOT_FOUND)
+        return _answered(found)(environ, start)
+
+    def _listed(self, name, listed, asked):
+        """A page of a list; None if its marker is not there."""
+        ids = [item["id"] for item in listed]
+        if "marker" in asked and asked["marker"] not in ids:
+            return None
+        first = ids.index(asked["marker"]) + 1 if "marker" in asked else 0
+        return {name: listed[first : first + min(self.max_limit, int(asked["limit"]))]}
 
     def _root(self, asked):
         version = {"id": "v2.1", "status": "CURRENT", "version": self.max_version, "min_version": "2.1"}
@@ -166,7 +187,9 @@ class NovaAnswers:
             }
             for host in self.hosts
         ]
-        return {"hypervisors": _page(listed, asked)}
+        page = self._listed("hypervisors", listed, asked)
+        # Nova takes a page of compute nodes first, and then leaves out those without a service.
+        return page and {"hypervisors": [one for one in page["hypervisors"] if one["service"]["host"] in self.services]}
 
     def _servers(self, asked):
         assert asked["all_tenants"] == "True"
@@ -185,7 +208,7 @@ class NovaAnswers:
         for server in listed:
             for gone in [key for key, value in server.items() if value is ...]:
                 del server[gone]
-        return {"servers": _page(listed, asked)}
+        return self._listed("servers", listed, asked)
 
     def _groups(self, asked):
         assert asked["all_projects"] == "True"
@@ -202,10 +225,4 @@ class NovaAnswers:
             for name, (policy, rules, members) in sorted(self.groups.items())
         ]
         first = int(asked["offset"])
-        return {"server_groups": listed[first : first + int(asked["limit"])]}
-
-
-def _page(listed, asked):
-    """The items after the marker, as many as are asked for."""
-    first = [item["id"] for item in listed].index(asked["marker"]) + 1 if "marker" in asked else 0
-    return listed[first : first + int(asked["limit"])]
+        return {"server_groups": listed[first : first + min(self.max_limit, int(asked["limit"]))]}

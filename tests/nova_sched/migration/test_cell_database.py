@@ -95,12 +95,132 @@ def test_hosts_are_as_nova_has_them(peer, databases):
 
 def test_guests_are_as_nova_has_them(databases):
     found = cell_database.read(databases[0])
-    assert found.guests.keys() == {PINNED}
-    guest = events.thaw("Guest", found.guests[PINNED])
+    assert found.guests.keys() == {(PINNED, "host-1")}
+    guest = events.thaw("Guest", found.guests[PINNED, "host-1"])
     assert guest.numa == (events.NUMAUse(1, 0, 0, ((0, 6), (1, 7)), (5,), True, 1024, 4),)
     (pool,) = events.thaw("HostInventory", found.reports["host-1"].inventory).pci_pools
     assert guest.pci == (events.PCIUse(pool_key(pool), 1, uuid_of("request")),)
     assert found.images == {PINNED: {"hw_disk_bus": "virtio"}}
+
+
+# --- instances that are moved ----------------------------------------------------------------------------------------
+
+RESIZED, ON_ITS_HOST, OVER = uuid_of("vm-1"), uuid_of("vm-2"), uuid_of("gold")
+MIGRATION, OF_ITS_HOST = uuid_of("migration"), uuid_of("migration of its host")
+
+
+def device(function, instance=None, request="request"):
+    """A device of a host; one that an instance has, if it is named."""
+    found = {"address": f"0000:81:00.{function}", "status": "available"}
+    if instance is None:
+        return found
+    return found | {"status": "allocated", "instance_uuid": instance, "request_id": uuid_of(request)}
+
+
+def guest_on(cell, memory_mb):
+    """The one NUMA node of a guest."""
+    one = {"id": cell, "shared": [0], "pins": {}, "memory_mb": memory_mb, "page_kb": 4}
+    return [one | {"thread_policy": None, "reserved": []}]
+
+
+def moving_host(name, *devices):
+    return {
+        "name": name,
+        "uuid": uuid_of(name),
+        "service": {"disabled": False, "forced_down": False},
+        "numa": CELLS,
+        "devices": list(devices),
+    }
+
+
+def moved(uuid, host, memory_mb, migration, source, status, old_devices=()):
+    move = {"uuid": migration, "source": source, "dest": host, "status": status}
+    return {
+        "uuid": uuid,
+        "host": host,
+        "system_metadata": {},
+        "numa": guest_on(1, memory_mb),
+        "move": {**move, "old_numa": guest_on(0, 512), "old_devices": list(old_devices)},
+    }
+
+
+@pytest.fixture(scope="module")
+def another_peer():
+    """Nova opens one database per process."""
+    yield from running_peer("nova", "nova_cell_database.py")
+
+
+@pytest.fixture(scope="module")
+def moving(another_peer, tmp_path_factory):
+    """URL of the database of a cell: one server is resized to another host (2 devices there, 1 on the old one), one on
+    its host (1 device before, 1 after), and the move of one is over."""
+    files = [str(tmp_path_factory.mktemp("moving") / name) for name in ("cell", "api")]
+    hosts = [
+        moving_host("host-1", device(0), device(1, RESIZED, "old")),
+        moving_host(
+            "host-2",
+            device(0),
+            device(1, RESIZED),
+            device(2, RESIZED),
+            device(3, ON_ITS_HOST, "old"),
+            device(4, ON_ITS_HOST),
+        ),
+    ]
+    instances = [
+        moved(RESIZED, "host-2", 1024, MIGRATION, "host-1", "finished", [(1, "0000:81:00.1")]),
+        moved(ON_ITS_HOST, "host-2", 2048, OF_ITS_HOST, "host-2", "finished", [(2, "0000:81:00.3")]),
+        moved(OVER, "host-1", 256, uuid_of("over"), "host-2", "confirmed"),
+    ]
+    answer = another_peer.ask("make", *files, hosts, instances)
+    assert "answer" in answer, answer
+    return f"sqlite:///{files[0]}"
+
+
+def in_words(guest):
+    """(NUMA node of the host, MB of it) and (number of devices, their request) of a packed Guest."""
+    found = events.thaw("Guest", guest)
+    return [(use.cell, use.memory_mb) for use in found.numa], [(use.count, use.request_id) for use in found.pci]
+
+
+def test_an_instance_that_is_moved_has_a_guest_on_each_host(moving):
+    """What it has on its old host belongs to the migration, also if both are the same host."""
+    found = cell_database.read(moving)
+    assert found.faults == []
+    assert {place: in_words(guest) for place, guest in found.guests.items()} == {
+        (MIGRATION, "host-1"): ([(0, 512)], [(1, uuid_of("old"))]),
+        (RESIZED, "host-2"): ([(1, 1024)], [(2, uuid_of("request"))]),
+        (OF_ITS_HOST, "host-2"): ([(0, 512)], [(1, uuid_of("old"))]),
+        (ON_ITS_HOST, "host-2"): ([(1, 2048)], [(1, uuid_of("request"))]),
+        (OVER, "host-1"): ([(1, 256)], []),
+    }
+    assert found.moves == {
+        MIGRATION: cell_database.Move(RESIZED, "host-1", "host-2"),
+        OF_ITS_HOST: cell_database.Move(ON_ITS_HOST, "host-2", "host-2"),
+    }
+
+
+def test_an_import_of_instances_that_are_moved(stock, nova, ours, moving):
+    """Both hosts are held with their devices, NUMA nodes and server group until the move ends."""
+    small(stock)
+    nova.servers = {"vm-1": ("host-2", {}), "vm-2": ("host-2", {})}
+    put = stock.client.put
+    assert put(RESIZED, 1, {uuid_of("host-2"): {"VCPU": 1}}).status == 204
+    assert put(MIGRATION, None, {uuid_of("host-1"): {"VCPU": 1}}).status == 204
+    words = ["--nova", nova.url, "--cell-database", f"cell1={moving}"]
+    code, out, err = ours.run("import", *words)
+    assert (code, err) == (0, ""), (out, err)
+    state = ours.state()
+    for consumer, host, numa in ((RESIZED, "host-2", [(1, 1024)]), (MIGRATION, "host-1", [(0, 512)])):
+        (entry,) = state.consumers[consumer]
+        assert (entry.host, entry.instance_uuid, entry.rule.group_uuid) == (host, RESIZED, uuid_of("group"))
+        assert in_words(entry.guest)[0] == numa
+    assert ours.run("compare", *words)[:2] == (0, "")
+    position = state.position
+    assert ours.run("import", *words)[0] == 0 and ours.state().position == position
+    # Confirmed: the migration gives up the old host.
+    assert stock.client.ask("DELETE", f"/allocations/{MIGRATION}").status == 204
+    assert ours.run("import", *words)[0] == 0
+    assert MIGRATION not in ours.state().consumers
 
 
 def test_the_cells_of_hosts(databases):

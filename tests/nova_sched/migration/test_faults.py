@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from nova_sched.cli.main import main
-from nova_sched.migration import log_writer, services
+from nova_sched.clients import service as services
+from nova_sched.migration import log_writer
 from nova_sched.migration.from_logs import placement_of
 from tests.nova_sched.migration.clouds import conflict, small
 from tests.nova_sched.migration.test_take_over import CHANGES, same
@@ -46,7 +47,12 @@ READS = [
     (OVERLOADED, ENDLESS, 3, "it answers 503: the database is away; see its log, and repeat the command"),
     ((500, b"<html>oops</html>"), ENDLESS, 3, "it answers 500: <html>oops</html>; see its log, and repeat the command"),
     ((200, b"<html>a portal</html>"), ENDLESS, 3, "its answer is not a JSON object; is this Placement?"),
-    ((403, {"errors": [{"detail": "not allowed"}]}), ENDLESS, 3, "403: not allowed; use an account that may read"),
+    (
+        (403, {"errors": [{"detail": "not allowed"}]}),
+        ENDLESS,
+        3,
+        "403: not allowed; use the account of an administrator",
+    ),
 ]
 
 
@@ -93,7 +99,7 @@ def test_a_placement_that_fails_while_it_is_written(stock, target, ours, answer,
 
 ACCOUNTS = [
     # (variables that change, exit code, the text)
-    ({"OS_TOKEN": "wrong"}, 3, "it answers 401: wrong token; check the account in the variables OS_"),
+    ({"OS_TOKEN": "wrong"}, 3, "it answers 401: wrong token; check the account of the cloud (the variables OS_"),
     ({"OS_AUTH_TYPE": "palm"}, 2, "OS_AUTH_TYPE is 'palm', wanted a plugin of keystoneauth1"),
     ({"OS_AUTH_TYPE": ""}, 2, "the account of the cloud is not complete"),
     (

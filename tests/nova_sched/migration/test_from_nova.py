@@ -2,7 +2,11 @@
 
 import pytest
 
-from rpc_api import events
+from nova_sched.clients import service
+from nova_sched.clients.login import login
+from nova_sched.clients.service import Service
+from nova_sched.migration import from_nova
+from rpc_api import errors, events
 from rpc_api.levels import LEVEL, pack_oldest
 from rpc_api.log import open_log
 from tests.builders import Voice, facts_of, record_of
@@ -154,11 +158,92 @@ def test_hosts_without_facts_are_named(stock, nova, ours):
 
 
 def test_pages(known, nova, monkeypatch):
-    from nova_sched.migration import from_nova
-
-    monkeypatch.setattr(from_nova, "PAGE", 1)
+    monkeypatch.setattr(nova, "max_limit", 1)
     nova.groups["second"] = ("soft-anti-affinity", {}, [])
     assert known.run("compare", "--nova", nova.url)[:2] == (0, "")
+
+
+@pytest.fixture
+def reading(nova, environment):
+    """What is read of a Nova."""
+    return lambda: from_nova.read(Service("compute", login(), nova.url))
+
+
+@pytest.fixture
+def many(nova):
+    """Five hosts with a server each, and a limit of two per page."""
+    nova.max_limit = 2
+    nova.hosts = [f"host-{number}" for number in range(1, 6)]
+    nova.services = {name: {} for name in nova.hosts}
+    nova.servers = {f"vm-{number}": (f"host-{number}", {}) for number in range(1, 6)}
+    nova.groups = {f"group-{number}": ("affinity", {}, [f"vm-{number}"]) for number in range(1, 6)}
+    return nova
+
+
+def test_pages_that_are_shorter_than_asked_for(many, reading):
+    found = reading()
+    assert sorted(found.nodes.values()) == many.hosts
+    assert sorted(one.host for one in found.instances.values()) == many.hosts
+    assert {group.name for group in found.groups.values()} == set(many.groups)
+
+
+def test_a_hypervisor_without_a_service_ends_no_list(many, reading):
+    """Nova leaves it out of the page that it is in."""
+    del many.services["host-2"]
+    assert sorted(reading().nodes.values()) == ["host-1", "host-3", "host-4", "host-5"]
+
+
+@pytest.mark.parametrize("gone", [["vm-2"], ["vm-1", "vm-2"]])
+def test_a_marker_that_is_deleted_meanwhile(many, reading, gone):
+    """The last server of the first page, or all of that page."""
+
+    def before(path, asked):
+        if path == "/servers/detail" and "marker" in asked:
+            for name in gone:
+                many.servers.pop(name, None)
+
+    many.before = before
+    found = reading()
+    assert {uuid_of(name) for name in ("vm-3", "vm-4", "vm-5")} <= found.instances.keys()
+
+
+def test_a_list_without_an_end(many, reading, stock):
+    many.before = lambda path, asked: asked.pop("marker", None) and None
+    with pytest.raises(errors.ServiceUnavailable, match="its pages have no end"):
+        reading()
+
+
+def test_hypervisors_are_listed_without_a_call_to_each_nova_compute(nova, reading):
+    """From microversion 2.88 on Nova asks each of them for its uptime."""
+    reading()
+    assert {version for path, _, version in nova.requests if path == "/os-hypervisors/detail"} == {"2.87"}
+    assert {version for path, _, version in nova.requests if path == "/servers/detail"} == {"2.98"}
+
+
+NOVA_FAULTS = [
+    # (answer, how often, exit code, text)
+    ((429, {"overLimit": {"code": 429, "message": "slow down"}}), 2, 0, ""),
+    ((429, {"overLimit": {"code": 429, "message": "slow down"}}), 99, 3, "429: slow down; repeat the command when"),
+    (
+        (500, {"computeFault": {"code": 500, "message": "Unexpected API Error."}}),
+        99,
+        3,
+        "500: Unexpected API Error; see",
+    ),
+    ((200, b"<html>a portal</html>"), 99, 3, "its answer is not a JSON object; is this Nova?"),
+    ((200, {"servers": None}), 99, 3, "Nova answers GET /servers/detail?all_tenants=True&limit=1000 without servers"),
+]
+
+
+@pytest.mark.parametrize("answer, times, wanted, told", NOVA_FAULTS)
+def test_a_nova_that_fails_while_it_is_read(known, nova, monkeypatch, answer, times, wanted, told):
+    monkeypatch.setattr(service, "RETRY_DELAY", 0.001)
+    left = iter([answer] * times)
+    nova.before = lambda path, asked: next(left, None) if path == "/servers/detail" else None
+    position = known.state().position
+    code, out, err = known.run("import", "--nova", nova.url)
+    assert code == wanted and told in err and err.count("\n") == bool(told), (out, err)
+    assert known.state().position == position
 
 
 def test_a_nova_that_shows_no_images(stock, ours):

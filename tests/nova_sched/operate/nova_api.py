@@ -134,12 +134,13 @@ class NovaApi:
             hosts = query.get("host")
             return 200, {"services": [one for one in self.services if not hosts or one["host"] in hosts]}
         if path == "/servers/detail":
-            return 200, self._servers(query)
+            mine = [one for one in self.servers if one["OS-EXT-SRV-ATTR:host"] in query["host"]]
+            return self._page(mine, query, "servers")
         if path == "/flavors/detail":
             shown = [dict(one) for one in self.flavors]
             for one in shown if tuple(map(int, version.split("."))) < (2, 61) else ():
                 del one["extra_specs"]
-            return 200, {"flavors": shown}
+            return self._page(shown, query, "flavors")
         return fault(404, "The resource could not be found.")
 
     def _service(self, method, uuid_, body):
@@ -158,15 +159,12 @@ class NovaApi:
         self.services.remove(found)
         return 204, None
 
-    def _servers(self, query):
-        mine = [one for one in self.servers if one["OS-EXT-SRV-ATTR:host"] in query["host"]]
-        marker = query.get("marker", [None])[0]
-        start = next((place + 1 for place, one in enumerate(mine) if one["id"] == marker), 0)
-        page = {"servers": mine[start : start + PAGE]}
-        if len(mine) > start + PAGE:
-            last = page["servers"][-1]["id"]
-            page["servers_links"] = [{"rel": "next", "href": f"http://nova/v2.1/servers/detail?marker={last}"}]
-        return page
+    def _page(self, listed, query, name):
+        ids, marker = [one["id"] for one in listed], query.get("marker", [None])[0]
+        if marker is not None and marker not in ids:
+            return fault(400, f"marker [{marker}] not found")
+        start = 0 if marker is None else ids.index(marker) + 1
+        return 200, {name: listed[start : start + PAGE]}
 
 
 def fault(status, message):
