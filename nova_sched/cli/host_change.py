@@ -136,7 +136,7 @@ class HostDrain(_HostCommand):
 {AUTHORITY}
 Move the instances with openstack server migrate --host, or let them end. With --wait the command ends when nothing is
 left, when the time is over (exit code 1, what is left is shown), or as soon as it is clear that the drain cannot
-finish, such as for a host that is lost.
+finish: the host is lost, its nova-compute is down, it was enabled again, or all that is left is in ERROR.
 
 examples:
   nova-sched host drain $HOST --reason 'new firmware' --log out/demo
@@ -162,7 +162,7 @@ reached, 4 the state of a cell is not known
         hosts = self.found(source, arguments)
         for host in hosts:
             self.say(host.disable(arguments.reason))
-        left = self._wait(hosts, wait_s)
+        left, why = self._wait(hosts, wait_s)
         rows = Rows(self.out, arguments.output, ("cell", "host", *Left._fields), ("resources",), self.paint)
         for host, found in left.items():
             for one in found:
@@ -174,28 +174,48 @@ reached, 4 the state of a cell is not known
             rows.end()
         held = [host for host in hosts if left[host]]
         for host in held:
-            why = host.cannot_end()
-            self.say(f"{host.name} of {host.cell} holds {_counted(left[host])}" + (f"; {why}" if why else ""))
+            self.say(
+                f"{host.name} of {host.cell} holds {_counted(left[host])}" + (f"; {why[host]}" if why[host] else "")
+            )
         if not held:
             self.say(f"nothing is left on {len(hosts)} host{'' if len(hosts) == 1 else 's'}")
         return errors.EXIT_NEGATIVE if held else errors.EXIT_OK
 
     def _wait(self, hosts, wait_s):
-        """Return what is left on each host, when nothing is left, or the time is over, or nothing can change."""
-        end, shown = SYSTEM.monotonic() + wait_s, None
+        """Return what is left on each host and why it cannot end there, when nothing is left, or the time is over, or
+        nothing can change. A fault of a log or of Nova that may pass ends it with the time only."""
+        end, shown, away = SYSTEM.monotonic() + wait_s, None, False
         while True:
-            for host in hosts:
-                host.follow()
-            left = {host: host.left() for host in hosts}
-            total = sum(map(len, left.values()))
-            open_ = [host for host in hosts if left[host]]
-            now = SYSTEM.monotonic()
-            if not open_ or now >= end or all(host.cannot_end() for host in open_):
-                return left
-            if total != shown:
-                shown = total
-                self.say(f"{total} left, waiting for at most {spelled(end - now)}")
-            threading.Event().wait(min(LOOK_SECONDS, end - now))
+            try:
+                left, why = _looked_at(hosts)
+            except (errors.LogUnavailable, errors.ServiceUnavailable) as fault:
+                if SYSTEM.monotonic() >= end:
+                    raise
+                if not away:
+                    self.say(f"{fault}; trying again, for at most {spelled(end - SYSTEM.monotonic())}")
+                away = True
+            else:
+                away = False
+                total = sum(map(len, left.values()))
+                if all(why[host] for host in hosts if left[host]) or SYSTEM.monotonic() >= end:
+                    return left, why
+                if total != shown:
+                    shown = total
+                    self.say(f"{total} left, waiting for at most {spelled(end - SYSTEM.monotonic())}")
+            pause(max(0.0, min(LOOK_SECONDS, end - SYSTEM.monotonic())))
+
+
+def pause(seconds: float) -> None:
+    """Wait before the next look."""
+    threading.Event().wait(seconds)
+
+
+def _looked_at(hosts):
+    """(What is left on each host, why that cannot end by waiting)."""
+    for host in hosts:
+        host.follow()
+    left = {host: host.left() for host in hosts}
+    return left, {host: host.cannot_end(left[host]) if left[host] else None for host in hosts}
 
 
 def _check_names(world, patterns, away):

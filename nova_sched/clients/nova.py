@@ -98,10 +98,12 @@ class NovaApi:
     def servers(self, host: str) -> list[Server]:
         """The servers of a host, of all projects."""
         path = f"/servers/detail?all_tenants=True&host={quote(host, safe='')}"
-        return [
-            Server(one["id"], one["name"], one["status"], one.get("OS-EXT-STS:task_state"), one["tenant_id"])
-            for one in self._service.pages(path, "servers", SERVICE_VERSION)
-        ]
+        return [_server(found) for found in self._service.pages(path, "servers", SERVICE_VERSION)]
+
+    def server(self, uuid: str) -> Server | None:
+        """A server of any project; None if Nova has none of that uuid."""
+        answer = self._service.ask("GET", f"/servers/{uuid}", version=SERVICE_VERSION, wanted=(404,))
+        return None if answer.status == 404 else _server(answer.body["server"])
 
     def groups(self, version: str) -> Iterator[dict[str, Any]]:
         """The server groups of all projects. Nova pages them by their number: one that is deleted meanwhile may hide
@@ -132,3 +134,7 @@ def _service(found: dict[str, Any]) -> ComputeService:
         None if state is None else state == "up",
         found.get("updated_at") or "",
     )
+
+
+def _server(found: dict[str, Any]) -> Server:
+    return Server(found["id"], found["name"], found["status"], found.get("OS-EXT-STS:task_state"), found["tenant_id"])

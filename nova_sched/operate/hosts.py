@@ -11,10 +11,16 @@ from nova_sched.projection.ledger import AGENT, NOVA
 from nova_sched.replay.logs.reading import decoded_records
 from nova_sched.replay.state.hosts import amounts_of, is_disabled, status_of
 from rpc_api import errors, events
+from rpc_api.wording import number_of
+
+#: Status of a consumer that is no server of Nova: a migration that is under way, or what nobody gave up.
+NO_SERVER = "no server"
+#: Nova's status of a server that failed, of which no task is under way.
+FAILED = "ERROR"
 
 
 class Left(NamedTuple):
-    """A consumer that still holds resources of a host. ``status`` is Nova's for a server that Nova knows."""
+    """A consumer that still holds resources of a host. ``status`` is Nova's for a host of Nova, or NO_SERVER."""
 
     instance: str
     consumer: str
@@ -58,10 +64,12 @@ class OperatedHost:
         """Give no more instances to the host. Return what was done, in words."""
         if self.authority == NOVA:
             service = self._service()
+            if service.disabled and reason in ("", service.disabled_reason):
+                return f"{self.name} of {self.cell} is disabled in Nova already"
             self._nova().disable(service, reason)
             return self._of_nova("disabled")
         check_level(self.state, "to disable a host")
-        if self.host.disabled_for == reason:
+        if self.host.disabled_for is not None and reason in ("", self.host.disabled_for):
             return f"{self.name} of {self.cell} is disabled already"
         position = published(self.log, self.state, self._operator, events.HostDisabled(self.name, reason))
         return f"{self.name} of {self.cell} is disabled from position {position} on"
@@ -103,22 +111,27 @@ class OperatedHost:
 
     def left(self) -> list[Left]:
         """What still holds resources of the host, the longest first. For a host of Nova also the servers that Nova
-        lists there, and their status."""
+        lists there, and the status of all."""
         host = self.host
         if host is None:
             return []
-        servers = {one.uuid: one for one in self._nova().servers(self.name)} if host.authority == NOVA else {}
-        found = [
-            _left_of(entry, servers.pop(entry.instance_uuid, None))
-            for entry in sorted(host.entries.values(), key=lambda entry: (entry.position, entry.consumer_uuid))
-        ]
+        entries = sorted(host.entries.values(), key=lambda entry: (entry.position, entry.consumer_uuid))
+        if host.authority != NOVA:
+            return [_left_of(entry, None, None) for entry in entries]
+        servers = {server.uuid: server for server in self._nova().servers(self.name)}
+        found = []
+        for entry in entries:
+            server = servers.pop(entry.instance_uuid, None)
+            # A server that is resized or moved is on its new host by now.
+            server = server or self._nova().server(entry.instance_uuid)
+            found.append(_left_of(entry, server, NO_SERVER))
         return found + [
-            Left(one.uuid, one.uuid, "in Nova only", one.project, {}, one.name, _status(one))
-            for one in servers.values()
+            Left(server.uuid, server.uuid, "in Nova only", server.project, {}, server.name, _status(server))
+            for server in servers.values()
         ]
 
-    def cannot_end(self) -> str | None:
-        """Why a drain of the host cannot come to its end by itself; None if it can."""
+    def cannot_end(self, left: list[Left]) -> str | None:
+        """Why a drain of the host, on which something is ``left``, cannot come to its end by itself; None if it can."""
         host = self.host
         if host is None:
             return None
@@ -127,9 +140,16 @@ class OperatedHost:
                 f"{self.name} is lost: nothing ends there by itself; evacuate its instances, or remove it with "
                 "nova-sched host remove"
             )
-        if not is_disabled(host, self.state.table) and host.authority == AGENT:
+        if host.authority == AGENT:
+            is_enabled = not is_disabled(host, self.state.table)
+        else:
+            service = self._service()
+            is_enabled = not service.disabled
+            if not service.is_up:
+                return f"the nova-compute of {self.name} is down: nothing ends there by itself; start it, or evacuate"
+        if is_enabled:
             return f"{self.name} was enabled meanwhile, and gets new instances"
-        return None
+        return _stuck(left)
 
     # --- remove ------------------------------------------------------------------------------------------------------
 
@@ -176,7 +196,7 @@ class OperatedHost:
         )
 
 
-def _left_of(entry, server):
+def _left_of(entry, server, without_server):
     return Left(
         entry.instance_uuid,
         entry.consumer_uuid,
@@ -184,8 +204,28 @@ def _left_of(entry, server):
         entry.project_id,
         amounts_of(entry.allocations),
         server and server.name,
-        server and _status(server),
+        without_server if server is None else _status(server),
     )
+
+
+def _stuck(left):
+    """What to do about consumers that nobody can move, if there are no others; None if there are."""
+    failed = sum(each.status == FAILED for each in left)
+    unknown = [each for each in left if each.status == NO_SERVER]
+    if not left or failed + len(unknown) < len(left):
+        return None
+    found = []
+    if failed:
+        found.append(
+            f"{number_of(failed, 'server is', 'servers are')} in {FAILED} and cannot be moved; delete it, or set its "
+            "state (openstack server set --state active)"
+        )
+    if unknown:
+        found.append(
+            f"{number_of(len(unknown), 'consumer is', 'consumers are')} no server of Nova; if no move is under way, "
+            f"give up what it holds (openstack resource provider allocation delete {unknown[0].consumer})"
+        )
+    return "; ".join(found)
 
 
 def _status(server):

@@ -1,9 +1,10 @@
 """``nova-sched host``: list, disable, enable, drain, remove; hosts of agents by events, hosts of Nova by its API."""
 
-import threading
+import json
 
 import pytest
 
+from nova_sched.cli import host_change
 from nova_sched.cli.main import main, replay
 from rpc_api import events
 from tests.builders import claim, consumer, consumer_put, deleted, of, put, report, uuid_of
@@ -139,12 +140,11 @@ def test_a_drain_waits_until_nothing_is_left(cloud, monkeypatch):
     """Its last instance ends while the command waits: at its second look."""
     looks = []
 
-    class Event(threading.Event):
-        def wait(self, timeout=None):
-            looks.append(timeout)
-            cloud.say(deleted("vm", "a"))
+    def pause(timeout):
+        looks.append(timeout)
+        cloud.say(deleted("vm", "a"))
 
-    monkeypatch.setattr("nova_sched.cli.host_change.threading.Event", Event)
+    monkeypatch.setattr(host_change, "pause", pause)
     code, _, err = cloud.run("host", "drain", "a", "--wait")
     assert code == 0 and len(looks) == 1 and looks[0] <= 2.0
     assert "1 left, waiting for at most 10 min" in err and err.endswith("nothing is left on 1 host\n")
@@ -159,6 +159,124 @@ def test_a_drain_that_cannot_finish_ends_at_once(cloud):
 def test_a_drain_ends_with_its_time(cloud):
     code, out, err = cloud.run("host", "drain", "a", "--wait", "1ms")
     assert code == 1 and uuid_of("vm") in out and "a of cell1 holds 1 consumer" in err
+
+
+def test_a_host_that_is_disabled_keeps_its_reason(cloud, nova):
+    """A drain without a reason changes nothing of a host that is disabled."""
+    cloud.run("host", "disable", "a", "--reason", "a fan")
+    _, _, err = cloud.run("host", "drain", "a")
+    assert "a of cell1 is disabled already" in err
+    assert cloud.host("a")["reason"] == "disabled by an operator: a fan"
+    cloud.nova_host("n")
+    nova.servers.clear()
+    nova.services[0].update(status="disabled", disabled_reason="a disk")
+    code, _, err = cloud.run("host", "drain", "n")
+    assert code == 0 and "n of cell1 is disabled in Nova already" in err
+    assert {method for method, *_ in nova.asked} == {"GET"}
+    cloud.run("host", "drain", "n", "--reason", "a fan")
+    assert nova.services[0]["disabled_reason"] == "a fan"
+
+
+@pytest.fixture
+def draining(cloud, nova):
+    """A host of Nova with one server; ``holds`` lets consumers hold something of it."""
+    cloud.nova_host("n")
+    nova.servers = [server(1, "n")]
+
+    def holds(*uuids):
+        for uuid in uuids:
+            cloud.say(put(consumer_put("x", of("n", 1))._replace(consumer_uuid=uuid)))
+
+    cloud.holds = holds
+    return cloud
+
+
+def enable(nova):
+    nova.services[0]["status"] = "enabled"
+
+
+def stop(nova):
+    nova.services[0]["state"] = "down"
+
+
+def fail(nova):
+    nova.servers[0]["status"] = "ERROR"
+
+
+def forget(nova):
+    nova.servers.clear()
+
+
+def move(nova):
+    nova.servers[0].update({"status": "VERIFY_RESIZE", "OS-EXT-SRV-ATTR:host": "elsewhere"})
+
+
+@pytest.mark.parametrize(
+    "happens, status, told",
+    [
+        (enable, "ACTIVE", "n was enabled meanwhile, and gets new instances"),
+        (stop, "ACTIVE", "the nova-compute of n is down: nothing ends there by itself; start it, or evacuate"),
+        (fail, "ERROR", "1 server is in ERROR and cannot be moved; delete it, or set its state"),
+        (forget, "no server", "1 consumer is no server of Nova; if no move is under way, give up what it holds"),
+    ],
+)
+def test_a_drain_of_a_host_of_nova_that_cannot_finish_ends(draining, nova, monkeypatch, happens, status, told):
+    """What happens while it waits ends it at its next look."""
+    draining.holds(nova.servers[0]["id"])
+    looks = []
+
+    def pause(timeout):
+        looks.append(timeout)
+        happens(nova)
+        assert len(looks) < 3
+
+    monkeypatch.setattr(host_change, "pause", pause)
+    code, out, err = draining.run("host", "drain", "n", "--wait", "1h", "-o", "json")
+    assert code == 1 and looks == [2.0] and told in err
+    assert [row["status"] for row in json.loads(out)] == [status]
+
+
+def test_a_server_that_waits_for_a_confirmation_is_shown_on_its_old_host(draining, nova):
+    draining.holds(nova.servers[0]["id"])
+    move(nova)
+    rows = draining.rows("host", "drain", "n")
+    assert [(row["name"], row["status"]) for row in rows] == [("server-1", "VERIFY_RESIZE")]
+
+
+def test_a_drain_goes_on_when_nova_was_away(draining, nova, monkeypatch):
+    """Nova does not answer for two looks: the drain reports that once, and goes on."""
+    monkeypatch.setattr("nova_sched.clients.service.RETRY_DELAY", 0.001)
+    steps = iter([lambda: setattr(nova, "fault", (500, "oops")), lambda: None, lambda: setattr(nova, "fault", None)])
+
+    def pause(timeout):
+        next(steps, nova.servers.clear)()
+
+    monkeypatch.setattr(host_change, "pause", pause)
+    code, _, err = draining.run("host", "drain", "n", "--wait", "1h")
+    assert code == 0 and err.count("it answers 500: oops") == 1 and "; trying again, for at most 60 min" in err
+    assert err.endswith("nothing is left on 1 host\n")
+
+
+def test_a_drain_without_nova_ends_with_its_time(draining, nova, monkeypatch):
+    monkeypatch.setattr("nova_sched.clients.service.RETRY_DELAY", 0.001)
+
+    def pause(timeout):
+        nova.fault = 500, "oops"
+
+    monkeypatch.setattr(host_change, "pause", pause)
+    monkeypatch.setattr(host_change, "SYSTEM", Stepping(0.0, 0.0, 0.0, 0.0, 9999.0))
+    code, _, err = draining.run("host", "drain", "n", "--wait", "1h")
+    assert code == 3 and "it answers 500: oops" in err
+
+
+class Stepping:
+    """A clock that gives some times, and then the last one."""
+
+    def __init__(self, *times):
+        self._times = list(times)
+
+    def monotonic(self):
+        return self._times.pop(0) if len(self._times) > 1 else self._times[0]
 
 
 # --- remove ----------------------------------------------------------------------------------------------------------

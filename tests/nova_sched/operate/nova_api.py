@@ -136,6 +136,12 @@ class NovaApi:
         if path == "/servers/detail":
             mine = [one for one in self.servers if one["OS-EXT-SRV-ATTR:host"] in query["host"]]
             return self._page(mine, query, "servers")
+        of_server = re.fullmatch(r"/servers/([0-9a-f-]{36})", path)
+        if of_server:
+            one = next((one for one in self.servers if one["id"] == of_server[1]), None)
+            if one is None:
+                return fault(404, f"Instance {of_server[1]} could not be found.")
+            return 200, {"server": one}
         if path == "/flavors/detail":
             shown = [dict(one) for one in self.flavors]
             for one in shown if tuple(map(int, version.split("."))) < (2, 61) else ():
