@@ -1,12 +1,11 @@
 """Options of the compute agent."""
 
-import socket
-
 from oslo_config import cfg
 
 from compute_agent import drivers
 from rpc_api import config, errors
 from rpc_api.contracts import agent as agent_rpc
+from rpc_api.own_name import own_name
 
 OPTS = [
     cfg.StrOpt(
@@ -16,12 +15,7 @@ OPTS = [
         "nova_sched.drivers names.",
     ),
     cfg.StrOpt("cell", help="Name of the agent's cell. May be left out where only one is enabled."),
-    cfg.StrOpt(
-        "host",
-        default=socket.gethostname(),
-        sample_default="<the host's name>",
-        help="Name of this agent on the RPC bus, and of the host of the local driver.",
-    ),
+    own_name("Name of this agent on the RPC bus, and of the host of the local driver.", "host"),
 ]
 PCI_GROUP = cfg.OptGroup("pci", "PCI devices")
 COMPUTE_GROUP = cfg.OptGroup("compute", "CPUs of the machine")

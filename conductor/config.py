@@ -1,12 +1,11 @@
 """Options of the conductors."""
 
-import socket
-
 from oslo_config import cfg
 
 from rpc_api import config, errors
 from rpc_api.contracts import agent as agent_rpc
 from rpc_api.contracts import conductor as conductor_rpc
+from rpc_api.own_name import own_name
 
 LEVELS = ("api", "cell")
 
@@ -15,12 +14,9 @@ CLI_OPTS = [
     cfg.StrOpt("cell", help="Name of the cell, with --level cell."),
 ]
 OPTS = [
-    cfg.StrOpt(
-        "name",
-        default=socket.gethostname(),
-        sample_default="<the host's name>",
-        help="Name of this conductor in the log and on the RPC bus. Two of the same level and cell that run at "
-        "the same time must have different ones.",
+    own_name(
+        "Name of this conductor in the log and on the RPC bus. Two of the same level and cell that run at "
+        "the same time must have different ones."
     ),
     cfg.IntOpt("build_threads", default=32, min=1, help="Requests that are built side by side at the API level."),
     cfg.FloatOpt(

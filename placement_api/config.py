@@ -1,6 +1,5 @@
 """Options of the Placement API. What Placement has an option for is also read under Placement's own name."""
 
-import socket
 from collections.abc import Sequence
 
 from oslo_config import cfg
@@ -8,6 +7,7 @@ from oslo_middleware import cors, healthcheck, http_proxy_to_wsgi
 from oslo_policy import opts as policy_opts
 
 from rpc_api import config, errors
+from rpc_api.own_name import own_name
 
 KEYSTONE, NOAUTH = "keystone", "noauth2"
 DEPTH_FIRST, BREADTH_FIRST = "depth-first", "breadth-first"
@@ -32,12 +32,7 @@ OPTS = [
         help="Connections of clients that one process keeps open, as far as the limit of open files allows. Further "
         "clients wait until one of them ends. One over which nothing comes for a minute is closed.",
     ),
-    cfg.StrOpt(
-        "name",
-        default=socket.gethostname(),
-        sample_default="the name of the machine",
-        help="Name of this machine's workers in the logs: each is placement/NAME-NUMBER there.",
-    ),
+    own_name("Name of this machine's workers in the logs: each is placement/NAME-NUMBER there."),
     cfg.StrOpt(
         "state_dir",
         help="Absolute path of a directory that all workers of this machine share, a few kilobytes. The default is "

@@ -9,7 +9,7 @@ from nova_sched.process.tracing import flush, provider_of
 from nova_sched.request.networks import NotConfigured
 from nova_sched.scheduler import config, shown
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
-from nova_sched.scheduler.host_discovery import HostDiscovery, command_of, hosts_of_nova
+from nova_sched.scheduler.host_discovery import discovery_of, hosts_of_nova
 from nova_sched.scheduler.neutron import networks_of
 from nova_sched.scheduler.notifications import notifications_of
 from nova_sched.scheduler.report import scheduler_facts
@@ -55,9 +55,7 @@ class SchedulerService(Service):
             checkpoints=maker_of(conf, cell0.name, cell0.log, store),
             tracing=_tracing_of(self._provider),
         )
-        self._discovery = HostDiscovery(
-            command_of(options.discover_hosts_command), options.discover_hosts_in_cells_interval, self._hosts_of_nova
-        )
+        self._discovery = discovery_of(options, self._hosts_of_nova)
 
     def _hosts_of_nova(self):
         asked = self.scheduler.call(lambda engine: hosts_of_nova(engine.world.projections.values()))

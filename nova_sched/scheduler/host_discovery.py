@@ -41,9 +41,25 @@ def command_of(text: str) -> list[str]:
     return words
 
 
+class NoDiscovery:
+    """What a scheduler has that discovers no hosts."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def discovery_of(options, hosts) -> "HostDiscovery | NoDiscovery":
+    """The discovery of the section ``[scheduler]``; UsageError for a command that cannot be used, if it is used."""
+    interval = options.discover_hosts_in_cells_interval
+    if interval <= 0:
+        return NoDiscovery()
+    return HostDiscovery(command_of(options.discover_hosts_command), interval, hosts)
+
+
 class HostDiscovery:
-    """Runs ``command`` (words) every ``interval`` seconds if there are hosts that were not there when it last ended
-    without an error. ``hosts()`` returns their names. It does nothing if the interval is not above 0."""
+    """Runs ``command`` (words) every ``interval`` seconds if there are hosts that were not there at the look before,
+    or for which it has not ended without an error yet. ``hosts()`` returns their names."""
 
     def __init__(self, command, interval, hosts):
         self._command, self._interval, self._hosts = command, interval, hosts
@@ -52,9 +68,8 @@ class HostDiscovery:
         self._thread = concurrency.vital_thread(self._run, "discover hosts")
 
     def start(self) -> None:
-        """Start to look, if there is an interval."""
-        if self._interval > 0:
-            self._thread.start()
+        """Start to look."""
+        self._thread.start()
 
     def stop(self) -> None:
         """Do not start the command again. One that runs goes on: it is Nova's, and may be in the middle of a write."""
@@ -71,6 +86,8 @@ class HostDiscovery:
         except (errors.NovaSchedError, TimeoutError) as fault:
             LOG.debug("the hosts are not known: %r", fault)
             return
+        # Nova deletes the mapping of a host with its service: one that comes again is new.
+        self._known &= hosts
         new = sorted(hosts - self._known)
         if not new:
             return

@@ -60,8 +60,10 @@ class Notifications:
         self._notifiers = notifiers
         self._transport = transport
         self._pool = concurrency.DaemonPool(1, "notifications")
-        self._room = threading.BoundedSemaphore(WAITING_MAX)
         self._outage = Outage("notifications cannot be sent, and are dropped", clock, LOG)
+        #: Under the lock: how many wait, and the outage, which callers and the thread both see.
+        self._lock = threading.Lock()
+        self._waiting = 0
 
     def start(self, context, spec) -> None:
         """A RequestSpec is going to be decided."""
@@ -72,22 +74,29 @@ class Notifications:
         self._emit(END, context, spec)
 
     def _emit(self, event, context, spec):
-        if self._room.acquire(blocking=False):
-            self._pool.submit(self._send, event, context, spec)
-        else:
-            self._outage.met(errors.ServiceUnavailable(f"{WAITING_MAX} of them wait for the broker; see to it"))
+        with self._lock:
+            if self._waiting >= WAITING_MAX:
+                self._outage.met(errors.ServiceUnavailable(f"{WAITING_MAX} of them wait for the broker; see to it"))
+                return
+            self._waiting += 1
+        self._pool.submit(self._send, event, context, spec)
 
     def _send(self, event, context, spec):
+        fault = None
         try:
             for payload_of, notifier in self._notifiers:
                 notifier.info(context, event, payload_of(spec))
-            self._outage.over("notifications can be sent again")
-        except Exception as fault:
+        except Exception as found:
             # The transport decides which errors there are, and no decision depends on a notification.
             LOG.debug("the fault of a notification", exc_info=True)
-            self._outage.met(fault)
-        finally:
-            self._room.release()
+            fault = found
+        with self._lock:
+            self._waiting -= 1
+            if fault is not None:
+                self._outage.met(fault)
+            elif not self._waiting:
+                # Not before: with a broker that is too slow, each one that is sent makes room for one only.
+                self._outage.over("notifications can be sent again")
 
     def close(self) -> None:
         """Send what waits, for a moment, and end."""

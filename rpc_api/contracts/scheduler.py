@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 
 from rpc_api.contracts.answering import AnsweringAPI
+from rpc_api.own_name import own_name
 
 if TYPE_CHECKING:
     # The bus brings oslo.messaging, which may only be imported once the concurrency mode is chosen.
@@ -29,12 +29,9 @@ CELL_DOWN_AFTER = 5.0
 
 GROUP = cfg.OptGroup("scheduler", "What schedulers and their callers share")
 OPTS = [
-    cfg.StrOpt(
-        "name",
-        default=socket.gethostname(),
-        sample_default="<the host's name>",
-        help="Name of this scheduler in the logs and on the RPC bus. Two schedulers that run at the same time must "
-        "have different names.",
+    own_name(
+        "Name of this scheduler in the logs and on the RPC bus. Two schedulers that run at the same time must "
+        "have different names."
     ),
     cfg.StrOpt(
         "rpc_topic",

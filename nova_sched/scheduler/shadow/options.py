@@ -1,11 +1,10 @@
 """Options of the shadow, and the queues that they name."""
 
-import socket
-
 from oslo_config import cfg
 
 from rpc_api.bus.copies import CopyQueue
 from rpc_api.bus.copy_address import MIB, address_of
+from rpc_api.own_name import own_name
 
 PREFIX = "nova_sched.shadow."
 #: Seconds after which the broker removes a queue that nobody reads. Older messages are of no use.
@@ -13,12 +12,9 @@ EXPIRES = 60.0
 
 GROUP = cfg.OptGroup("shadow", "The shadow: decisions on copies of the requests to Nova's own scheduler")
 OPTS = [
-    cfg.StrOpt(
-        "name",
-        default=socket.gethostname(),
-        sample_default="<hostname>",
-        help="Name of this shadow in the log of cell0 and in the names of its queues; shadows that run at the same "
-        "time must have different ones.",
+    own_name(
+        "Name of this shadow in the log of cell0 and in the names of its queues; shadows that run at the same "
+        "time must have different ones."
     ),
     cfg.StrOpt(
         "url",

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from nova_sched.scheduler.host_discovery import HostDiscovery, command_of, hosts_of_nova
+from nova_sched.scheduler.host_discovery import HostDiscovery, NoDiscovery, command_of, discovery_of, hosts_of_nova
 from rpc_api import errors
 from rpc_api.events import LevelPinned
 from tests.builders import Cell, created, facts_of, report
@@ -41,10 +41,11 @@ class Command:
     [
         ([(0, "")], [0]),
         ([(0, "a"), (0, "a"), (0, "ab")], [1, 1, 2]),
-        ([(0, "ab"), (0, "a"), (0, "ab")], [1, 1, 1]),
+        ([(0, "ab"), (0, "a"), (0, "ab")], [1, 1, 2]),
+        ([(0, "ab"), (2, "ac"), (0, "ac")], [1, 2, 3]),
         ([(2, "a"), (0, "a"), (0, "a")], [1, 2, 2]),
     ],
-    ids=["no hosts", "a host more", "a host away for a while", "it fails"],
+    ids=["no hosts", "a host more", "a host that comes again", "one goes, one comes, and it fails", "it fails"],
 )
 def test_it_runs_for_new_hosts(tmp_path, looks, counts):
     command, present = Command(tmp_path), []
@@ -80,6 +81,21 @@ def test_the_state_may_be_unknown(caplog):
 def test_what_is_no_command(text):
     with pytest.raises(errors.UsageError, match="discover_hosts_command"):
         command_of(text)
+
+
+class Options:
+    """The options of [scheduler] that a discovery reads."""
+
+    def __init__(self, interval, command):
+        self.discover_hosts_in_cells_interval = interval
+        self.discover_hosts_command = command
+
+
+@pytest.mark.parametrize("interval", [-1, 0])
+def test_a_command_that_is_not_used_is_not_checked(interval):
+    assert isinstance(discovery_of(Options(interval, ""), frozenset), NoDiscovery)
+    with pytest.raises(errors.UsageError, match="discover_hosts_command is empty"):
+        discovery_of(Options(60, ""), frozenset)
 
 
 def test_only_hosts_of_nova_are_mapped():

@@ -1,10 +1,13 @@
 """The notifications that decisions begin and end, through oslo.messaging's own driver for tests."""
 
+import threading
+
 import pytest
 from oslo_config import cfg
 from oslo_messaging.notify import _impl_test as emitted
 
 from nova_sched.scheduler import config
+from nova_sched.scheduler import notifications as module
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.notifications import Silent, notifications_of
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
@@ -112,3 +115,48 @@ def test_a_request_without_a_host_has_no_end(scheduler, heard):
 @pytest.mark.parametrize("drivers", [(), ("noop",)])
 def test_nothing_is_emitted_without_a_driver(drivers):
     assert isinstance(notifications_of(configured(*drivers)), Silent)
+
+
+class Broker:
+    """A notifier whose messages go out one by one, when ``let`` allows it."""
+
+    def __init__(self):
+        self.sent = 0
+        self._allowed = threading.Semaphore(0)
+
+    def info(self, context, event, payload):
+        self._allowed.acquire()
+        self.sent += 1
+
+    def let(self, count):
+        wanted = self.sent + count
+        for _ in range(count):
+            self._allowed.release()
+        wait_until(lambda: self.sent == wanted, 20.0, "nothing is sent")
+
+    def cleanup(self):
+        pass
+
+
+def test_an_outage_is_logged_once_and_its_end_once(monkeypatch, caplog):
+    """A broker that is too slow takes one now and then: that is not the end, and no new outage either."""
+    monkeypatch.setattr(module, "WAITING_MAX", 2)
+    broker = Broker()
+    notifications = module.Notifications([(lambda spec: {}, broker)], broker)
+
+    def lines():
+        return [record.getMessage() for record in caplog.records if record.name == module.LOG.name]
+
+    for _ in range(4):
+        notifications.start(CONTEXT, None)
+    for _ in range(3):
+        broker.let(1)
+        wait_until(lambda: notifications._waiting == 1, 20.0, "it still waits")
+        for _ in range(3):
+            notifications.start(CONTEXT, None)
+    dropped = "notifications cannot be sent, and are dropped: 2 of them wait for the broker; see to it"
+    assert lines() == [dropped]
+    broker.let(2)
+    wait_until(lambda: len(lines()) == 2, 20.0, "its end is not logged")
+    notifications.close()
+    assert lines()[0] == dropped and lines()[1].startswith("notifications can be sent again, after ")
