@@ -67,7 +67,8 @@ class Tap(CopyReader):
             self.model.read_again(now - self._away_since, now)
             self._away_since = None
         if not was_there:
-            self.lost("its queue is new, so that earlier messages are not in it")
+            why = "its queue is new, so that earlier messages are not in it"
+            LOG.warning("%s missed messages: %s; %s", self.what, why, self.lost(why))
 
     def closed(self, state):
         with self._lock:
@@ -79,11 +80,8 @@ class Tap(CopyReader):
             self.model.messages_were_lost(self._engine.projection)
             count = len(self.model.unsure)
         self._unsure_logged = bool(count)
-        LOG.warning(
-            "%s missed messages: %s; the log may have older facts of %s, until their nova-compute publishes them again",
-            self.what,
-            why,
-            number_of(count, "host"),
+        return (
+            f"the log may have older facts of {number_of(count, 'host')}, until their nova-compute publishes them again"
         )
 
     def _host_lost(self, lost):

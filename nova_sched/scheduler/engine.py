@@ -8,18 +8,14 @@ is the table of a claim's life and claim_driver.py drives it; outbox.py, aggrega
 
 from collections import Counter
 
-from nova_sched.process.account_rule import AccountRule
-from nova_sched.projection.beginning import projection_of
-from nova_sched.projection.projection import Projection
 from nova_sched.projection.state import CELL0
-from nova_sched.projection.world import World
 from nova_sched.scheduler.aggregates import Aggregates
 from nova_sched.scheduler.anchors import Anchors
 from nova_sched.scheduler.asks import Ask
-from nova_sched.scheduler.cell_states import CellStates
 from nova_sched.scheduler.claim_driver import ClaimDriver
 from nova_sched.scheduler.claim_life import Event
 from nova_sched.scheduler.claims import NEVER, Claims
+from nova_sched.scheduler.folded_logs import FoldedLogs
 from nova_sched.scheduler.measures import Measures
 from nova_sched.scheduler.outbox import Outbox
 from nova_sched.scheduler.requests import Requests
@@ -61,12 +57,11 @@ class Engine:
         self.claim_timeout = claim_timeout
         self.cell_down_after = cell_down_after
         self.rebase_after = rebase_after
-        self.world = World.empty(dict.fromkeys((CELL0, *self.cells), True))
+        self.logs = FoldedLogs(self.cells, clock, cell_down_after, require_accounts)
+        self.world, self.states, self.account_rule = self.logs.world, self.logs.states, self.logs.account_rule
         self.chain = FilterChain(self.world.table, policy)
         self.counts = Counter()
         self.measures = Measures()
-        self.states = CellStates(self.world.table, clock, {CELL0}, cell_down_after)
-        self.account_rule = AccountRule(require_accounts)
         self.outbox = Outbox(self._publish, self.counts)
         self.aggregates = Aggregates(self._publish, self.outbox, self.world.projections, self.world.table, name)
         self.anchors = Anchors(self.cells, self.world, self._publish)
@@ -95,12 +90,7 @@ class Engine:
         if cell == CELL0 and (beginning.begun_anew or not beginning.whole or beginning.kept is not None):
             # Only for a new log: an aggregate that is missing in a log that is only read again was deleted there.
             self.aggregates.remember(before.aggregates.values())
-        hosts = [name for name, host in before.hosts.items() if not host.lost]
-        before.forget()
-        self.world.projections[cell] = Projection(cell, self.world.table, False)
-        self.world.projections[cell] = projection_of(cell, beginning, self.world.table, bool(self.account_rule.wanted))
-        self.world.in_flight.count_again()
-        self.states.begin(cell, beginning, hosts)
+        self.logs.begin(cell, beginning)
         if cell == CELL0:
             self.account_rule.begin()
         if beginning.begun_anew:
@@ -127,7 +117,7 @@ class Engine:
 
     def _look_how_far(self, cell):
         """Open a cell if its log is folded up to the position that was its end when we started reading it."""
-        if not self.states.folded(cell, self.world.projections[cell]):
+        if not self.logs.is_at_its_end(cell):
             return
         if cell == CELL0:
             self.aggregates.restore_remembered()
@@ -142,12 +132,9 @@ class Engine:
     def on_records(self, cell, records, at_end=True):
         """Fold records of a cell's log, and settle the claims and instances that waited for them; ``at_end`` says
         whether the end of the log was reached before they came (see Batch). Returns the notes."""
-        projection, table = self.world.projections[cell], self.world.table
-        topology, aggregates = table.topology_version, projection.aggregates
-        outcomes, noted = projection.fold(records)
+        aggregates = self.world.projections[cell].aggregates
+        outcomes, noted = self.logs.fold(cell, records)
         self.states.see(cell, records, at_end)
-        if table.topology_version != topology:
-            self.world.in_flight.count_again()
         # All of them before the next decision: a folded claim must not count as in flight too. Another producer may
         # use the uuid of a claim of ours; that does not change ours.
         read_back = [

@@ -41,6 +41,7 @@ class CopyReader:
         self._source = source
         self._log = log
         self._outage = Outage(f"{what} reads nothing, and tries again", clock, log)
+        self._losses = Outage(f"{what} missed messages", clock, log)
         self._stopped = threading.Event()
         self._thread = concurrency.vital_thread(self._run, what.removeprefix("the "))
 
@@ -56,8 +57,9 @@ class CopyReader:
         """Handle messages; whether they are done."""
         raise NotImplementedError
 
-    def lost(self, why: str) -> None:
-        """Messages were lost; why."""
+    def lost(self, why: str) -> str:
+        """Messages were lost; why. Returns what that means, for the log."""
+        raise NotImplementedError
 
     def count_unread(self, code: str, reason: str) -> None:
         """Count a message that cannot be used, and log it when the count has doubled. ``code`` is stable, and
@@ -115,7 +117,10 @@ class CopyReader:
         # Not before: some of these messages may be older than those that were dropped.
         if self._source.has_dropped():
             self.drops += 1
-            self.lost(FULL)
+            self._losses.met(errors.ServiceUnavailable(f"{FULL}; {self.lost(FULL)}"))
+        elif not copies:
+            # All that was in the queue is read.
+            self._losses.over(f"{self.what} misses no messages any more")
         if is_done:
             self._source.acknowledge()
 

@@ -48,8 +48,8 @@ def test_a_shadow_beside_nova(tmp_path, rabbit_server, vhost, nova, capsys):
     named = logs(tmp_path, HOST, "other")
     path = config(tmp_path, rabbit_server, vhost)
     with ServiceProcess(tmp_path, "shadow", "--config-file", path) as shadow:
-        shadow.wait_ready().wait_for("the copies of requests reads rabbit://shadow:")
-        shadow.wait_for("the copies of builds in cell1 reads rabbit://shadow:")
+        shadow.wait_ready().wait_for("the shadow's reader of requests reads rabbit://shadow:")
+        shadow.wait_for("the shadow's reader of builds in cell1 reads rabbit://shadow:")
         nova.publish("a forced host", "build")
         shadow.wait_for("only-nova")
         nova.publish("one instance")
@@ -99,5 +99,5 @@ def test_missing_rights_are_named_and_nova_is_not_disturbed(tmp_path, rabbit_ser
     with ServiceProcess(tmp_path, "shadow", "--config-file", config(tmp_path, rabbit_server, vhost)) as shadow:
         shadow.wait_ready().wait_for("give the user 'shadow' the rights of the shadow .*docs/operating/shadow.md")
         rabbit_server.add_user("shadow", "secret", *RIGHTS, vhost=vhost)
-        shadow.wait_for("the copies of requests reads again")
+        shadow.wait_for("the shadow's reader of requests reads again")
         assert shadow.stop() == 0

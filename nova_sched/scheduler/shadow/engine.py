@@ -11,15 +11,11 @@ import logging
 from collections import Counter
 from typing import NamedTuple
 
-from nova_sched.process.account_rule import AccountRule
-from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.ledger import NO_HOST
-from nova_sched.projection.projection import Projection
 from nova_sched.projection.state import CELL0
-from nova_sched.projection.world import World
 from nova_sched.request.server_group import as_known, has_no_uuid
-from nova_sched.scheduler.cell_states import CellStates
 from nova_sched.scheduler.evidence import evidence_of, outcome_of
+from nova_sched.scheduler.folded_logs import FoldedLogs
 from nova_sched.scheduler.outbox import Outbox
 from nova_sched.scheduler.shadow import compare
 from nova_sched.scheduler.shadow.compare import Compared, Ours
@@ -107,12 +103,11 @@ class ShadowEngine:
         self.cell_down_after = cell_down_after
         self.settings = settings or Settings()
         self.sees_builds = sees_builds
-        self.world = World.empty(dict.fromkeys((CELL0, *self.cells), True))
+        self.logs = FoldedLogs(self.cells, clock, cell_down_after, require_accounts)
+        self.world, self.states, self.account_rule = self.logs.world, self.logs.states, self.logs.account_rule
         self.chain = FilterChain(self.world.table, policy)
         #: By verdict, and beside them requests, faults and so on.
         self.counts = Counter()
-        self.states = CellStates(self.world.table, clock, {CELL0}, cell_down_after)
-        self.account_rule = AccountRule(require_accounts)
         self.outbox = Outbox(lambda cell, *data: self.publish(cell, *data), self.counts)
         self.memory = Memory(self.world, new_uuid)
         #: Instance uuid -> its Waiting, the oldest first.
@@ -124,17 +119,8 @@ class ShadowEngine:
 
     def on_begin(self, cell, beginning):
         """Start reading a log: see Engine. A log that must be rebased is left to others."""
-        before = self.world.projections[cell]
-        hosts = [name for name, host in before.hosts.items() if not host.lost]
-        before.forget()
-        self.world.projections[cell] = Projection(cell, self.world.table, False)
-        self.world.projections[cell] = projection_of(cell, beginning, self.world.table, bool(self.account_rule.wanted))
-        self.world.in_flight.count_again()
-        self.states.begin(cell, beginning, hosts)
-        self._look_how_far(cell)
-
-    def _look_how_far(self, cell):
-        self.states.folded(cell, self.world.projections[cell])
+        self.logs.begin(cell, beginning)
+        self.logs.is_at_its_end(cell)
 
     def on_records(self, cell, records, at_end=True):
         """Fold records of a cell's log; in front of a record with what Nova may have chosen, judge its host. Returns
@@ -143,22 +129,15 @@ class ShadowEngine:
         for number, record in enumerate(records):
             named = named_in(record[1]).intersection(self.waiting) if self.waiting else ()
             if named:
-                noted += self._fold(cell, records[first:number])
+                noted += self.logs.fold(cell, records[first:number])[1]
                 first = number + 1
                 self._judge_written(record[1], named)
-                noted += self._fold(cell, records[number:first])
+                noted += self.logs.fold(cell, records[number:first])[1]
                 for uuid in named:
                     self._look_for_choice(self.waiting[uuid])
-        noted += self._fold(cell, records[first:])
+        noted += self.logs.fold(cell, records[first:])[1]
         self.states.see(cell, records, at_end)
-        self._look_how_far(cell)
-        return noted
-
-    def _fold(self, cell, records):
-        topology = self.world.table.topology_version
-        _, noted = self.world.projections[cell].fold(records)
-        if self.world.table.topology_version != topology:
-            self.world.in_flight.count_again()
+        self.logs.is_at_its_end(cell)
         return noted
 
     def on_fault(self, cell, fault, way="read"):

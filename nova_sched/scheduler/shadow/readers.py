@@ -5,6 +5,7 @@ import logging
 from nova_sched.scheduler.shadow.messages import Unread, choice_of, request_of, with_networks_of
 from rpc_api import concurrency, errors, log_context
 from rpc_api.bus.copy_reader import CopyReader
+from rpc_api.wording import number_of
 
 LOG = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class _Reader(CopyReader):
             if found is not None:
                 done = self._scheduler.call(found)
         if done is not None:
-            done.result(ENGINE_SECONDS)
+            _wait(done, len(copies))
         # A message never comes again: it would be too late for a comparison.
         return True
 
@@ -77,7 +78,7 @@ class RequestReader(_Reader):
     """Reads requests to Nova's scheduler. ``networks`` is where Neutron is asked, as for a scheduler."""
 
     def __init__(self, source, scheduler, networks, clock):
-        super().__init__("the copies of requests", source, scheduler, clock)
+        super().__init__("the shadow's reader of requests", source, scheduler, clock)
         self._networks = networks
 
     def read_one(self, copy):
@@ -91,14 +92,14 @@ class RequestReader(_Reader):
             return log_context.bound(lambda engine: engine.on_request(found.request, found.instance_uuids))
 
     def lost(self, why):
-        LOG.warning("%s: requests are not compared, because messages were lost: %s", self.what, why)
+        return "requests among them are not compared"
 
 
 class BuildReader(_Reader):
     """Reads what the conductor of a cell calls on compute hosts."""
 
     def __init__(self, cell, source, scheduler, topic, clock):
-        super().__init__(f"the copies of builds in {cell}", source, scheduler, clock)
+        super().__init__(f"the shadow's reader of builds in {cell}", source, scheduler, clock)
         self.cell = cell
         self._topic = topic
 
@@ -110,5 +111,16 @@ class BuildReader(_Reader):
         self._scheduler.call(lambda engine: engine.on_lost())
 
     def lost(self, why):
-        LOG.warning("%s: choices of Nova may be missing, because messages were lost: %s", self.what, why)
         self._scheduler.call(lambda engine: engine.on_lost())
+        return "choices of Nova may be among them, so what is waited for may end as unseen"
+
+
+def _wait(done, count):
+    """Wait until the engine has taken what was read, so that the broker keeps what follows."""
+    try:
+        done.result(ENGINE_SECONDS)
+    except TimeoutError:
+        raise errors.ServiceUnavailable(
+            f"the engine has not taken {number_of(count, 'message')} within {ENGINE_SECONDS:g} s; see the log of the "
+            "shadow, and the load of its machine"
+        ) from None
