@@ -193,7 +193,7 @@ def test_systemd_accepts_a_unit(unit, tmp_path):
 # --- what is shipped, and the commands of the page -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("folder", ["systemd", "prometheus", "grafana"])
+@pytest.mark.parametrize("folder", ["systemd", "prometheus", "grafana", "logrotate.d"])
 def test_the_files_are_shipped(folder):
     shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
     (pattern,) = shipped[f"share/nova_sched/{folder}"]
