@@ -12,7 +12,7 @@ export NOVA_SCHED_PEER_PYTHON ?= $(CURDIR)/$(NOVA_VENV)/bin/python
 
 .PHONY: demo check docs test test-fast test-long test-nova test-functional test-placement test-clients fuzz bench \
     reference setup nova-setup clients-setup test-setup system-packages clean \
-    cloud cloud-down test-cloud
+    cloud cloud-down test-cloud package
 
 setup: $(VENV)/.installed
 
@@ -132,6 +132,11 @@ cloud-down:
 
 test-cloud: setup
 	tests/cloud/test_cloud.sh
+
+# Wheel, sdist and Debian package into dist. The package needs dpkg-dev, debhelper and python3-venv.
+package: setup
+	$(BIN)/python $(PIP_INSTALL) --editable '.[package]'
+	PYTHON=$(CURDIR)/$(BIN)/python packaging/build.sh
 
 bench: setup
 	$(BIN)/python -m bench
