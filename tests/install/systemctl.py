@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """systemctl for a tree in which no systemd runs. Tests copy it to /usr/local/bin/systemctl of the tree.
 
-It starts what the unit says: the command of ExecStart, as the unit's user, with its environment, its directories and its
-limit of files, and a socket for sd_notify: a unit of Type=notify has started when it reports READY=1. The sandbox of
-a unit (ProtectSystem and the like), its dependencies and restarts are systemd's, and are not done here; `systemd-analyze
-verify` checks the units as they are. The output of a service is in /var/log/units/UNIT.log.
+It starts what the unit says: the command of ExecStart, as the unit's user, with its environment, its directories and
+its limit of files, and a socket for sd_notify: a unit of Type=notify has started when it reports READY=1. The sandbox
+of a unit (ProtectSystem and the like), its dependencies and restarts are systemd's, and are not done here;
+`systemd-analyze verify` checks the units as they are. The output of a service is in /var/log/units/UNIT.log.
 
 It knows: daemon-reload, enable [--now], disable [--now], start, stop, restart, try-restart, reload, is-active, status,
 show -p MainPID --value, list-units.

@@ -232,7 +232,7 @@ class Shell:
     def run(self, block: str) -> tuple[str, str]:
         """Run some lines and return (output, the command that failed or "")."""
         mark = f"end-{secrets.token_hex(8)}"
-        self._process.stdin.write(f"FAILED=\n{block}\ntrue\necho \"{mark} $FAILED\"\n")
+        self._process.stdin.write(f'FAILED=\n{block}\ntrue\necho "{mark} $FAILED"\n')
         self._process.stdin.flush()
         lines = []
         for line in self._process.stdout:

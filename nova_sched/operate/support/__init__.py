@@ -1,0 +1,1 @@
+"""What a support bundle contains: facts of one machine and of the logs, without any secret."""
