@@ -6,7 +6,10 @@ from contextlib import ExitStack
 
 from cliff.command import Command
 
+from nova_sched.cli import command_config
+from nova_sched.cli.command import add_config_file
 from nova_sched.cli.create_log import user
+from nova_sched.process.text import one_line
 from nova_sched.projection.digest import state_digest
 from nova_sched.replay.archive.export import export, verify
 from nova_sched.replay.archive.log import open_archive
@@ -16,13 +19,18 @@ from nova_sched.replay.logs.source import Source
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
 from rpc_api.log import open_log
+from rpc_api.log.checks import mask_password
 from rpc_api.wording import number_of
 
 BACKUP_EPILOG = """\
 The file has all records that the log has now, with private data: keep it like a database dump. Nothing has to be
 stopped. Its state is folded before the command ends, so a backup that cannot be restored is an error now.
 
+With --all each log that the services' configuration names becomes DIRECTORY/CELL.nslog. A log that cannot be backed up
+is named at the end, and the others are written.
+
 examples:
+  nova-sched backup --all -o /var/backups/nova_sched --force
   nova-sched backup cell1 sqlite:////var/lib/nova_sched/cell1.db -o cell1.nslog
   nova-sched backup cell1 rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1 -o cell1.nslog --force
 
@@ -32,8 +40,11 @@ RESTORE_EPILOG = """\
 Stop the services of the cell first, and give them the new log when it is written. A SQLite file gets the records at
 their positions. A RabbitMQ stream gets the state in a checkpoint; the records before it stay in the backup. What
 happened after the backup is lost, except what agents report again.
+With --configured the log that the services' configuration names for the cell is the new one: it must be empty, or not
+exist yet.
 
 examples:
+  nova-sched restore /var/backups/nova_sched/cell1.nslog --configured
   nova-sched restore cell1.nslog --to sqlite:////var/lib/nova_sched/cell1.new.db
   nova-sched restore cell1.nslog --to rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1.new
 
@@ -49,39 +60,62 @@ class Backup(Command):
         parser = super().get_parser(prog_name)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = BACKUP_EPILOG
-        parser.add_argument("cell", metavar="CELL", help="name of the cell, or cell0")
-        parser.add_argument("log", metavar="URL", help="URL of the log")
-        parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
+        parser.add_argument("cell", nargs="?", metavar="CELL", help="name of the cell, or cell0")
+        parser.add_argument("log", nargs="?", metavar="URL", help="URL of the log")
+        parser.add_argument("--all", action="store_true", help="all logs of the services' configuration")
+        parser.add_argument(
+            "-o", "--output", required=True, metavar="FILE", help="the file to write; with --all its directory"
+        )
         parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+        add_config_file(parser, "configuration file of the services, for --all (default: their usual file)")
         return parser
 
     def take_action(self, arguments):
-        if os.path.exists(arguments.output) and not arguments.force:
-            raise errors.UsageError(f"{arguments.output} exists already; name another file, or add --force")
-        fresh = f"{arguments.output}.part"
+        if not arguments.all:
+            if arguments.log is None:
+                raise errors.UsageError("a CELL and the URL of its log are needed, or --all; name them")
+            return self._write(arguments.cell, arguments.log, arguments.output, arguments.force)
+        if arguments.cell is not None:
+            raise errors.UsageError(f"--all writes all logs, and {arguments.cell!r} names one; leave one of them out")
+        os.makedirs(arguments.output, mode=0o700, exist_ok=True)
+        logs = command_config.logs(command_config.read(arguments.config_files, self.app.NAME))
+        if not logs:
+            raise errors.UsageError("the configuration names no log; name a file with --config-file")
+        worst = errors.EXIT_OK
+        for cell, _, url in (log.partition("=") for log in logs):
+            try:
+                self._write(cell, url, os.path.join(arguments.output, f"{cell}.nslog"), arguments.force)
+            except errors.NovaSchedError as fault:
+                self.app.stderr.write(f"{cell} is not backed up: {one_line(str(fault))}\n")
+                worst = worst or fault.exit_code
+        return worst
+
+    def _write(self, cell, url, output, force):
+        """Write the log of a cell into a file, and show what is in it."""
+        if os.path.exists(output) and not force:
+            raise errors.UsageError(f"{output} exists already; name another file, or add --force")
+        fresh = f"{output}.part"
         try:
-            with Source([f"{arguments.cell}={arguments.log}"], False) as source:
-                bounds = source.logs[arguments.cell].bounds()
+            with Source([f"{cell}={url}"], False) as source:
+                bounds = source.logs[cell].bounds()
                 if not bounds.count:
-                    raise errors.UsageError(f"{arguments.log} has no record; name another log")
+                    raise errors.UsageError(f"{mask_password(url)} has no record; name another log")
                 with open(fresh, "wb", opener=_private) as file:
-                    done = export(source, {arguments.cell: Span(*bounds)}, file, SYSTEM.now_ns(), redact=False)
+                    done = export(source, {cell: Span(*bounds)}, file, SYSTEM.now_ns(), redact=False)
                     file.flush()
                     os.fsync(file.fileno())
             with ExitStack() as stack:
-                ((cell, log),) = open_archive(fresh)
+                ((_, log),) = open_archive(fresh)
                 stack.callback(log.close)
                 state = state_of(cell, log)
-            os.replace(fresh, arguments.output)
+            os.replace(fresh, output)
         except OSError as fault:
-            raise errors.LogUnavailable(
-                f"{arguments.output} cannot be written ({fault.strerror}); check its directory"
-            ) from None
+            raise errors.LogUnavailable(f"{output} cannot be written ({fault.strerror}); check its directory") from None
         finally:
             if os.path.exists(fresh):
                 os.unlink(fresh)
         self.app.stdout.write(
-            f"{arguments.output}: {number_of(done.records, 'record')} of {arguments.cell}, positions {bounds.first} to "
+            f"{output}: {number_of(done.records, 'record')} of {cell}, positions {bounds.first} to "
             f"{bounds.last}, {number_of(done.size, 'byte')}, digest {state_digest(state)}\n"
         )
         return errors.EXIT_OK
@@ -95,7 +129,12 @@ class Restore(Command):
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = RESTORE_EPILOG
         parser.add_argument("file", metavar="FILE", help="a file of nova-sched backup")
-        parser.add_argument("--to", required=True, metavar="URL", help="the new log: sqlite:///FILE or rabbit://...")
+        target = parser.add_mutually_exclusive_group(required=True)
+        target.add_argument("--to", metavar="URL", help="the new log: sqlite:///FILE or rabbit://...")
+        target.add_argument(
+            "--configured", action="store_true", help="the log of the cell in the services' configuration"
+        )
+        add_config_file(parser, "configuration file of the services, for --configured (default: their usual file)")
         parser.add_argument(
             "--name",
             default=user(),
@@ -117,7 +156,7 @@ class Restore(Command):
                 )
             ((cell, log),) = logs
             verify(log)
-            target = stack.enter_context(open_log(arguments.to))
+            target = stack.enter_context(open_log(arguments.to or self._configured(cell, arguments.config_files)))
             done = restore(log, cell, target, f"operator/{arguments.name}")
             what = "all records" if done.records else "the state, in a checkpoint"
             self.app.stdout.write(
@@ -126,6 +165,16 @@ class Restore(Command):
                 )
             )
         return errors.EXIT_OK
+
+    def _configured(self, cell, files):
+        """The URL of a cell's log in the services' configuration; UsageError if it names none."""
+        logs = dict(log.split("=", 1) for log in command_config.logs(command_config.read(files, self.app.NAME)))
+        if cell not in logs:
+            raise errors.UsageError(
+                f"the backup is of {cell}, and the configuration names {', '.join(logs) or 'no log'}; name the "
+                "new log with --to"
+            )
+        return logs[cell]
 
 
 def _private(path, flags):

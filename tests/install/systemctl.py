@@ -75,7 +75,10 @@ class Unit:
             devnull = os.open(os.devnull, os.O_RDWR)
             for number in (0, 1, 2):
                 os.dup2(devnull, number)
-            self._watch()
+            try:
+                self._watch()
+            except Exception as fault:
+                self.status_file.write_text(f"ended: {fault!r}")
             os._exit(0)
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline:
@@ -119,10 +122,7 @@ class Unit:
         words = shlex.split(self.option("ExecStart"))
         words[0] = shutil.which(words[0], path=SEARCHED) or words[0]
         files = int(self.option("LimitNOFILE", "1024").partition(":")[0])
-
-        def limited():
-            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, max(files, 4096)))
         # The log of a unit may be that of an earlier start: a reader wants the newest lines.
         with open(LOGS / f"{self.name}.log", "ab") as log:
             try:
@@ -137,7 +137,6 @@ class Unit:
                     extra_groups=os.getgrouplist(account.pw_name, group),
                     cwd=self.option("WorkingDirectory", "/"),
                     umask=int(self.option("UMask", "0022"), 8),
-                    preexec_fn=limited,
                     start_new_session=True,
                 )
             except OSError as fault:
