@@ -25,6 +25,7 @@ NAMES = (
     "tap",
     "tapped_cell",
     "monitoring",
+    "log_bytes",
 )
 
 

@@ -32,8 +32,13 @@ END
     keystone-manage bootstrap --bootstrap-password secret --bootstrap-region-id RegionOne \
         --bootstrap-public-url http://127.0.0.1:5000/v3 --bootstrap-internal-url http://127.0.0.1:5000/v3
     # SQLite takes one writer at a time.
-    setsid waitress-serve --listen=127.0.0.1:5000 --threads=2 keystone.wsgi.api:application \
-        > /var/log/keystone-serve.log 2>&1 < /dev/null &
+    cat > /opt/openstack/serve.py <<END
+from keystone.wsgi.api import application
+from waitress import serve
+
+serve(application, listen="127.0.0.1:5000", threads=2)
+END
+    setsid python /opt/openstack/serve.py > /var/log/keystone-serve.log 2>&1 < /dev/null &
     ln -s "$VENV/bin/openstack" /usr/local/bin/openstack
     ;;
 esac

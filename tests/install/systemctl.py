@@ -88,7 +88,8 @@ class Unit:
             if status.startswith("ended"):
                 break
             time.sleep(0.1)
-        sys.stderr.write((LOGS / f"{self.name}.log").read_text()[-4000:])
+        log = LOGS / f"{self.name}.log"
+        sys.stderr.write(log.read_text()[-4000:] if log.exists() else "")
         sys.exit(f"Job for {self.name} failed: {self.status_file.read_text()}")
 
     def _watch(self):
@@ -122,7 +123,9 @@ class Unit:
         words = shlex.split(self.option("ExecStart"))
         words[0] = shutil.which(words[0], path=SEARCHED) or words[0]
         files = int(self.option("LimitNOFILE", "1024").partition(":")[0])
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, max(files, 4096)))
+        # A container may have no right to raise its limit.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(files, most), most))
         # The log of a unit may be that of an earlier start: a reader wants the newest lines.
         with open(LOGS / f"{self.name}.log", "ab") as log:
             try:

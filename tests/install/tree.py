@@ -135,7 +135,8 @@ class Tree:
                 f"mount -t tmpfs tmpfs {self.path}/run",
                 *binds,
                 "echo ready",
-                "exec sleep infinity",
+                # The first process waits for those whose parent has ended.
+                "exec bash -c 'while :; do sleep 3600 & wait; done'",
             ]
         )
         # The first process of its own process numbers: if it ends, the kernel ends all others of the tree.
@@ -210,6 +211,7 @@ class Shell:
     """A shell in a tree that stays, as the shell of a person: what one block of commands sets, the next one uses."""
 
     def __init__(self, tree: Tree, network: bool = False, environment=()):
+        self._tree = tree
         self._process = subprocess.Popen(
             tree.command("bash", network=network, environment=environment),
             stdin=subprocess.PIPE,

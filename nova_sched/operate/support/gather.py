@@ -1,5 +1,6 @@
 """Gather a support bundle: what each part asks, and in which order. The cheap parts come first."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nova_sched.operate.support import machine
+from nova_sched.operate.support.contents import TEXT_MAX
 from nova_sched.operate.support.masking import Options, parsed
 from rpc_api import errors
 
@@ -22,6 +24,8 @@ COMMANDS = {
     "quarantine": ("replay", ["quarantine"]),
     "policies": ("main", ["policy", "history"]),
 }
+#: For a reader of a file.
+PLAIN = ("--no-progress", "--color", "never")
 #: One command may take so long; the rest of the time of the bundle is for the others.
 COMMAND_SECONDS_MAX = 60.0
 #: The end of a log file of a service.
@@ -30,6 +34,29 @@ REPORT_SECONDS_MAX = 10.0
 #: A program of the system that answers nothing is given up.
 SYSTEM_SECONDS_MAX = 20.0
 JOURNAL_LINES_MAX = 20_000
+
+
+class Job(NamedTuple):
+    """A command of ours: the name of what it gives, its entry point, its words, and the file that it writes or None."""
+
+    name: str
+    entry: str
+    words: list[str]
+    target: Path | None
+
+    def words_of(self) -> dict:
+        """The job as nova_sched.cli.in_turn reads it."""
+        return {"entry": self.entry, "words": self.words}
+
+
+class Ended(NamedTuple):
+    """A job that ended: what it printed (None: nothing), its exit code, why it has none, and when it began."""
+
+    job: Job
+    text: str | None
+    code: int | None
+    fault: str | None
+    began: float | None
 
 
 class Wanted(NamedTuple):
@@ -58,8 +85,7 @@ def gather(contents, secrets, wanted: Wanted, conf) -> None:
         _reports(contents, _last_of(sections, "oslo_reports", "log_dir"))
     _service_logs(contents, wanted, log_dir)
     if wanted.logs:
-        _commands(contents, wanted)
-        _exports(contents, wanted)
+        _of_logs(contents, wanted)
     else:
         contents.missing("logs", "no log is named in the configuration or by --log")
 
@@ -175,42 +201,42 @@ def _service_logs(contents, wanted, log_dir):
         f"--lines={JOURNAL_LINES_MAX}",
         "--no-pager",
     ]
-    code, text, fault = _run(words, min(SYSTEM_SECONDS_MAX, contents.seconds_left), wanted.folder, {})
+    code, text, fault = _run(words, min(SYSTEM_SECONDS_MAX, contents.seconds_left), wanted.folder)
     contents.text("service-logs/journal.txt", text, began, fault or (f"exit {code}" if code else None), keep_end=True)
 
 
-def _commands(contents, wanted):
-    for name, (entry, words) in COMMANDS.items():
-        began = contents.now()
-        if not contents.seconds_left:
-            contents.missing(f"commands/{name}.txt", "no time is left; raise --seconds")
-            continue
-        code, text, fault = _ours(contents, wanted, entry, [*words, "--no-progress", "--color", "never"])
-        problem = fault or (None if code in (errors.EXIT_OK, errors.EXIT_NEGATIVE) else f"exit {code}: {_last(text)}")
-        contents.text(f"commands/{name}.txt", text, began, problem)
-
-
-def _exports(contents, wanted):
-    """Add the newest records of each log, without personal data."""
+def _of_logs(contents, wanted):
+    """Add what our commands show of the logs, and the newest records of each log, without personal data."""
+    jobs = [Job(f"commands/{name}.txt", entry, [*words, *PLAIN], None) for name, (entry, words) in COMMANDS.items()]
     for log in wanted.logs:
         cell = log.partition("=")[0]
-        name, began = f"logs/{cell}.nslog", contents.now()
         target = wanted.folder / f"{cell}.nslog"
-        if not contents.seconds_left:
-            contents.missing(name, "no time is left; raise --seconds")
-            continue
         span, fault = f"@-{wanted.since}:", None
         if wanted.records is not None:
             span, fault = _last_records(log, wanted.records)
-        if fault is None:
-            words = ["export", span, "-o", str(target), "--no-progress"]
-            code, text, fault = _ours(contents, wanted, "replay", words, [log], contents.seconds_left)
-            if fault is None and code not in (errors.EXIT_OK, errors.EXIT_GAP):
-                fault = f"exit {code}: {_last(text)}"
-        if fault is None and target.exists():
-            contents.file(name, target, began, None if code == errors.EXIT_OK else _last(text))
+        if fault is not None:
+            contents.missing(f"logs/{cell}.nslog", fault)
+            continue
+        words = ["--log", log, "export", span, "-o", str(target), "--no-progress"]
+        jobs.append(Job(f"logs/{cell}.nslog", "replay", words, target))
+    for ended in _in_turn(contents, wanted, jobs):
+        _add(contents, ended)
+
+
+def _add(contents, ended):
+    """Add the result of one job."""
+    job, text, code, fault = ended.job, ended.text, ended.code, ended.fault
+    if fault is None and code not in (errors.EXIT_OK, errors.EXIT_NEGATIVE):
+        fault = f"exit {code}: {_last(text)}"
+    if job.target is None:
+        if text is None:
+            contents.missing(job.name, fault, ended.began)
         else:
-            contents.missing(name, fault or "nothing was written", began)
+            contents.text(job.name, text, ended.began, fault)
+    elif job.target.exists() and code in (errors.EXIT_OK, errors.EXIT_GAP):
+        contents.file(job.name, job.target, ended.began, fault)
+    else:
+        contents.missing(job.name, fault or _last(text), ended.began)
 
 
 def _last_records(log, count):
@@ -225,43 +251,86 @@ def _last_records(log, count):
     return f"{cell}:{max(bounds.first, bounds.last - count + 1)}:{bounds.last}", None
 
 
-def _ours(contents, wanted, entry, words, logs=None, seconds_max=COMMAND_SECONDS_MAX):
-    """Run one of our commands in a process of its own, so that its time has a limit."""
-    code = f"import sys; from nova_sched.cli.main import {entry}; sys.exit({entry}(sys.argv[1:]))"
-    # The URLs have passwords: other users see the words of a command, and not its variables. The cache of folded states
-    # is shared by the commands of this bundle.
-    variables = {"NOVA_SCHED_LOG": " ".join(logs or wanted.logs), "XDG_CACHE_HOME": str(wanted.folder / "cache")}
-    words = [sys.executable, "-W", "ignore", "-c", code, *words]
-    return _run(words, min(seconds_max, contents.seconds_left), wanted.folder, variables)
+def _in_turn(contents, wanted, jobs):
+    """Run our commands in a process of their own, and give an :class:`Ended` for each. A command that takes too long is
+    ended with that process, and another one runs the rest."""
+    waiting = list(enumerate(jobs))
+    while waiting:
+        if not contents.seconds_left:
+            yield from (Ended(job, None, None, "no time is left; raise --seconds", None) for _, job in waiting)
+            return
+        outputs = {number: wanted.folder / f"job-{number}" for number, _ in waiting}
+        process = _begun(wanted, [{**job.words_of(), "output": str(outputs[number])} for number, job in waiting])
+        try:
+            while waiting:
+                number, job = waiting.pop(0)
+                began = contents.now()
+                # An export may take all the time that is left.
+                most = contents.seconds_left if job.target else min(COMMAND_SECONDS_MAX, contents.seconds_left)
+                done = Path(f"{outputs[number]}.code")
+                while not done.exists() and process.poll() is None and contents.now() - began < most:
+                    _pause()
+                code = int(done.read_text()) if done.exists() else process.poll()
+                fault = None if code is not None else f"it did not end within {most:.0f} s, and was ended"
+                yield Ended(job, _text_of(outputs[number]), code, fault, began)
+                if not done.exists():
+                    break
+        finally:
+            _end(process)
 
 
-def _run(words, seconds_max, folder, variables):
+def _begun(wanted, jobs):
+    """Start the process that runs jobs."""
+    # The URLs have passwords: other users see the words of a command, and not its variables or its input. The cache of
+    # folded states is shared by the commands of this bundle.
+    variables = {"NOVA_SCHED_LOG": " ".join(wanted.logs), "XDG_CACHE_HOME": str(wanted.folder / "cache")}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "nova_sched.cli.in_turn"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **variables},
+        start_new_session=True,
+    )
+    process.stdin.write(json.dumps(jobs).encode())
+    process.stdin.close()
+    return process
+
+
+def _end(process):
+    """End a process and its children."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _text_of(path):
+    """What a program printed, one byte more than a text may have, so that it is marked as cut. None for no file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(TEXT_MAX + 1).decode(errors="replace")
+    except FileNotFoundError:
+        return None
+
+
+def _run(words, seconds_max, folder):
     """Return (exit code, output, None), or with a sentence in the third place if the program did not end."""
     path = folder / "output"
-    with open(path, "wb") as file:
-        try:
+    try:
+        with open(path, "wb") as file:
             process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **variables},
-                start_new_session=True,
+                words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
             )
-        except OSError as fault:
-            return None, "", f"{words[0]} cannot be run ({fault.strerror})"
-        fault = None
-        try:
-            process.wait(seconds_max)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            fault = f"it did not end within {seconds_max:.0f} s, and was ended"
-    with open(path, "rb") as file:
-        # One byte more than a text may have, so that it is marked as cut.
-        text = file.read(4 * 1024 * 1024 + 1).decode(errors="replace")
-    return process.returncode, text, fault
+    except OSError as fault:
+        return None, "", f"{words[0]} cannot be run ({fault.strerror})"
+    fault = None
+    try:
+        process.wait(seconds_max)
+    except subprocess.TimeoutExpired:
+        fault = f"it did not end within {seconds_max:.0f} s, and was ended"
+    _end(process)
+    return process.returncode, _text_of(path), fault
 
 
 def _last(text):
-    return (deque((line for line in text.splitlines() if line.strip()), maxlen=1) or ["no output"])[0]
+    return (deque((line for line in (text or "").splitlines() if line.strip()), maxlen=1) or ["no output"])[0]
