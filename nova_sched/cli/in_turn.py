@@ -1,6 +1,7 @@
 """Run commands one after the other in a process of their own: ``python -m nova_sched.cli.in_turn``.
 
-It reads a JSON list of jobs from its input. A job has an ``entry`` ("main" or "replay" of nova_sched.cli.main), ``words``
+It reads a JSON list of jobs from its input. A job has an ``entry`` ("main" or "replay" of nova_sched.cli.main), its
+``words``
 and an ``output``: the file that gets what the command prints. When it has ended, OUTPUT.code has its exit code. So the
 process that asked knows which job is under way, and can end it with this process.
 """

@@ -27,8 +27,8 @@ writes them. manifest.json lists the files, and says what is missing and why. A 
 to make one.
 
 No secret is in it: the values of secret and of unknown options are masked, and what was masked is removed from all
-texts. Names of hosts, cells and files, uuids, addresses in service logs and project ids in them stay: read it before
-you send it to others.
+texts. Names of hosts, cells and files, uuids, reasons why hosts are disabled, and the addresses and project ids in
+the logs of services stay: read it before you send it to others.
 
 examples:
   nova-sched support-bundle
@@ -80,7 +80,11 @@ class SupportBundle(Command):
         return parser
 
     def take_action(self, arguments):
-        if arguments.seconds <= 0 or arguments.megabytes <= 0 or (arguments.records or 1) < 1:
+        if (
+            arguments.seconds <= 0
+            or arguments.megabytes <= 0
+            or (arguments.records is not None and arguments.records < 1)
+        ):
             raise errors.UsageError("--seconds, --megabytes and --records are more than 0; fix them")
         duration(arguments.since, "--since")
         made_ns = SYSTEM.now_ns()

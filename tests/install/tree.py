@@ -234,7 +234,10 @@ class Shell:
     def run(self, block: str) -> tuple[str, str]:
         """Run some lines and return (output, the command that failed or "")."""
         mark = f"end-{secrets.token_hex(8)}"
-        self._process.stdin.write(f'FAILED=\n{block}\ntrue\necho "{mark} $FAILED"\n')
+        # A command that reads its input must not read the lines after it.
+        path = self._tree.path / "tmp" / f"{mark}.sh"
+        path.write_text(block)
+        self._process.stdin.write(f'FAILED=\n. /tmp/{mark}.sh < /dev/null\necho "{mark} $FAILED"\n')
         self._process.stdin.flush()
         lines = []
         for line in self._process.stdout:
