@@ -116,14 +116,15 @@ def register_options(conf, app):
     app.register(conf)
 
 
-def parse(conf, program: str, argv, description: str | None = None) -> None:
-    """Read command line and files; UsageError with one sentence if they are wrong. ``description`` is for --help."""
+def parse(conf, program: str, argv, description: str | None = None, epilog: str = HELP_END) -> None:
+    """Read command line and files; UsageError with one sentence if they are wrong. ``description`` and ``epilog`` are
+    for --help."""
     from oslo_config import cfg
 
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            conf(list(argv), project=PROJECT, prog=program, version=version(), description=description, epilog=HELP_END)
+            conf(list(argv), project=PROJECT, prog=program, version=version(), description=description, epilog=epilog)
         values_of(conf)
     except SystemExit as end:
         if not end.code:

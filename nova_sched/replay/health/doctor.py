@@ -219,8 +219,12 @@ def _of_schemas(cell, recent, intervals):
     )
 
 
+def level_of(cell: str, projection, log) -> Finding:
+    """A finding about the level of a log (see :mod:`rpc_api.levels`) with the projection of all of it."""
+    return _of_level(cell, projection, _Recent(log, log.bounds()))
+
+
 def _of_level(cell, projection, recent):
-    """A finding about the level of a log (see :mod:`rpc_api.levels`)."""
     level = projection.level
     aside = sum(count for of, count in recent.levels.items() if of > level)
     if projection.is_too_new:
