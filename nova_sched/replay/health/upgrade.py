@@ -72,8 +72,14 @@ class Deployment:
         self.urls = {CELL0: cell0_log(conf)} | {cell.name: cell.log for cell in cells_of(conf, uuid_wanted=False)}
         self.logs, self.projections = {}, {}
         self.down, self.unknown = {}, {}
+        #: The snapshots of the configuration, None if it names none; and why they cannot be used.
+        self.store = self.store_fault = None
 
     def __enter__(self):
+        try:
+            self.store = open_store(self.conf.snapshots.url) if self.conf.snapshots.url else None
+        except errors.UsageError as fault:
+            self.store_fault = fault
         with contextlib.ExitStack() as stack:
             for cell, url in self.urls.items():
                 try:
@@ -91,7 +97,7 @@ class Deployment:
     def _fold(self, cell):
         log = self.logs[cell]
         try:
-            history = History({cell: log}, store=self.store())
+            history = History({cell: log}, store=self.store)
             world = history.world_at({cell: log.bounds().last}, self.unknown)
             self.projections |= world.projections
         except errors.UnknownSchema as fault:
@@ -99,10 +105,6 @@ class Deployment:
         except errors.LogUnavailable as fault:
             self.down[cell] = fault
             del self.logs[cell]
-
-    def store(self):
-        """The snapshots of the configuration; None without [snapshots] url. UsageError for a wrong URL."""
-        return open_store(self.conf.snapshots.url) if self.conf.snapshots.url else None
 
 
 # --- the configuration -----------------------------------------------------------------------------------------------
@@ -213,7 +215,9 @@ def of_services(deployment) -> Found:
         named = f"{service}{f', version {version},' if version else ''} knows level {level}"
         if level < OLDEST_BESIDE:
             found.append(
-                Found(State.FAILURE, f"{named}, wanted at least {OLDEST_BESIDE}; upgrade it to the release before first")
+                Found(
+                    State.FAILURE, f"{named}, wanted at least {OLDEST_BESIDE}; upgrade it to the release before first"
+                )
             )
         elif level < levels.get(service.cell, 1) and service.kind != known_levels.AGENT:
             found.append(
@@ -247,7 +251,9 @@ def of_checkpoints(deployment) -> Found:
         if checkpoint is None:
             of = "a scheduler" if cell == CELL0 else f"the conductor of {cell}"
             found.append(
-                Found(State.FAILURE, f"{cell} has no complete checkpoint; start {of}, and wait until it has written one")
+                Found(
+                    State.FAILURE, f"{cell} has no complete checkpoint; start {of}, and wait until it has written one"
+                )
             )
         else:
             found.append(Found(State.OK, f"{cell} has one of the state at position {checkpoint.position}"))
@@ -256,10 +262,9 @@ def of_checkpoints(deployment) -> Found:
 
 def of_snapshots(deployment) -> Found:
     """Whether the snapshots that are kept outside the logs can be read and are of the logs."""
-    try:
-        store = deployment.store()
-    except errors.UsageError as fault:
-        return Found(State.FAILURE, str(fault))
+    store = deployment.store
+    if deployment.store_fault is not None:
+        return Found(State.FAILURE, str(deployment.store_fault))
     if store is None:
         return Found(State.OK, "no snapshots are kept ([snapshots] url is not set)")
     found = []
