@@ -5,12 +5,10 @@ Whether the services really export what they ask for is a test in tests/end_to_e
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -23,13 +21,14 @@ from tests import promql
 
 ROOT = promql.ROOT
 PAGE = (ROOT / "docs" / "operating" / "monitoring.md").read_text()
+RUNBOOKS = ROOT / "docs" / "operating" / "runbooks"
 UNITS = sorted((ROOT / "etc" / "systemd").glob("*.service"))
 ALERTS = promql.alerts()
 #: The services.
 PROGRAMS = {
     name
     for name in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    if name not in ("nova-sched", "nova-sched-replay")
+    if name not in ("nova-sched", "nova-sched-replay", "nova-sched-status")
 }
 #: Series that Prometheus or the library of the client makes.
 NOT_OURS = frozenset(("up", "process_cpu_seconds_total", "process_resident_memory_bytes"))
@@ -105,8 +104,9 @@ def test_a_legend_names_labels_of_its_expression(title, expression, legend):
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_an_alert_has_a_runbook_and_names_labels_of_its_series(alert):
     name, notes = alert["alert"], alert["annotations"]
-    assert f"\n### {name}\n" in PAGE
-    assert notes["runbook_url"] == f"monitoring.html#{name.lower()}"
+    assert f"\n| [{name}](runbooks/{name}.md) | {alert['labels']['severity']} | " in PAGE
+    assert (RUNBOOKS / f"{name}.md").exists()
+    assert notes["runbook_url"] == f"runbooks/{name}.html"
     assert alert["labels"]["severity"] in ("warning", "critical")
     known = set(promql.OF_PROMETHEUS)
     for asked in promql.asked_by(alert["expr"]):
@@ -115,7 +115,9 @@ def test_an_alert_has_a_runbook_and_names_labels_of_its_series(alert):
 
 
 def test_the_page_has_no_other_alert():
-    assert re.findall(r"^### (\w+)$", PAGE, re.MULTILINE) == [alert["alert"] for alert in ALERTS]
+    names = [alert["alert"] for alert in ALERTS]
+    assert re.findall(r"^\| \[(\w+)\]\(runbooks/", PAGE, re.MULTILINE) == names
+    assert {path.stem for path in RUNBOOKS.glob("Nova*.md")} == set(names)
 
 
 def test_jobs_are_named_after_the_programs_and_have_their_ports():
@@ -190,7 +192,7 @@ def test_systemd_accepts_a_unit(unit, tmp_path):
     assert done.returncode == 0 and copied.name not in done.stderr, done.stderr
 
 
-# --- what is shipped, and the commands of the page -------------------------------------------------------------------
+# --- what is shipped -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("folder", ["systemd", "prometheus", "grafana", "logrotate.d"])
@@ -198,10 +200,3 @@ def test_the_files_are_shipped(folder):
     shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
     (pattern,) = shipped[f"share/nova_sched/{folder}"]
     assert {path.name for path in ROOT.glob(pattern)} == {path.name for path in (ROOT / "etc" / folder).iterdir()}
-
-
-@pytest.mark.parametrize("line", sorted(set(re.findall(r"^nova-sched-replay .*$", PAGE, re.MULTILINE))))
-def test_a_command_of_the_page_can_be_typed(line):
-    _, name, *arguments = shlex.split(line)
-    (command,) = metadata.entry_points(group="nova_sched.replay", name=name)
-    command.load()(None, None).get_parser(name).parse_args(arguments)

@@ -57,6 +57,7 @@ def samples_of(scheduler) -> Iterator[Sample]:
     yield from counted(f"{prefix}_claims_lost_total", [(how, counts[name]) for how, name in LOST.items()])
     yield Sample(f"{prefix}_answers_not_delivered_total", counts["answers_not_delivered"])
     yield from counted(f"{prefix}_faults_total", [(kind, counts[name]) for kind, name in FAULTS.items()])
+    yield Sample(f"{prefix}_policy_info", 1, (engine.policy.digest,))
     for cell in engine.cells:
         yield Sample(f"{prefix}_claims_in_flight", engine.claims.under_way_count(cell), (cell,))
         yield Sample(f"{prefix}_cell_open", one_or_zero(not engine.world.table.cell_closed.get(cell)), (cell,))

@@ -102,6 +102,7 @@ FAMILIES: dict[str, Family] = {
         COUNTER, "Faults of the scheduler, of classes of the deployment, and records that no log takes.", ("kind",)
     ),
     "nova_sched_scheduler_cell_open": Family(GAUGE, "1 if instances are scheduled to the cell.", CELL),
+    "nova_sched_scheduler_policy_info": Family(GAUGE, "1 for the digest of the policy that decides.", ("policy",)),
     # Shadows.
     "nova_sched_shadow_comparisons_total": Family(
         COUNTER, "Instances whose host was compared with the one that Nova chose, by verdict.", ("verdict",)
