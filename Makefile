@@ -10,7 +10,7 @@ TEST_JOBS ?= 3
 # The interpreter that has the real nova and Placement, with which tests/against_nova compares.
 export NOVA_SCHED_PEER_PYTHON ?= $(CURDIR)/$(NOVA_VENV)/bin/python
 
-.PHONY: demo check docs test test-fast test-long test-nova test-functional test-placement test-clients fuzz bench \
+.PHONY: demo check docs man test test-fast test-long test-nova test-functional test-placement test-clients fuzz bench \
     reference setup nova-setup clients-setup test-setup system-packages clean \
     cloud cloud-down test-cloud package
 
@@ -61,6 +61,10 @@ check: setup
 
 docs: setup
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/html
+
+# A manual page for each program, from its own parser: build/man/*.1.
+man: setup
+	$(BIN)/python -W ignore docs/reference/man_pages.py build/man
 
 demo: setup
 	rm -rf $(OUT)

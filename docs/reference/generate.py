@@ -1,5 +1,5 @@
 """Write the reference from the code, ``make reference``: filters, weighers, options, events, the
-life of a claim and the Placement API.
+life of a claim, the programs, the policies and the Placement API.
 
 What it costs is taken from costs.json beside this file, which
 ``python -m bench chain --json docs/reference/costs.json`` writes.
@@ -12,6 +12,7 @@ from pathlib import Path
 from as_markdown import GENERATED, one_line, prose, shown, table
 from life_page import life_text
 from oslo_versionedobjects import fields as ovo_fields
+from program_pages import cli_text, policy_text
 
 import compute_agent.config
 import compute_agent.nova_notifier.config
@@ -373,6 +374,8 @@ PAGES = {
     "options.md": options_text,
     "events.md": events_text,
     "claim-life.md": life_text,
+    "cli.md": cli_text,
+    "policy.md": policy_text,
     "placement-api.json": openapi.text,
 }
 
