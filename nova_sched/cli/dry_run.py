@@ -9,10 +9,11 @@ from nova_sched.cli.numbers import Number
 from nova_sched.cli.operator import OperatorCommand
 from nova_sched.cli.output import add_form, aligned
 from nova_sched.cli.state import add_at, fold_lines, world_of
-from nova_sched.cli.why_not import row_named, verdict_lines, verdicts_as_json
+from nova_sched.cli.why_not import verdict_lines
 from nova_sched.process.text import one_line
 from nova_sched.replay.decisions import verdicts
 from nova_sched.replay.decisions.explanation import asked_for, summary_line
+from nova_sched.replay.decisions.why_not import row_named, verdicts_as_json
 from nova_sched.replay.dry_run.question import asked_amounts, asked_like, asked_of_nova, lists_of, pairs_of, spec_of
 from nova_sched.replay.dry_run.run import dry_runs
 from nova_sched.replay.state.capacity_question import amounts_in, recorded_in

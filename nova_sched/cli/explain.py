@@ -2,13 +2,13 @@
 
 import json
 
-from nova_sched.cli.history import as_json, as_lines
+from nova_sched.cli.history import as_lines
 from nova_sched.cli.numbers import Number
 from nova_sched.cli.output import stamp
 from nova_sched.cli.requests import RequestCommand, only_attempt
 from nova_sched.process.text import one_line
 from nova_sched.replay.decisions.explanation import facts_of
-from nova_sched.replay.decisions.ledger_history import CONSUMER, found_by, past_of
+from nova_sched.replay.decisions.ledger_history import CONSUMER, as_json, found_by, past_of
 from rpc_api import errors
 
 EPILOG = """\

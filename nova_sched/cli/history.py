@@ -5,7 +5,7 @@ import json
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.output import add_form, stamp
 from nova_sched.process.text import one_line
-from nova_sched.replay.decisions.ledger_history import CONSUMER, found_by, of_itself, past_of
+from nova_sched.replay.decisions.ledger_history import CONSUMER, as_json, found_by, of_itself, past_of
 from rpc_api import errors
 
 EPILOG = """\
@@ -56,31 +56,6 @@ class ShowHistory(ReplayCommand):
             for line in as_lines(past, self.paint):
                 self.out.write(f"{line}\n")
         return errors.EXIT_OK
-
-
-def as_json(past) -> dict:
-    """Return a Past as plain values."""
-    return {
-        "kind": past.kind,
-        "uuid": past.uuid,
-        "now": past.parts,
-        "changes": [
-            {
-                **_writer_json(change.writer),
-                "generation_before": change.before,
-                "generation_after": change.after,
-                "changes": list(change.changes),
-                "holds": [held._asdict() for held in change.holds],
-                "refused": change.refused,
-                "cause": change.cause and _writer_json(change.cause),
-            }
-            for change in past.changes
-        ],
-    }
-
-
-def _writer_json(writer):
-    return {**writer._asdict(), "at": stamp(writer.at_ns)}
 
 
 def as_lines(past, paint=lambda text, *styles: text):

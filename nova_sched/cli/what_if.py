@@ -1,6 +1,5 @@
 """``nova-sched-replay what-if``: run recorded requests with another policy, other ratios or other hosts."""
 
-import fnmatch
 import json
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.verify.decisions import spooled
 from nova_sched.replay.verify.spool import Spool
 from nova_sched.replay.what_if.changes import Changes, ratio_of
+from nova_sched.replay.what_if.comparison import COLUMNS, facts_of
 from nova_sched.replay.what_if.run import Run
 from nova_sched.replay.what_if.traffic import as_recorded, traffic_of
 from rpc_api import errors
@@ -45,7 +45,6 @@ be reached, 4 some decisions could not be made, or a log lacks its beginning
 """
 #: Number of reasons that the table names.
 REASONS = 5
-COLUMNS = ("recorded", "re-run", "what-if")
 
 
 class WhatIf(ReplayCommand):
@@ -91,13 +90,13 @@ class WhatIf(ReplayCommand):
                 changes.policy_for(policy)
             traffic = traffic_of(spool)
             tallies = [as_recorded(source.logs, traffic, update)]
-            changes = _with_hosts(changes, tallies[0].hosts)
+            changes = changes.with_hosts(tallies[0].hosts)
             for label, changed in (("re-run", Changes()), ("what-if", changes)):
                 run = Run(source.logs, policies, spool, traffic, changed, label, update)
                 tallies.append(run.run())
                 for projection in run.truth.projections.values():
                     source.folded(projection)
-        facts = _facts(tallies)
+        facts = facts_of(tallies)
         if arguments.output == "json":
             self.out.write(json.dumps(facts, indent=2) + "\n")
         else:
@@ -186,21 +185,6 @@ def _policy_of(path, known):
     return {}, config.policy_of(command_config.read([path]))
 
 
-def _with_hosts(changes, hosts):
-    """Replace globs by the hosts that match; UsageError for a name without a host, which would change nothing."""
-    for pattern in sorted((*changes.dropped, *changes.added)):
-        if pattern not in hosts and (pattern in changes.added or not fnmatch.filter(hosts, pattern)):
-            raise errors.UsageError(f"the logs have no host {pattern!r}; fix --drop-host or --add-host")
-    return changes._replace(
-        dropped=frozenset(
-            host
-            for host in hosts
-            for pattern in changes.dropped
-            if host == pattern or fnmatch.fnmatchcase(host, pattern)
-        )
-    )
-
-
 def _question(arguments):
     """Return the changes in the words of the options."""
     asked = [
@@ -219,29 +203,6 @@ def _question(arguments):
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------
-
-
-def _facts(tallies):
-    return {
-        name: {
-            "asked": tally.asked,
-            "placed": len(tally.placed),
-            "built": len(tally.built),
-            "refused": sum(tally.refused.values()),
-            "refused_for": dict(sorted(tally.refused.items(), key=lambda item: (-item[1], item[0]))),
-            "hosts_used": tally.hosts_used,
-            "conflicts": tally.conflicts,
-            "vcpu_fill_at_end": round(tally.fill, 4),
-            "stranded": tally.stranded,
-            "placed_elsewhere": _elsewhere(tally, other),
-        }
-        for name, tally, other in zip(COLUMNS, tallies, (tallies[0], tallies[0], tallies[1]), strict=True)
-    }
-
-
-def _elsewhere(tally, other):
-    """Count the instances that both placed, but on different hosts."""
-    return sum(host != other.placed[uuid] for uuid, host in tally.placed.items() if uuid in other.placed)
 
 
 def _rows(facts):

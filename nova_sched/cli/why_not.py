@@ -1,6 +1,5 @@
 """``nova-sched-replay why-not``: why a host was not chosen for a request, filter by filter, and since when."""
 
-import difflib
 import json
 
 from nova_sched.cli.numbers import Number
@@ -10,7 +9,7 @@ from nova_sched.process.text import one_line
 from nova_sched.replay.decisions import verdicts
 from nova_sched.replay.decisions.explanation import asked_for, attempt_of, summary_line
 from nova_sched.replay.decisions.not_loaded import words_for
-from nova_sched.replay.decisions.recorded import scene
+from nova_sched.replay.decisions.why_not import answer_of
 from rpc_api import errors
 from rpc_api.wording import number_of
 
@@ -49,27 +48,22 @@ class WhyNot(RequestCommand):
 
     def tell(self, source, history, policies, by_instance, arguments):
         recorded = only_attempt(only_instance(by_instance, arguments.instance), arguments.attempt)
-        re_created = scene(history, recorded, policies)
-        knew = f"at its decision at {recorded.cell} {recorded.position} the scheduler knew"
-        row = row_named(re_created.table, arguments.host, knew)
-        found = verdicts.of_host(history, re_created, row)
-        refusals = [each for each in found if each.verdict == verdicts.REFUSE]
-        standing = None if refusals else verdicts.standing(re_created, row)
-        causes = {number: each.finding.find() for number, each in enumerate(found) if each.verdict == verdicts.REFUSE}
-        open_ = () if refusals or arguments.host in recorded.decision.hosts else re_created.silent_filters
+        answer = answer_of(history, policies, recorded, arguments.host)
         if arguments.output == "json":
-            self.out.write(
-                json.dumps(_as_json(recorded, arguments.host, found, causes, standing, open_), indent=2) + "\n"
-            )
+            self.out.write(json.dumps(answer.as_json(), indent=2) + "\n")
         else:
-            self.lines(self._text(recorded, re_created, row, found, causes, standing, open_))
-        if open_:
+            self.lines(
+                self._text(
+                    recorded, answer.scene, answer.row, answer.found, answer.causes, answer.standing, answer.open
+                )
+            )
+        if answer.open:
             self.say(
-                f"nova-sched-replay why-not: whether {words_for(open_, ())} refused {arguments.host} is not known: "
-                f"its policy {policies.why_missing(recorded.evidence.policy_digest)}"
+                f"nova-sched-replay why-not: whether {words_for(answer.open, ())} refused {arguments.host} is not "
+                f"known: its policy {policies.why_missing(recorded.evidence.policy_digest)}"
             )
             return errors.EXIT_GAP
-        return errors.EXIT_NEGATIVE if refusals else errors.EXIT_OK
+        return errors.EXIT_NEGATIVE if answer.refusals else errors.EXIT_OK
 
     def _text(self, recorded, re_created, row, found, causes, standing, open_):
         host, decision = re_created.table.host_names[row], recorded.decision
@@ -139,23 +133,6 @@ def verdict_lines(found, causes=None, evidence=None):
             yield f"  {verdict}: {', '.join(names)}"
 
 
-def verdicts_as_json(found, causes=None) -> list[dict]:
-    """Return the Verdicts of a host as plain values; ``causes`` as for :func:`verdict_lines`."""
-    if causes is None:
-        causes = {number: each.finding.find() for number, each in enumerate(found) if each.verdict == verdicts.REFUSE}
-    return [
-        {
-            "filter": each.filter,
-            "verdict": each.verdict,
-            "reason": each.reason,
-            "text": each.finding and each.finding.text,
-            "values": each.finding and each.finding.values,
-            "cause": causes[number]._asdict() if causes.get(number) else None,
-        }
-        for number, each in enumerate(found)
-    ]
-
-
 def _role(decision, host):
     if host in decision.hosts:
         return (
@@ -173,30 +150,3 @@ def _event_text(cause):
     if cause.at_ns is None:
         return f"{cause.what} ({where}, which the log does not have any more)"
     return f"{cause.what} at {stamp(cause.at_ns)} ({where}, by {cause.producer})"
-
-
-def row_named(table, name, knew: str):
-    """Return the row of a host; NovaSchedError for a name that no host has, with those that are like it. ``knew`` says
-    whose knowledge the table is."""
-    if name in table.row_of_host:
-        return table.row_of_host[name]
-    near = difflib.get_close_matches(name, table.row_of_host, 5, 0.5)
-    raise errors.NovaSchedError(
-        f"{knew} no host {name!r}, of {number_of(len(table.row_of_host), 'host')}"
-        + (f"; there are {', '.join(near)}" if near else "")
-        + "; name another"
-    )
-
-
-def _as_json(recorded, host, found, causes, standing, open_):
-    return {
-        "host": host,
-        "instance": recorded.decision.instance_uuid,
-        "request": recorded.decision.request_id,
-        "attempt": attempt_of(recorded.decision),
-        "cell": recorded.cell,
-        "position": recorded.position,
-        "refused": None if open_ else any(each.verdict == verdicts.REFUSE for each in found),
-        "verdicts": verdicts_as_json(found, causes),
-        "standing": standing and standing._asdict(),
-    }

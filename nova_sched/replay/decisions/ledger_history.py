@@ -8,6 +8,7 @@ from nova_sched.projection.provider_rows import inventories_of, parent_of, trait
 from nova_sched.replay.decisions.outcomes import provider_generation
 from nova_sched.replay.decisions.write_causes import Causes, Writer, writer_of
 from nova_sched.replay.logs.matching import subjects
+from nova_sched.replay.logs.moments import stamp
 from nova_sched.replay.logs.reading import holding
 from rpc_api import errors
 from rpc_api.codec import Event, SetAside
@@ -337,3 +338,28 @@ def _of_class(name, was, facts):
 def of_itself(past: Past) -> list[Change]:
     """Return the changes of a provider without those that only wrote allocations of it; all changes of a consumer."""
     return [change for change in past.changes if past.kind == CONSUMER or change.changes or change.refused]
+
+
+def as_json(past) -> dict:
+    """Return a Past as plain values."""
+    return {
+        "kind": past.kind,
+        "uuid": past.uuid,
+        "now": past.parts,
+        "changes": [
+            {
+                **_writer_json(change.writer),
+                "generation_before": change.before,
+                "generation_after": change.after,
+                "changes": list(change.changes),
+                "holds": [held._asdict() for held in change.holds],
+                "refused": change.refused,
+                "cause": change.cause and _writer_json(change.cause),
+            }
+            for change in past.changes
+        ],
+    }
+
+
+def _writer_json(writer):
+    return {**writer._asdict(), "at": stamp(writer.at_ns)}

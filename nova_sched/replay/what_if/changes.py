@@ -1,5 +1,6 @@
 """The changes of a what-if: options of the policy, allocation ratios, added and removed hosts."""
 
+import fnmatch
 import json
 import math
 import uuid
@@ -63,6 +64,21 @@ class Changes(NamedTuple):
         if names.intersection((*adopted.filters, *adopted.weighers)):
             policies.get(digest)
         return Policy.from_json(changed.to_json(), policies.catalogue)
+
+    def with_hosts(self, hosts) -> "Changes":
+        """Return the changes with the hosts that match in place of globs. Raise UsageError for a name that none of
+        ``hosts`` has: it would change nothing."""
+        for pattern in sorted((*self.dropped, *self.added)):
+            if pattern not in hosts and (pattern in self.added or not fnmatch.filter(hosts, pattern)):
+                raise errors.UsageError(f"the logs have no host {pattern!r}; fix --drop-host or --add-host")
+        return self._replace(
+            dropped=frozenset(
+                host
+                for host in hosts
+                for pattern in self.dropped
+                if host == pattern or fnmatch.fnmatchcase(host, pattern)
+            )
+        )
 
 
 def ratio_of(text: str) -> float:
