@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     ("nova_sched.osc",),
     ("nova_sched.cli",),
-    ("nova_sched.playground", "nova_sched.operate", "nova_sched.migration"),
+    ("nova_sched.playground", "nova_sched.operate", "nova_sched.migration", "nova_sched.page"),
     ("nova_sched.replay", "nova_sched.clients"),
     ("nova_sched.scheduler", "conductor", "compute_agent", "placement_api"),
     ("nova_sched.process",),

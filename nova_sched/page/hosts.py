@@ -1,0 +1,63 @@
+"""The state of hosts as the page shows it, read from a projection while it is folded."""
+
+from nova_sched.page.tape import Change, Tape, absent
+from nova_sched.replay.state.hosts import is_disabled
+
+
+def status_number(host, table) -> int:
+    """Return the index of a host's status in :data:`~nova_sched.page.frame.STATUSES`."""
+    if host.lost:
+        return 3
+    if host.status.forced_down:
+        return 2
+    return 1 if is_disabled(host, table) else 0
+
+
+class HostWatch:
+    """Finds what changed on the hosts of one projection, for its Tape."""
+
+    def __init__(self, projection, tape: Tape):
+        self._projection, self._tape = projection, tape
+        #: Root row -> the host that was there when it was looked at last.
+        self._name_at = {}
+
+    def all(self) -> list[Change]:
+        """Return a Change for each host that is there."""
+        return [self._change(host) for _, host in sorted(self._projection.hosts.items())]
+
+    def changes(self, roots) -> list[Change]:
+        """Return the Changes of the hosts in some root rows of the table, which belong to any cell (None: any row may
+        have changed)."""
+        projection, table = self._projection, self._projection.table
+        if roots is None:
+            roots = {*self._name_at, *(host.root for host in projection.hosts.values())}
+        found = []
+        for root in sorted(roots):
+            host = projection.hosts.get(table.host_names[root]) if root < table.count else None
+            if host is not None and host.root != root:
+                host = None
+            before = self._name_at.get(root)
+            if before is not None and (host is None or host.name != before):
+                del self._name_at[root]
+                if before not in projection.hosts:
+                    found.append(absent(len(table.classes.values), self._tape.number_of(before)))
+            if host is not None:
+                found.append(self._change(host))
+        return found
+
+    def _change(self, host):
+        table = self._projection.table
+        self._name_at[host.root] = host.name
+        return Change(
+            self._tape.number_of(host.name), status_number(host, table), len(host.entries), _amounts(table, host.root)
+        )
+
+
+def _amounts(table, root):
+    """Return the use of each class over the tree of a host, and then the capacity of each."""
+    rows, classes = table.trees[root], range(len(table.classes.values))
+    if len(rows) == 1:
+        return [column.item(number, root) for column in (table.used, table.capacity) for number in classes]
+    return [
+        sum(column.item(number, row) for row in rows) for column in (table.used, table.capacity) for number in classes
+    ]
