@@ -242,12 +242,11 @@ class Cloud:
         self._is_dirty = True
 
     def _fold(self, projection, position, record):
-        touched = self._world.table.touched
-        version = touched.version
+        watch = self._watches[projection.cell]
+        moment = watch.moment()
         projection.writes = []
         outcomes, _ = projection.fold([(position, record)])
-        changes = self._watches[projection.cell].changes(touched.since(version)) if touched.version != version else ()
-        self.tapes[projection.cell].append(position, time_of(record.events) or 0, changes)
+        self.tapes[projection.cell].append(position, time_of(record.events) or 0, watch.changes(moment))
         self.happenings.add(projection.cell, position, record, outcomes, projection.writes)
         self._note_events(projection.cell, position, record)
 

@@ -25,13 +25,20 @@ class HostWatch:
         """Return a Change for each host that is there."""
         return [self._change(host) for _, host in sorted(self._projection.hosts.items())]
 
-    def changes(self, roots) -> list[Change]:
-        """Return the Changes of the hosts in some root rows of the table, which belong to any cell (None: any row may
-        have changed)."""
+    def moment(self) -> tuple[int, int]:
+        """Return what :meth:`changes` takes, before a record is folded."""
+        table = self._projection.table
+        return table.touched.version, table.plain_touched.version
+
+    def changes(self, moment: tuple[int, int]) -> list[Change]:
+        """Return the Changes of the hosts of the projection since a moment."""
         projection, table = self._projection, self._projection.table
-        if roots is None:
-            roots = {*self._name_at, *(host.root for host in projection.hosts.values())}
+        # (A row that is taken or freed is only among the second.)
+        touched = table.touched.since(moment[0]), table.plain_touched.since(moment[1])
+        if None in touched:
+            touched = self._name_at, {host.root for host in projection.hosts.values()}
         found = []
+        roots = {*touched[0], *touched[1]}
         for root in sorted(roots):
             host = projection.hosts.get(table.host_names[root]) if root < table.count else None
             if host is not None and host.root != root:

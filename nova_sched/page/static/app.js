@@ -28,7 +28,7 @@ function show(view) {
 function route() {
   if (!state.session) { show("login"); return; }
   if (!state.isReady) { show("loading"); return; }
-  const [view, ...rest] = location.hash.slice(1).split("/");
+  const [view, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
   let value = "";
   try { value = decodeURIComponent(rest.join("/")); } catch { /* a damaged address: as without a name */ }
   const all = state.session.sees_all;
@@ -74,17 +74,25 @@ function see(news) {
     || (news.is_incomplete ? "A part of the cloud cannot be read now: what is shown is not everything." : ""));
   by("loading").value = news.progress;
   say(by("loading-text"), `${Math.floor(100 * news.progress)} % of the records are read.`);
-  if (news.skipped && state.after > 0) status("bad", "some decisions were left out");
   setRange(news.first_ns, news.last_ns);
   const isNew = news.version !== state.version || news.topology !== state.topology;
   Object.assign(state, {after: news.last, version: news.version, topology: news.topology});
   const wasReady = state.isReady;
   state.isReady = news.is_ready;
-  if (news.is_ready && !wasReady) { if (state.session.sees_all) loadUse(); addHappenings(news.happenings, news.skipped); route(); return; }
-  if (!news.is_ready) { if (wasReady) route(); return; }
+  if (!news.is_ready) {
+    status("", "reading the logs");
+    if (wasReady) route();
+    return;
+  }
+  if (moment.text === null) status("live", `live, ${clock(news.now).slice(0, 8)} UTC`);
+  if (!wasReady) {
+    if (state.session.sees_all) loadUse();
+    addHappenings(news.happenings, false);
+    route();
+    return;
+  }
   addHappenings(news.happenings, news.skipped);
   if (isNew) refreshUse();
-  if (moment.text === null) status("live", `live, ${clock(news.now).slice(0, 8)} UTC`);
 }
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -113,7 +121,7 @@ function begin() {
   if (!state.isStarted) {
     state.isStarted = true;
     const all = state.session.sees_all;
-    startHosts((name) => { location.hash = `#host/${encodeURIComponent(name)}`; });
+    startHosts((name) => { location.hash = `#/host/${encodeURIComponent(name)}`; });
     startHappenings(all);
     startInstances(all);
     startWhy(all);

@@ -22,7 +22,7 @@ function sums(providers) {
 function show(found) {
   const card = make("section", {"aria-labelledby": "host-head", id: "host"},
     make("div", {class: "bar"}, make("h2", {id: "host-head", tabindex: "-1"}, found.host),
-      make("button", {type: "button", id: "host-close", onclick: () => { location.hash = "#hosts"; }}, "Close")),
+      make("button", {type: "button", id: "host-close", onclick: () => { location.hash = "#/hosts"; }}, "Close")),
     make("dl", {class: "facts"},
       fact("Status", found.reason ? `${found.status}: ${found.reason}` : found.status),
       fact("Cell", found.cell), fact("Zone", found.zone),
@@ -39,7 +39,7 @@ function show(found) {
     make("h2", {}, plural(found.instances.length, "instance")),
     found.instances.length ? make("div", {class: "scroll low", tabindex: "0", role: "region", "aria-label": "Instances"},
       make("table", {class: "data"}, make("tbody", {}, found.instances.slice(0, 200).map((one) => make("tr", {},
-        make("td", {class: "id"}, make("a", {href: `#why/${encodeURIComponent(one.instance)}`}, one.instance)),
+        make("td", {class: "id"}, make("a", {href: `#/why/${encodeURIComponent(one.instance)}`}, one.instance)),
         make("td", {}, one.state), make("td", {class: "mono"}, Object.entries(one.resources).map(([name, amount]) => `${amount} ${name}`).join(", "))))))) : make("p", {class: "note"}, "none"),
     make("h2", {}, "Last events"),
     found.events.length ? make("ul", {class: "plain"}, found.events.map((one) => make("li", {},
@@ -54,7 +54,7 @@ const load = latest(async (name) => {
   } catch (fault) {
     if (!(fault instanceof Failed)) throw fault;
     card = make("section", {id: "host"}, make("div", {class: "bar"}, make("h2", {id: "host-head", tabindex: "-1"}, name),
-      make("button", {type: "button", onclick: () => { location.hash = "#hosts"; }}, "Close")), make("p", {class: "error"}, fault.message));
+      make("button", {type: "button", onclick: () => { location.hash = "#/hosts"; }}, "Close")), make("p", {class: "error"}, fault.message));
   }
   if (name !== current) return;
   const before = by("host"), hadFocus = before && before.contains(document.activeElement);

@@ -12,8 +12,8 @@ export const loadInstances = latest(async () => {
     const table = by("instances");
     table.tHead.replaceChildren(heads(["instance"], ["state"], ...(seesAll ? [["host"], ["cell"], ["project"]] : []), ["resources"]));
     table.tBodies[0].replaceChildren(...found.instances.map((one) => make("tr", {},
-      make("td", {class: "id"}, make("a", {href: `#why/${encodeURIComponent(one.instance)}`}, one.instance)), make("td", {}, one.state),
-      seesAll ? [make("td", {}, one.host ? make("a", {href: `#host/${encodeURIComponent(one.host)}`}, one.host) : "-"), make("td", {}, one.cell), make("td", {}, one.project ?? "-")] : null,
+      make("td", {class: "id"}, make("a", {href: `#/why/${encodeURIComponent(one.instance)}`}, one.instance)), make("td", {}, one.state),
+      seesAll ? [make("td", {}, one.host ? make("a", {href: `#/host/${encodeURIComponent(one.host)}`}, one.host) : "-"), make("td", {}, one.cell), make("td", {}, one.project ?? "-")] : null,
       make("td", {class: "mono"}, Object.entries(one.resources).map(([name, amount]) => `${number(amount)} ${name}`).join(", ")))));
     const more = found.count - found.instances.length;
     say(by("instances-state"), `${plural(found.count, "instance")} at ${day(found.moment.time)}${more ? `; the first ${found.instances.length} are shown` : ""}.`);

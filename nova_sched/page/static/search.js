@@ -32,8 +32,8 @@ function go(hash) {
 
 function show(text, answer) {
   found = [
-    ...(answer.may_be_id && (isId(text) || !answer.hosts.length) ? [[`Why: ${text}`, `#why/${encodeURIComponent(text)}`]] : []),
-    ...answer.hosts.map((name) => [name, `#host/${encodeURIComponent(name)}`]),
+    ...(answer.may_be_id && (isId(text) || !answer.hosts.length) ? [[`Why: ${text}`, `#/why/${encodeURIComponent(text)}`]] : []),
+    ...answer.hosts.map((name) => [name, `#/host/${encodeURIComponent(name)}`]),
   ];
   const list = by("search-found");
   list.replaceChildren(...found.map(([name, hash], place) => make("li", {role: "option", id: `found-${place}`, "aria-selected": "false",
@@ -72,11 +72,11 @@ export function startSearch() {
     const text = field.value.trim();
     if (!text) return;
     if (!by("search-found").hidden && found[chosen]) { go(found[chosen][1]); return; }
-    if (isId(text)) { go(`#why/${encodeURIComponent(text)}`); return; }
+    if (isId(text)) { go(`#/why/${encodeURIComponent(text)}`); return; }
     try {
       const answer = await get("search", {q: text});
-      if (answer.hosts.length) go(`#host/${encodeURIComponent(answer.hosts[0])}`);
-      else if (answer.may_be_id) go(`#why/${encodeURIComponent(text)}`);
+      if (answer.hosts.length) go(`#/host/${encodeURIComponent(answer.hosts[0])}`);
+      else if (answer.may_be_id) go(`#/why/${encodeURIComponent(text)}`);
       else show(text, answer);
     } catch (fault) {
       if (!(fault instanceof Failed)) throw fault;

@@ -5,7 +5,7 @@ import {positionLink} from "./time.js";
 
 let asked = 0, seesAll = true;
 
-const hostLink = (name) => make("a", {href: `#host/${encodeURIComponent(name)}`}, name);
+const hostLink = (name) => make("a", {href: `#/host/${encodeURIComponent(name)}`}, name);
 const stampOf = (ns) => (ns === null || ns === undefined ? null : new Date(Number(ns) / 1e6).toISOString());
 const table = (names, rows) => make("div", {class: "scroll"}, make("table", {class: "data"}, make("thead", {}, heads(...names)), make("tbody", {}, rows)));
 const block = (title, ...parts) => make("section", {class: "block"}, make("h2", {}, title), parts);
@@ -103,7 +103,7 @@ export function startWhy(all) {
   seesAll = all;
   by("why-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    const hash = `#why/${encodeURIComponent(by("why-key").value.trim())}`;
+    const hash = `#/why/${encodeURIComponent(by("why-key").value.trim())}`;
     if (location.hash === hash) explain(by("why-key").value.trim());
     else location.hash = hash;
   });
