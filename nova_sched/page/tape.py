@@ -13,8 +13,9 @@ from nova_sched.page.frame import ABSENT, Frame
 
 #: Changes in one segment. A look back copies the frame at the beginning of a segment, and applies this many at most.
 SEGMENT = 16_384
-#: Columns of a change before the amounts: position, time, host, status, instances.
-HEAD = 5
+#: Columns of a change before the amounts: position, time (which never goes back), host, status, instances, and the time
+#: of the record.
+HEAD = 6
 FIRST_HOSTS = 64
 
 
@@ -73,7 +74,7 @@ class Tape:
         self._most = max(1, -(-most // self._size))
         self._now = Frame.empty(0, FIRST_HOSTS)
         self._classes = 0
-        self._position, self._at_ns = -1, 0
+        self._position, self._at_ns, self._record_ns = -1, 0, 0
         #: The time of its first record; 0 before that.
         self.begin_ns = 0
         #: Replaced as a whole, never changed: readers take it once.
@@ -90,7 +91,8 @@ class Tape:
         return number
 
     def append(self, position: int, at_ns: int, changes) -> None:
-        """Note the Changes of a record. Times that go back count as the last one."""
+        """Note the Changes of a record of a time. For looks by time, one that goes back counts as the last one."""
+        self._record_ns = at_ns
         self._position, self._at_ns = position, max(at_ns, self._at_ns)
         self.begin_ns = self.begin_ns or self._at_ns
         for change in changes:
@@ -119,6 +121,7 @@ class Tape:
             change.host,
             change.status,
             change.instances,
+            self._record_ns,
             *change.amounts,
         )
         now = self._now
@@ -149,7 +152,9 @@ class Tape:
     def time_of(self, position: int) -> int | None:
         """Return the time of the record at a position; None if it changed no host, or is not there any more."""
         place = self.before(position)
-        return place.at_ns or None if place is not None and place.position == position else None
+        if place is None or place.position != position or not place.count:
+            return None
+        return int(place.segment.rows[place.count - 1, 5]) or None
 
     def before(self, position: int) -> Place | None:
         """Return the state after the record at a position; None if that is before the first state."""

@@ -30,9 +30,13 @@ def token(user="user", project="project", roles=("member", "reader"), system=Fal
 
 class Keystone:
     """A server on a free port, which knows ``tokens``: text -> :func:`token`. ``down`` is a status that it answers
-    everything with, None if it works; without ``has_catalog`` it does not say where Keystone is."""
+    everything with, None if it works; without ``has_catalog`` it does not say where Keystone is. ``users`` may log in
+    with a password: (name, password, project or None for the system) -> the text of their token."""
 
-    def __init__(self, tokens):
+    def __init__(self, tokens, users=None):
+        self.users = users or {}
+        #: Tokens that were revoked.
+        self.revoked = []
         self.tokens = {SERVICE_TOKEN: token("placement", "service", ("service", "admin")), **tokens}
         self.down = None
         self.has_catalog = True
@@ -45,6 +49,9 @@ class Keystone:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
+                keystone._answer(self)
+
+            def do_DELETE(self):
                 keystone._answer(self)
 
             def do_POST(self):
@@ -86,6 +93,9 @@ class Keystone:
             return _error(404, "not found")
         if request.command == "POST":
             return self._issued(json.loads(request.body))
+        if request.command == "DELETE":
+            self.revoked.append(request.headers.get("X-Subject-Token"))
+            return 204, {}, {}
         self.asked += 1
         if request.headers.get("X-Auth-Token") != SERVICE_TOKEN:
             return _error(401, "The request you have made requires authentication.")
@@ -107,7 +117,12 @@ class Keystone:
         ]
 
     def _issued(self, asked):
-        password = asked["auth"]["identity"]["password"]["user"]["password"]
+        user = asked["auth"]["identity"]["password"]["user"]
+        password = user["password"]
+        project = asked["auth"].get("scope", {}).get("project", {}).get("name")
+        text = self.users.get((user.get("name"), password, project))
+        if text is not None:
+            return 201, self.tokens[text], {"X-Subject-Token": text}
         if password != PASSWORD:
             return _error(401, "The request you have made requires authentication.")
         issued = {

@@ -36,6 +36,8 @@ class LogsOf:
     def __init__(self, **logs):
         self.logs, self.down, self.too_new, self.urls, self.faults = logs, {}, {}, {}, []
 
+    one = Source.one
+
     def folded(self, projection):
         """Take it as it is."""
 
