@@ -43,7 +43,8 @@ QUIET = frozenset({"HostConfirmed", "ClaimsWatched"})
 
 class Topology(NamedTuple):
     """The hosts by their numbers, cell after cell: ``version`` rises when any of it changes. ``cells`` are (name,
-    number of hosts); ``zones`` is a name, and ``aggregates`` are names, for each host ("" and () for one that is gone)."""
+    number of hosts); ``zones`` is a name, and ``aggregates`` are names, for each host ("" and () for one that is
+    gone)."""
 
     version: int = 0
     classes: tuple = ()
@@ -138,7 +139,7 @@ class Cloud:
         history = History(self._source.logs, self._cache, self._store, folded=self._source.folded)
         projections, faults = {}, {cell: str(fault) for cell, fault in self._source.down.items()}
         self._host_events, tapes = {}, {}
-        for cell, log in sorted(self._source.logs.items()):
+        for cell in sorted(self._source.logs):
             try:
                 projections[cell] = history.beginning(cell, table)
             except errors.LogGap as fault:

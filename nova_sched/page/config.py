@@ -32,14 +32,15 @@ OPTS = [
         "behind_proxy",
         default=False,
         help="Whether every request comes through a proxy that sets X-Forwarded-For and X-Forwarded-Proto, as one that "
-        "ends TLS does. Then clients are told apart by the last address in X-Forwarded-For, and cookies are sent over HTTPS "
-        "only.",
+        "ends TLS does. Then clients are told apart by the last address in X-Forwarded-For, and cookies are sent over "
+        "HTTPS only.",
     ),
     cfg.ListOpt(
         "allowed_hosts",
         default=[],
         help="Names under which browsers reach the page, as in page.example or page.example:8443. A request for "
-        "another name is refused. The default is the address and port on which it listens, and, with auth_url, any name.",
+        "another name is refused. The default is the address and port on which it listens, and, with auth_url, any "
+        "name.",
     ),
     cfg.IntOpt(
         "threads", default=8, min=2, help="Requests that are answered side by side, without those that wait for news."

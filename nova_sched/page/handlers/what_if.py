@@ -1,7 +1,7 @@
 """The what-if: two sets of changes over the recorded requests."""
 
 from nova_sched.page.answers import PageError, as_json
-from nova_sched.page.what_if_process import SIDES, changes_of
+from nova_sched.page.what_if_run import SIDES, changes_of
 from rpc_api import errors
 
 #: What a side may have, and the types of the values in it.

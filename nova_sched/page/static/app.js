@@ -179,6 +179,7 @@ function startLogin(domain) {
 
 async function start() {
   startTheme();
+  document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); by("main").focus(); });
   for (;;) {
     try {
       const found = await get("session");

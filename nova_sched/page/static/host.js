@@ -1,10 +1,11 @@
 // Everything of one host, beside the map.
 import {Failed, get} from "./api.js";
-import {by, clock, day, latest, make, number, plural} from "./dom.js";
+import {by, clock, day, inOrder, latest, make, number, plural} from "./dom.js";
 import {select} from "./map.js";
 import {moment, positionLink} from "./time.js";
 
-let current = null;
+const MOST = 200;
+let current = null, opened = null;
 
 const fact = (name, value) => (value === null || value === "" || value === undefined ? [] : [make("dt", {}, name), make("dd", {}, value)]);
 
@@ -16,7 +17,7 @@ function sums(providers) {
       found.set(one.resource_class, {used: sum.used + one.used, capacity: sum.capacity + one.capacity});
     }
   }
-  return [...found];
+  return inOrder([...found.keys()]).map((name) => [name, found.get(name)]);
 }
 
 function show(found) {
@@ -37,10 +38,11 @@ function show(found) {
       make("meter", {min: 0, max: Math.max(capacity, 1), value: Math.min(used, capacity), "aria-label": `${name}: ${used} of ${capacity}`}),
       make("span", {class: "num"}, `${number(used)} of ${number(capacity)}`)])),
     make("h2", {}, plural(found.instances.length, "instance")),
-    found.instances.length ? make("div", {class: "scroll low", tabindex: "0", role: "region", "aria-label": "Instances"},
-      make("table", {class: "data"}, make("tbody", {}, found.instances.slice(0, 200).map((one) => make("tr", {},
-        make("td", {class: "id"}, make("a", {href: `#/why/${encodeURIComponent(one.instance)}`}, one.instance)),
-        make("td", {}, one.state), make("td", {class: "mono"}, Object.entries(one.resources).map(([name, amount]) => `${amount} ${name}`).join(", "))))))) : make("p", {class: "note"}, "none"),
+    found.instances.length ? make("ul", {class: "plain low", tabindex: "0", "aria-label": "Instances"},
+      found.instances.slice(0, MOST).map((one) => make("li", {},
+        make("a", {class: "mono", href: `#/why/${encodeURIComponent(one.instance)}`}, one.instance),
+        make("br"), `${one.state} since ${clock(one.since)}: ${inOrder(Object.keys(one.resources)).map((name) => `${number(one.resources[name])} ${name}`).join(", ")}`))) : make("p", {class: "note"}, "none"),
+    found.instances.length > MOST ? make("p", {class: "note"}, `the first ${MOST} are shown`) : null,
     make("h2", {}, "Last events"),
     found.events.length ? make("ul", {class: "plain"}, found.events.map((one) => make("li", {},
       `${clock(one.time)} ${one.event}${one.text ? `: ${one.text}` : ""} by ${one.by} `, positionLink(make, found.cell, one.position)))) : make("p", {class: "note"}, "none are kept"));
@@ -58,17 +60,18 @@ const load = latest(async (name) => {
   }
   if (name !== current) return;
   const before = by("host"), hadFocus = before && before.contains(document.activeElement);
-  const scroll = before?.querySelector(".scroll")?.scrollTop ?? 0;
+  const scroll = before?.querySelector(".low")?.scrollTop ?? 0;
   if (before) before.replaceWith(card); else by("side").prepend(card);
-  if (card.querySelector(".scroll")) card.querySelector(".scroll").scrollTop = scroll;
-  if (hadFocus || document.documentElement.dataset.opened === name) by("host-head").focus({preventScroll: true});
-  document.documentElement.dataset.opened = "";
+  if (card.querySelector(".low")) card.querySelector(".low").scrollTop = scroll;
+  // Somebody who opened it with the keyboard goes on reading there; a page that was just loaded keeps its focus.
+  if (hadFocus || (opened === name && document.activeElement !== document.body)) by("host-head").focus({preventScroll: true});
+  opened = null;
 });
 
 /** Show a host; null closes it. */
 export function showHost(name) {
   if (name === null) { current = null; by("host")?.remove(); return; }
-  if (name !== current) document.documentElement.dataset.opened = name;
+  if (name !== current) opened = name;
   current = name;
   select(name);
   load(name);

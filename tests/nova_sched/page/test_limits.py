@@ -164,7 +164,7 @@ def test_a_question_waits_until_the_logs_are_read():
 ENDLESS = (
     sys.executable,
     "-c",
-    'import sys; sys.stdin.readline(); print(\'{"progress": 0.5, "label": "A"}\', flush=True); sys.stdin.read(); import signal; signal.pause()',
+    'import signal, sys; sys.stdin.readline(); print(\'{"progress": 0.5, "label": "A"}\', flush=True); signal.pause()',
 )
 BROKEN = (sys.executable, "-c", "raise SystemExit('out of order')")
 

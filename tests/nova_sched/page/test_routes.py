@@ -23,7 +23,7 @@ def page():
         yield found
 
 
-# --- the same answers as the commands -----------------------------------------------------------------------------------
+# --- the same answers as the commands ---------------------------------------------------------------------------------
 
 
 def printed(capsys, *words):
@@ -72,7 +72,7 @@ def test_one_host_is_as_the_command_shows_it(page, capsys, at):
     assert all(event["position"] <= (10**9 if at is None else 100) for event in found["events"])
 
 
-# --- what else there is ---------------------------------------------------------------------------------------------------
+# --- what else there is -----------------------------------------------------------------------------------------------
 
 
 def test_news_and_what_has_happened(page):
@@ -201,7 +201,7 @@ def test_a_fault_of_the_page_itself_has_no_traceback(page, monkeypatch, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
-# --- files, headers, hosts ------------------------------------------------------------------------------------------------
+# --- files, headers, hosts --------------------------------------------------------------------------------------------
 
 
 def test_every_answer_has_the_headers_of_a_safe_page(page):
