@@ -13,7 +13,7 @@ from rpc_api.wording import number_of
 EPILOG = """\
 The services that have published in the logs, with the time of their last event and the level of its record. An
 agent has the status heard, silent or lost; without --agents those with the status heard are counted in one line per
-cell. A scheduler, conductor or worker of Placement's API publishes nothing while nothing happens ("idle?"): --ask asks
+cell. A scheduler, conductor, shadow or worker of Placement's API publishes nothing while nothing happens ("idle?"): --ask asks
 schedulers, conductors and agents over RPC (with the transport_url of the services' configuration), and shows up or
 down, the installed version, and the newest level that each knows. A worker of Placement's API answers HTTP: ask its
 /healthcheck.
@@ -56,8 +56,9 @@ class ServiceList(ReplayCommand):
             # An exported file has an end of its own, a live log goes on.
             ends[cell] = self.now_ns if is_live(log) else end_of(log, projection.position)
             rows += services.services_in(projection, log, ends[cell], silent_ns)
+        unasked = None
         if conf is not None:
-            rows = _asked(conf, rows)
+            rows, unasked = self._asked(conf, rows)
         self._show(rows, ends, arguments)
         wrong = [row for row in rows if row.status in _WRONG]
         if wrong:
@@ -68,7 +69,24 @@ class ServiceList(ReplayCommand):
         if behind:
             know = number_of(len(behind), "service knows", "services know")
             self.say(f"{know} a level below {LEVEL}; upgrade them before nova-sched pin")
+        if unasked is not None:
+            return unasked.exit_code
         return errors.EXIT_GAP if unknown else errors.EXIT_NEGATIVE if wrong else errors.EXIT_OK
+
+    def _asked(self, conf, rows):
+        """(The rows with what their services answered, the last fault of a broker). Services whose broker cannot be
+        reached keep what the logs say of them."""
+        from nova_sched.replay.health import known_levels
+
+        wanted, known, fault = {row: services.to_ask(row) for row in rows}, {}, None
+        for cell in sorted({service.cell for service in wanted.values() if service}):
+            of_cell = sorted({service for service in wanted.values() if service and service.cell == cell})
+            try:
+                known.update((one.service, one) for one in known_levels.ask(conf, of_cell, with_version=True))
+            except errors.LogUnavailable as met:
+                fault = met
+                self.say(f"{self.app.NAME} {self.cmd_name}: the services of {cell} were not asked: {met}")
+        return [services.answered(row, known[wanted[row]]) if wanted[row] in known else row for row in rows], fault
 
     def _show(self, rows, ends, arguments):
         structured = arguments.output in ("json", "ndjson")
@@ -90,12 +108,3 @@ class ServiceList(ReplayCommand):
 def _ago(row, ends):
     end = ends.get(row.cell)
     return "long ago" if row.heard_ns is None or end is None else ago(row.heard_ns, end)
-
-
-def _asked(conf, rows):
-    from nova_sched.replay.health import known_levels
-
-    wanted = {row: services.to_ask(row) for row in rows}
-    known = known_levels.ask(conf, [service for service in set(wanted.values()) if service], with_version=True)
-    by_service = {one.service: one for one in known}
-    return [services.answered(row, by_service[wanted[row]]) if wanted[row] in by_service else row for row in rows]

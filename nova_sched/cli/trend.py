@@ -74,4 +74,6 @@ class Trend(ReplayCommand):
                 values[f"{name}_used"], values[f"{name}_capacity"] = row.amounts.get(name, (0, 0))
             rows.write({name: values[name] for name in columns})
         rows.end()
+        if not found:
+            self.say("no record is in this range")
         return errors.EXIT_GAP if unknown else errors.EXIT_OK

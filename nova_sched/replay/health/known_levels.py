@@ -82,6 +82,11 @@ def ask(conf, services, with_version: bool = False) -> list[Known]:
 
 
 def _client(conf, buses, cells, kind, cell):
+    if cell != CELL0 and cell not in cells:
+        raise errors.UsageError(
+            f"the services of {cell} cannot be asked, as the configuration has no such cell; enable it in [cells], or "
+            "leave out its log"
+        )
     bus = buses.top(checked=False) if cell == CELL0 else buses.of(cells[cell], checked=False)
     bus.check()  # once: a command does not wait for a broker
     if kind == SCHEDULER:

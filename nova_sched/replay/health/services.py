@@ -9,11 +9,12 @@ from nova_sched.projection.ledger import AGENT as OF_AGENT
 from nova_sched.projection.projection import AGENT
 from nova_sched.replay.health.heard import end_of, last_of_producers, last_reports
 from nova_sched.replay.health.known_levels import Service
+from rpc_api.events.decision import SHADOW
 from rpc_api.levels import LEVEL
 
 #: What is known of a service. HEARD and SILENT are of agents, which confirm their hosts again and again.
 UP, DOWN, HEARD, SILENT, IDLE, LOST = "up", "down", "heard", "silent", "idle?", "lost"
-ROLES = ("scheduler", "conductor", "placement", AGENT)
+ROLES = ("scheduler", "conductor", "placement", SHADOW, AGENT)
 #: Services that answer on the message queue. A worker of Placement's API answers HTTP.
 ASKED = {"scheduler": "scheduler", "conductor": "conductor", AGENT: "agent"}
 
@@ -38,7 +39,7 @@ def services_in(projection, log, at_ns: int | None, silent_ns: int) -> list[Serv
     """The services of one log at the position of its projection; ``at_ns`` is the time with which the last events are
     compared (None: that of the end of the log)."""
     now_ns = at_ns if at_ns is not None else end_of(log, projection.position)
-    names = [name for name in projection.producers if name.partition("/")[0] in ROLES[:3]]
+    names = [name for name in projection.producers if name.partition("/")[0] in ROLES[:-1]]
     last = last_of_producers(log, projection.position, names)
     rows = []
     for producer in sorted(names):

@@ -348,6 +348,8 @@ def test_columns_of_trends(ask):
     assert out.splitlines()[0] == "time,VCPU_used"
     code, _, err = ask(DEMO, "trend", "--columns", "time,GPU_used")
     assert code == 2 and "there is no column 'GPU_used', wanted some of time, hosts_up" in err
+    code, rows, err = ask(DEMO, "trend", "@2020-01-01T00:00:00Z..2020-01-02T00:00:00Z")
+    assert (code, rows) == (0, []) and err.endswith("no record is in this range\n")
     code, _, err = ask(DEMO, "trend", "--interval", "never")
     assert code == 2 and "--interval is 'never'" in err
 

@@ -8,7 +8,7 @@ from nova_sched.cli import command_config
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
 from nova_sched.selection.policy import Policy
-from rpc_api import errors
+from rpc_api import errors, events
 from rpc_api.bus import MessagingBus
 from rpc_api.contracts.scheduler import TOPIC, VERSION
 from tests.builders import report, uuid_of
@@ -127,6 +127,29 @@ def test_services_that_answer_are_up_with_version_and_level(cloud, monkeypatch):
     assert code == 1 and "agent-of-b of cell1 is down" in err
     assert rows["one"][3] == "up" and rows["one"][6] == "3" and rows["one"][7] not in ("", "0")
     assert rows["agent-of-a"][3] == "up" and rows["agent-of-b"][3] == "down"
+
+
+def test_cells_whose_broker_cannot_be_reached_or_is_not_known_are_not_asked(cloud, monkeypatch):
+    """The others are, and all are listed."""
+    monkeypatch.setattr("nova_sched.replay.health.known_levels.TIMEOUT", 0.5)
+    text = cloud.file.read_text()
+    cloud.file.write_text(f"{text}transport_url = rabbit://u:secret@127.0.0.1:1/\n")
+    code, out, err = cloud.smoke("service", "list", "--ask", "--agents", "-o", "csv")
+    rows = {(row[1], row[2]): row[3] for row in (line.split(",") for line in out.splitlines()[1:])}
+    assert code == errors.EXIT_UNREACHABLE and "the services of cell1 were not asked: " in err and "secret" not in err
+    assert rows["one", "cell0"] == "up" and rows["agent-of-a", "cell1"] == "silent"
+    cloud.file.write_text(text.replace("enabled = cell1", "enabled = other").replace("[cell:cell1]", "[cell:other]"))
+    code, out, err = cloud.run("service", "list", "--ask", "--config-file", str(cloud.file))
+    assert (code, out) == (2, "") and "the services of cell1 cannot be asked, as the configuration has no such" in err
+
+
+def test_a_shadow_is_a_service(cloud):
+    cloud.say(events.PolicyAdopted("0123456789abcdef", "{}"), cell="cell0", by="shadow/one")
+    rows = cloud.rows("service", "list")
+    assert [(row["service"], row["name"], row["status"]) for row in rows if row["cell"] == "cell0"] == [
+        ("scheduler", "one", "idle?"),
+        ("shadow", "one", "idle?"),
+    ]
 
 
 def test_a_service_of_a_release_before_has_no_version(cloud, monkeypatch):
