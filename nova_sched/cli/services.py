@@ -13,10 +13,10 @@ from rpc_api.wording import number_of
 EPILOG = """\
 The services that have published in the logs, with the time of their last event and the level of its record. An
 agent has the status heard, silent or lost; without --agents those with the status heard are counted in one line per
-cell. A scheduler, conductor, shadow or worker of Placement's API publishes nothing while nothing happens ("idle?"): --ask asks
-schedulers, conductors and agents over RPC (with the transport_url of the services' configuration), and shows up or
-down, the installed version, and the newest level that each knows. A worker of Placement's API answers HTTP: ask its
-/healthcheck.
+cell. A scheduler, conductor, shadow or worker of Placement's API publishes nothing while nothing happens ("idle?"):
+--ask asks schedulers, conductors and agents over RPC (with the transport_url of the services' configuration), and shows
+up or down, the installed version, and the newest level that each knows. A worker of Placement's API answers HTTP: ask
+its /healthcheck.
 
 examples:
   nova-sched service list --log out/demo

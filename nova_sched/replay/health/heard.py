@@ -11,7 +11,7 @@ import msgpack
 from nova_sched.projection.ledger import AGENT as OF_AGENT
 from nova_sched.projection.projection import AGENT
 from nova_sched.replay.logs.ends import LastHeard
-from nova_sched.replay.logs.reading import BATCH, readable_records
+from nova_sched.replay.logs.reading import BATCH, readable_records, stretches_back
 from nova_sched.replay.state.hosts import counts_of
 from rpc_api.clock import spelled
 from rpc_api.levels import LEVEL
@@ -68,12 +68,11 @@ def last_events(log, last: int, agents, services, since_ns: int) -> tuple[dict, 
     Agents are searched back to ``since_ns``, services in the last ``MOST_RECORDS`` records."""
     found, began_ns = {}, None
     agents, services = set(agents), set(services)
-    bounds = log.bounds()
-    end, size = min(last, bounds.last), BATCH // 4
-    least = max(bounds.first, end - MOST_RECORDS + 1)
-    while end >= least and (agents or services):
-        begin, times = max(least, end - size + 1), []
-        for record in reversed(list(readable_records(log, begin, end, lambda gap: None))):
+    for stretch in _stretches(log, last):
+        if not (agents or services):
+            break
+        times = []
+        for record in stretch:
             if not agents and not any(name.encode() in record.payload for name in services):
                 continue
             for producer, at_ns in heads(record.payload):
@@ -86,8 +85,18 @@ def last_events(log, last: int, agents, services, since_ns: int) -> tuple[dict, 
         began_ns = max(times, default=began_ns)
         if began_ns is not None and began_ns < since_ns:
             agents.clear()
-        end, size = begin - 1, min(2 * size, 16 * BATCH)
     return found, began_ns
+
+
+def _stretches(log, last):
+    """Yield the last ``MOST_RECORDS`` records up to a position in stretches, all of them the last one first."""
+    for stretch in stretches_back(log, last, BATCH // 4, MOST_RECORDS, _read):
+        yield reversed(list(stretch))
+
+
+def _read(log, first, last):
+    # (What is damaged has no last event.)
+    return readable_records(log, first, last, lambda gap: None)
 
 
 def heads(payload) -> list[tuple[str, int]]:
@@ -161,12 +170,11 @@ def _reported_host(event):
 
 
 def _last(log, last, missing, words, key_of):
-    found, bounds = {}, log.bounds()
-    end, size = min(last, bounds.last), BATCH // 4
-    least = max(bounds.first, end - MOST_RECORDS + 1)
-    while end >= least and missing:
-        begin = max(least, end - size + 1)
-        for record in reversed(list(readable_records(log, begin, end, lambda gap: None))):
+    found = {}
+    for stretch in _stretches(log, last):
+        if not missing:
+            break
+        for record in stretch:
             if words is not None and not any(word in record.payload for word in words):
                 continue
             level, of_record = _events(record.payload)
@@ -175,7 +183,6 @@ def _last(log, last, missing, words, key_of):
                 if key in missing:
                     found[key] = LastEvent(event[5], record.position, event[0], level)
                     missing.discard(key)
-        end, size = begin - 1, min(2 * size, 16 * BATCH)
     return found
 
 

@@ -74,11 +74,19 @@ def holding(log, words, first: int | None = None, last: int | None = None):
 def backwards(log, words, last: int):
     """Yield (position, DecodedRecord) of the records that contain all of some byte strings, from ``last`` back to the
     first."""
-    first, size = log.bounds().first, BATCH
-    while last >= first:
-        begin = max(first, last - size + 1)
-        found = [
-            record for record in records_between(log, begin, last) if all(word in record.payload for word in words)
-        ]
+    for stretch in stretches_back(log, last):
+        found = [record for record in stretch if all(word in record.payload for word in words)]
         yield from map(decoded, reversed(found))
-        last, size = begin - 1, min(2 * size, 16 * BATCH)
+
+
+def stretches_back(log, last: int, size: int = BATCH, most: int | None = None, read=records_between):
+    """Yield the records up to ``last`` in stretches, the last one first, each in the order of the log: for all that
+    searches a log from its end, and may find what it wants soon. The first stretch has ``size`` positions, the next
+    ones more, all together ``most`` (None: all). ``read`` is a function such as :func:`records_between`."""
+    bounds = log.bounds()
+    end = min(last, bounds.last)
+    first = bounds.first if most is None else max(bounds.first, end - most + 1)
+    while end >= first:
+        begin = max(first, end - size + 1)
+        yield read(log, begin, end)
+        end, size = begin - 1, min(2 * size, 16 * BATCH)
