@@ -4,7 +4,6 @@ The server reads a request as a whole before one of its threads answers it, so t
 occupies a connection and no thread.
 """
 
-import errno
 import logging
 import resource
 import select
@@ -19,11 +18,10 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import BaseWSGIServer, create_server
 from waitress.task import ErrorTask, WSGITask
 
+from nova_sched.process.connections import Accepting, close_stalled
 from placement_api.event_loop import LOOK_SECONDS, Watched
 from placement_api.responses import error_body
 from rpc_api.clock import SYSTEM
-
-LOG = logging.getLogger(__name__)
 
 # It warns of each request that waits for a thread.
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)
@@ -42,9 +40,7 @@ STALLED_AT_END_SECONDS = 10
 SENT_AT_ONCE = 64 * 1024
 #: Seconds in which a request must have come as a whole that was being read when the server began to stop.
 LAST_SECONDS = 2.0
-#: Seconds without new connections after the system had no file or memory for one.
-ACCEPT_PAUSE_SECONDS = 1.0
-_NOTHING_FREE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_MORE_FILES = "raise LimitNOFILE of the unit, or lower [placement_api] connections"
 #: Connections that wait to be accepted, at most, when the server stops.
 WAITING_MAX = 1024
 #: Files that a process needs beside its connections: logs, bodies that do not fit into memory.
@@ -146,11 +142,6 @@ class Channel(HTTPChannel):
             self.will_close = True
         return bool(super().readable())
 
-    def is_stalled(self) -> bool:
-        """Whether the client has taken no byte of its answer for long. (A thread may wait for it.)"""
-        most = STALLED_AT_END_SECONDS if self.server.is_stopping else STALLED_SECONDS
-        return bool(self.total_outbufs_len) and SYSTEM.now_ns() / 1e9 - self.last_activity > most
-
     def _is_at_end(self) -> bool:
         if self.server.is_stopping:
             return not self.requests and not self.total_outbufs_len and not self._has_a_last_request()
@@ -183,42 +174,6 @@ def _has_input(connection: Any) -> bool:
     looked = select.poll()
     looked.register(connection, select.POLLIN)
     return bool(looked.poll(0))
-
-
-class _Accepting:
-    """How a server of waitress accepts connections: without a file for one more it waits a moment, instead of trying
-    again at once, and an error of one connection does not close the server."""
-
-    def __init__(self, server: Any) -> None:
-        self._accept, self._handle_accept, self._readable = server.accept, server.handle_accept, server.readable
-        self._waits_until = 0.0
-        server.accept, server.handle_accept, server.readable = self.accept, self.handle_accept, self.readable
-
-    def accept(self) -> Any:
-        """(Socket, address) of the next connection; None if there is none now."""
-        try:
-            return self._accept()
-        except OSError as fault:
-            if fault.errno in _NOTHING_FREE:
-                LOG.warning(
-                    "a connection cannot be accepted (%s), so new ones wait; raise LimitNOFILE of the unit, or lower "
-                    "[placement_api] connections",
-                    fault.strerror,
-                )
-                self._waits_until = SYSTEM.monotonic() + ACCEPT_PAUSE_SECONDS
-                return None
-            raise
-
-    def handle_accept(self) -> None:
-        """Accept a connection."""
-        try:
-            self._handle_accept()
-        except Exception as fault:
-            LOG.warning("a connection was not accepted: %r", fault)
-
-    def readable(self) -> bool:
-        """Whether to accept connections now."""
-        return bool(self._readable()) and SYSTEM.monotonic() >= self._waits_until
 
 
 class WebServer:
@@ -254,7 +209,7 @@ class WebServer:
         for server in self._servers:
             server.channel_class = Channel
             server.is_stopping = False
-            _Accepting(server)
+            Accepting(server, _MORE_FILES)
             server.wake = partial(self._wake, server)
 
     @property
@@ -284,10 +239,7 @@ class WebServer:
         self._sockets.close()
 
     def _look_at_all(self) -> None:
-        for channel in [channel for server in self._servers for channel in server.active_channels.values()]:
-            if channel.is_stalled():
-                LOG.info("the client %s does not read its answer; its connection is closed", channel.addr)
-                channel.handle_close()
+        close_stalled(self._servers, STALLED_AT_END_SECONDS if self._is_stopping else STALLED_SECONDS)
         self._sockets.look_at_all()
 
     def _wake(self, server: Any) -> None:

@@ -5,9 +5,10 @@ from nova_sched.cli.numbers import add_limit
 from nova_sched.cli.output import Rows, add_form, stamp
 from nova_sched.cli.state import add_at, class_order, natural, world_of
 from nova_sched.process.text import one_line
+from nova_sched.projection.host_status import DISABLED, UP, counts_of
 from nova_sched.projection.ledger import AUTHORITIES
 from nova_sched.replay.health.heard import ago, is_live, last_reports
-from nova_sched.replay.state.hosts import DISABLED, DOWN, UP, counted, counts_of, named_hosts, rows_of
+from nova_sched.replay.state.hosts import DOWN, counted, named_hosts, rows_of
 from rpc_api import errors
 from rpc_api.wording import number_of
 

@@ -5,7 +5,7 @@ from nova_sched.cli.durations import duration
 from nova_sched.cli.output import Rows, add_form, stamp
 from nova_sched.cli.ranges import add_range, bounds_of
 from nova_sched.cli.state import class_order
-from nova_sched.replay.state.hosts import DISABLED, FORCED_DOWN, LOST, UP
+from nova_sched.projection.host_status import DISABLED, FORCED_DOWN, LOST, UP
 from nova_sched.replay.statistics.trends import trends
 from rpc_api import errors
 

@@ -6,10 +6,10 @@ from nova_sched.clients.nova import ComputeService
 from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.compare import Difference, changed, changed_map
 from nova_sched.nova_objects import facts
+from nova_sched.projection.host_status import is_disabled
 from nova_sched.projection.ledger import COMPUTE_STATUS_DISABLED, MEMBER, NOVA, Entry, Host
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.state import CELL0
-from nova_sched.replay.state.hosts import is_disabled
 from nova_sched.selection.claim_rules import RULE_OF_POLICY
 from rpc_api import errors, events
 from rpc_api.events.schema import FrozenRecord

@@ -7,9 +7,10 @@ of Nova. Our log alone never changes a host of Nova.
 from typing import NamedTuple
 
 from nova_sched.operate.publish import check_level, published
+from nova_sched.projection.host_status import is_disabled
 from nova_sched.projection.ledger import AGENT, NOVA
 from nova_sched.replay.logs.reading import decoded_records
-from nova_sched.replay.state.hosts import amounts_of, is_disabled, status_of
+from nova_sched.replay.state.hosts import amounts_of, status_of
 from rpc_api import errors, events
 from rpc_api.wording import number_of
 

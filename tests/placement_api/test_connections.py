@@ -207,7 +207,7 @@ def test_without_a_free_file_new_connections_wait(server, connect, monkeypatch, 
             raise OSError(errno.EMFILE, "Too many open files")
         return accept(self)
 
-    monkeypatch.setattr("placement_api.connections.ACCEPT_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("nova_sched.process.connections.ACCEPT_PAUSE_SECONDS", 0.2)
     connection = connect()
     connection.send("/one")
     assert connection.read() == b"/one"

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from nova_sched.process.checkpoint_duty import margin_of
 from nova_sched.process.monitoring.families import Sample, counted, one_or_zero
+from nova_sched.projection.host_status import counts_of
 from nova_sched.projection.projection import DIVERGENCE, SET_ASIDE
 from nova_sched.projection.set_aside import CODES
 from rpc_api import concurrency, errors
@@ -23,7 +24,6 @@ from rpc_api.events import EVENTS
 FIRST_SECONDS, ASK_SECONDS, OLD_SECONDS = 1.0, 10.0, 60.0
 #: Seconds to wait for a question when the service stops.
 CLOSE_SECONDS = 1.0
-UP, DISABLED, FORCED_DOWN, LOST = "up", "disabled", "forced_down", "lost"
 
 
 class FollowedLog(NamedTuple):
@@ -150,28 +150,11 @@ def _counts(cell: str, counts: Counter[str]) -> Iterator[Sample]:
 
 
 def _sizes(cell: str, projection: Any) -> Iterator[Sample]:
-    yield from counted("nova_sched_hosts", hosts_by_status(projection.hosts).items(), cell)
+    by_status = [(status.replace(" ", "_"), number) for status, number in counts_of(projection).items()]
+    yield from counted("nova_sched_hosts", by_status, cell)
     yield Sample("nova_sched_hosts_with_stray_use", len(projection.stray_hosts), (cell,))
     yield Sample("nova_sched_providers", len(projection.trees), (cell,))
     yield Sample("nova_sched_consumers", len(projection.consumers), (cell,))
-
-
-def hosts_by_status(hosts: dict[str, Any]) -> dict[str, int]:
-    """Status -> number of hosts (name -> Host). A lost host counts as lost, whatever else it is; then forced down, and
-    then disabled."""
-    found = dict.fromkeys((UP, DISABLED, FORCED_DOWN, LOST), 0)
-    # A copy: the thread that folds adds hosts and removes some.
-    for host in list(hosts.values()):
-        status = host.status
-        if host.lost:
-            found[LOST] += 1
-        elif status is not None and status.forced_down:
-            found[FORCED_DOWN] += 1
-        elif status is not None and status.disabled:
-            found[DISABLED] += 1
-        else:
-            found[UP] += 1
-    return found
 
 
 def _checkpoints(followed: FollowedLog, end: End | None) -> Iterator[Sample]:

@@ -13,6 +13,7 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
 
+from nova_sched.process.connections import Accepting, close_stalled
 from rpc_api import concurrency, errors
 from rpc_api.clock import SYSTEM
 
@@ -33,6 +34,10 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     """A connection. One over which a request comes too slowly is closed: it would keep a place for ever."""
 
     _began: float | None = None
+
+    def handle_expt(self) -> None:
+        """Close a connection with an urgent byte: nobody reads it, so it would be reported again and again."""
+        self.handle_close()
 
     def readable(self) -> bool:
         if self.request is None:
@@ -71,6 +76,9 @@ class Listener:
 
     def __init__(self, application: Callable[..., Any], host: str, port: int) -> None:
         self._stopped = threading.Event()
+        #: Held while the loop is woken, so that it does not close what wakes it meanwhile.
+        self._waking = threading.Lock()
+        self._has_ended = False
         self._sockets: dict[int, Any] = {}
         server = create_server(
             Limited(application, self._stopped),
@@ -89,6 +97,7 @@ class Listener:
         self._servers = [each for each in self._sockets.values() if isinstance(each, BaseWSGIServer)]
         for each in self._servers:
             each.channel_class = _Channel
+            Accepting(each, "raise LimitNOFILE of the unit")
         self._thread = threading.Thread(target=self._run, name="metrics and health", daemon=True)
         concurrency.start_or_report(self._thread)
 
@@ -99,22 +108,26 @@ class Listener:
 
     def close(self) -> None:
         """Answer nothing more."""
-        self._stopped.set()
-        for server in self._servers:
-            server.pull_trigger()
+        with self._waking:
+            self._stopped.set()
+            for server in self._servers if not self._has_ended else ():
+                server.pull_trigger()
         self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
                 wasyncore.loop(WAIT_SECONDS, True, self._sockets, 1)
+                close_stalled(self._servers, IDLE_SECONDS)
             except Exception as fault:
                 # The service goes on without its metrics rather than not at all.
                 LOG.warning("the listener for metrics and health met a fault, and goes on: %r", fault)
                 LOG.debug("the fault of the listener", exc_info=True)
                 self._stopped.wait(WAIT_SECONDS)
         self._tasks.shutdown(timeout=CLOSE_SECONDS)
-        wasyncore.close_all(self._sockets)
+        with self._waking:
+            self._has_ended = True
+            wasyncore.close_all(self._sockets)
 
 
 def _listening(host: str, port: int) -> list[socket.socket]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from nova_sched.process.backlog import count_producers, flooding
 from nova_sched.process.snapshot_store import check_fits
 from nova_sched.projection import snapshot
+from nova_sched.projection.host_status import DISABLED, FORCED_DOWN
 from nova_sched.projection.inventory import closed_providers
 from nova_sched.projection.use import strays_text
 from nova_sched.replay.health.heard import IDLE, ago, heard_of, told
@@ -18,7 +19,7 @@ from nova_sched.replay.health.intervals import Intervals
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.moments import SECOND_NS, stamp
 from nova_sched.replay.logs.reading import holding, readable_records
-from nova_sched.replay.state.hosts import DISABLED, FORCED_DOWN, counted
+from nova_sched.replay.state.hosts import counted
 from rpc_api import codec, errors
 from rpc_api.clock import spelled
 from rpc_api.codec import Event

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import msgpack
 
+from nova_sched.projection.host_status import counts_of
 from nova_sched.projection.ledger import AGENT as OF_AGENT
 from nova_sched.projection.projection import AGENT
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.reading import BATCH, readable_records, stretches_back
-from nova_sched.replay.state.hosts import counts_of
 from rpc_api.clock import spelled
 from rpc_api.levels import LEVEL
 

@@ -7,6 +7,7 @@ certain time: see :class:`~nova_sched.replay.health.intervals.Intervals`.
 
 from typing import NamedTuple
 
+from nova_sched.projection.host_status import counts_of
 from nova_sched.projection.inventory import closed_providers
 from nova_sched.projection.ledger import HELD, NOVA
 from nova_sched.projection.projection import AGENT, Projection
@@ -16,7 +17,6 @@ from nova_sched.replay.health.quarantine import judge
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.moments import SECOND_NS, next_time
 from nova_sched.replay.logs.reading import readable_records
-from nova_sched.replay.state.hosts import counts_of
 from rpc_api import codec, errors, events
 from rpc_api.codec import SetAside
 from rpc_api.feed.epoch import opening_of

@@ -8,14 +8,14 @@ import numpy as np
 from nova_sched.projection import provider_tree
 from nova_sched.projection.devices import guest_of
 from nova_sched.projection.digest import state_digest
+from nova_sched.projection.host_status import DISABLED, UP, is_disabled, is_disabled_by_service
 from nova_sched.projection.inventory import closed_providers
-from nova_sched.projection.ledger import AGENT, COMPUTE_STATUS_DISABLED, Host
+from nova_sched.projection.ledger import AGENT, Host
 from nova_sched.projection.topology import pools_of, zone_names
 from rpc_api import errors
 
-UP, DISABLED, DOWN = "up", "disabled", "down"
-#: The statuses by which hosts are counted. A host counts for the first one that is true.
-LOST, FORCED_DOWN = "lost", "forced down"
+#: A host that is forced down or lost.
+DOWN = "down"
 TRACKED = "tracked"
 
 
@@ -57,16 +57,6 @@ def folds_of(world, times) -> list[CellFold]:
     ]
 
 
-def is_disabled_by_service(host, table) -> bool:
-    """Return whether the compute service of a host is disabled. An unmodified Nova says so with a trait."""
-    return host.status.disabled or table.row_has_trait(COMPUTE_STATUS_DISABLED, host.root)
-
-
-def is_disabled(host, table) -> bool:
-    """Return whether a host is disabled, by its compute service or by an operator."""
-    return host.disabled_for is not None or is_disabled_by_service(host, table)
-
-
 def status_of(host, table) -> tuple[str, str | None]:
     """Return whether a host takes instances, and all reasons why not."""
     status, why = host.status, []
@@ -80,15 +70,6 @@ def status_of(host, table) -> tuple[str, str | None]:
         why.append(f"disabled: {status.disabled_reason}" if status.disabled_reason else "disabled")
     disabled = is_disabled(host, table)
     return DOWN if host.lost or status.forced_down else DISABLED if disabled else UP, "; ".join(why) or None
-
-
-def counts_of(projection) -> dict[str, int]:
-    """Count the hosts of a projection that are up, disabled, forced down and lost; each host counts once."""
-    counts = dict.fromkeys((UP, DISABLED, FORCED_DOWN, LOST), 0)
-    for host in projection.hosts.values():
-        disabled = is_disabled(host, projection.table)
-        counts[LOST if host.lost else FORCED_DOWN if host.status.forced_down else DISABLED if disabled else UP] += 1
-    return counts
 
 
 def counted(counts) -> str:

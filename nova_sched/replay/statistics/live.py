@@ -9,8 +9,8 @@ from typing import NamedTuple
 import msgpack
 
 from nova_sched.process.backlog import Loudest, flooding
+from nova_sched.projection.host_status import counts_of
 from nova_sched.projection.reason import template_of
-from nova_sched.replay.state.hosts import counts_of
 from nova_sched.replay.state.ledger_rows import summary_of
 from nova_sched.replay.statistics.histogram import Histogram
 from nova_sched.replay.statistics.places import add_places, mark_of

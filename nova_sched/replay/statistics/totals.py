@@ -4,6 +4,7 @@ from collections import Counter, OrderedDict
 
 import msgpack
 
+from nova_sched.projection.host_status import counts_of
 from nova_sched.projection.ledger import AGENT as OF_AGENT
 from nova_sched.projection.projection import AGENT, Projection
 from nova_sched.projection.reason import template_of
@@ -11,7 +12,6 @@ from nova_sched.projection.table import HostTable
 from nova_sched.replay.decisions.recorded import unreachable_in
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.reading import BATCH, records_between
-from nova_sched.replay.state.hosts import counts_of
 from nova_sched.replay.state.ledger_rows import summary_of
 from nova_sched.replay.statistics.histogram import Histogram
 from nova_sched.replay.statistics.places import add_places, mark_of

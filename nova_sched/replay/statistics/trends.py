@@ -4,9 +4,10 @@ from collections import Counter
 from typing import NamedTuple
 
 from nova_sched.projection.claim_refusals import is_conflict
+from nova_sched.projection.host_status import counts_of
 from nova_sched.replay.logs.moments import time_of
 from nova_sched.replay.logs.reading import decoded_records
-from nova_sched.replay.state.hosts import Sums, counts_of
+from nova_sched.replay.state.hosts import Sums
 from nova_sched.replay.statistics.intervals import starts_between
 from rpc_api.codec import Event
 

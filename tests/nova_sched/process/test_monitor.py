@@ -1,11 +1,14 @@
 """Metrics and health over HTTP, as a scraper, a probe and a flood get them."""
 
+import contextlib
 import http.client
 import json
+import logging
 import socket
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from waitress import wasyncore
 
 from nova_sched.process.monitoring import listener
 from nova_sched.process.monitoring.families import Sample
@@ -14,7 +17,7 @@ from nova_sched.process.monitoring.monitor import IS_STARTING
 from rpc_api import errors
 from rpc_api.histogram import BOUNDS, Histogram
 from tests.nova_sched.process.shown_services import ShownService, monitor_of
-from tests.servers import free_port
+from tests.servers import free_port, wait_until
 
 
 @pytest.fixture
@@ -197,3 +200,53 @@ def test_a_slow_request_is_given_up(monkeypatch):
             assert slow.recv(1) == b"", "the connection is closed, and the rest is not waited for"
     finally:
         serving.close()
+
+
+@pytest.fixture
+def large():
+    """(The port of a listener with one large answer, how often its loop went round)."""
+    port, rounds, loop = free_port(), [], wasyncore.loop
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(wasyncore, "loop", lambda *arguments: (rounds.append(1), loop(*arguments)))
+        patched.setattr(listener, "IDLE_SECONDS", 0.5)
+
+        def application(environ, start_response):
+            start_response("200 OK", [("Content-Length", str(LARGE))])
+            return [b"x" * LARGE]
+
+        serving = Listener(application, "127.0.0.1", port)
+        yield port, rounds
+        serving.close()
+
+
+LARGE = 40 << 20
+
+
+def test_an_end_that_comes_twice_wakes_nothing():
+    """The descriptor of what wakes the loop is closed then."""
+    serving = Listener(lambda environ, start_response: [b""], "127.0.0.1", free_port())
+    serving.close()
+    serving.close()
+
+
+def test_an_urgent_byte_ends_its_connection(large):
+    """It would occupy the processor that decisions need."""
+    port, rounds = large
+    with socket.create_connection(("127.0.0.1", port), 30) as urgent:
+        urgent.send(b"!", socket.MSG_OOB)
+        with contextlib.suppress(ConnectionError):
+            assert urgent.recv(1) == b""
+    assert len(rounds) < 50
+
+
+def test_a_client_that_does_not_read_loses_its_place(large, caplog):
+    port, _ = large
+    caplog.set_level(logging.INFO)
+    with socket.create_connection(("127.0.0.1", port), 30) as stalled:
+        stalled.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: "does not read its answer" in caplog.text, 30, "it is still waited for")
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while got := stalled.recv(1 << 20):
+                received += len(got)
+        assert received < LARGE
