@@ -57,6 +57,10 @@ exit codes: 0 nothing differs any more, 1 something still differs, 2 wrong usage
 reached
 """
 ROUNDS = 3
+#: Header Server of our own Placement API (placement_api/handlers/root.py).
+OURS = "nova_sched"
+#: More requests side by side than this only wait for each other.
+THREADS_MAX = 64
 #: Differences and refusals that are shown of an import or an export.
 SHOWN = 20
 COLUMNS = ("kind", "id", "name", "what", "cloud", "ours")
@@ -72,6 +76,7 @@ class _Migration(ReplayCommand):
         parser.add_argument(
             "--threads",
             action=Number,
+            most=THREADS_MAX,
             default=from_placement.THREADS,
             help=f"requests to Placement side by side (default: {from_placement.THREADS})",
         )
@@ -82,6 +87,11 @@ class _Migration(ReplayCommand):
         """Look at the arguments, and fold the logs."""
         self._login = login(arguments.os_cloud)
         self._placement = Service("placement", self._login, arguments.placement)
+        if arguments.placement is None and self._placement.ask("GET", "").server == OURS:
+            raise errors.UsageError(
+                "the endpoint of Placement in the catalog is that of nova_sched, which has what the logs have; name "
+                "the stock Placement with --placement"
+            )
         with self.history(source, arguments) as history:
             world = history.world_at({cell: log.bounds().last for cell, log in source.logs.items()})
         for projection in world.projections.values():

@@ -13,6 +13,8 @@ from rpc_api import errors
 
 #: Services have uuids, and one call changes them (Pike).
 SERVICE_VERSION = "2.53"
+#: Query for the servers of all projects, also for those that Nova calls soft-deleted.
+_ALL = "all_tenants=True&soft_deleted=True"
 #: Servers and flavors come with the extra specs of the flavor (Stein).
 FLAVOR_VERSION = "2.61"
 
@@ -92,12 +94,12 @@ class NovaApi:
     # --- servers -----------------------------------------------------------------------------------------------------
 
     def all_servers(self, version: str) -> Iterator[dict[str, Any]]:
-        """The servers of all projects."""
-        return self._service.pages("/servers/detail?all_tenants=True", "servers", version)
+        """The servers of all projects, with those that are deleted and can be restored: they hold their room."""
+        return self._service.pages(f"/servers/detail?{_ALL}", "servers", version)
 
     def servers(self, host: str) -> list[Server]:
         """The servers of a host, of all projects."""
-        path = f"/servers/detail?all_tenants=True&host={quote(host, safe='')}"
+        path = f"/servers/detail?{_ALL}&host={quote(host, safe='')}"
         return [_server(found) for found in self._service.pages(path, "servers", SERVICE_VERSION)]
 
     def server(self, uuid: str) -> Server | None:

@@ -38,11 +38,12 @@ class Login(NamedTuple):
 
 
 class Answer:
-    """The status of an answer, and its body (None if it has none)."""
+    """The status of an answer, its body (None if it has none), and the server that it names."""
 
-    def __init__(self, status: int, body: Any):
+    def __init__(self, status: int, body: Any, server: str = ""):
         self.status = status
         self.body = body
+        self.server = server
 
     @property
     def detail(self) -> str:
@@ -103,7 +104,7 @@ class Service:
             raise self._fault(request, _unreachable(fault), "check its address, and whether it runs") from None
         except exceptions.ClientException as fault:
             raise self._fault(request, one_line(fault), ACCOUNT) from None
-        answer = Answer(found.status_code, _body(found))
+        answer = Answer(found.status_code, _body(found), found.headers.get("Server", ""))
         if answer.status < 300 or answer.status in wanted:
             if answer.status < 300 and method == "GET" and not isinstance(answer.body, dict):
                 raise self._fault(request, "its answer is not a JSON object", f"is this {self.name}?")

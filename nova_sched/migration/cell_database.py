@@ -79,15 +79,22 @@ def read(url: str) -> CellFacts:
         for row in rows(_NODES):
             host = row["host"] or row["hypervisor_hostname"]
             found = of_node.get(row["id"], [])
+            nodes[row["uuid"]] = host
+            if host not in services:
+                faults.append(
+                    f"the compute node {row['uuid']} of {host} has no service, so {host} gets no instances; start its "
+                    "nova-compute, or delete the row"
+                )
+                continue
             try:
-                report, node = _report(host, row, services.get(host), found)
+                report = _report(host, row, services[host], found)
             except (Wrong, ValueError, TypeError) as wrong:
                 faults.append(f"the compute node {row['uuid']} of {host} cannot be read: {wrong}")
                 continue
             if host in reports:
                 faults.append(f"the host {host} has several compute nodes, of which the first one is imported")
                 continue
-            reports[host], nodes[node["uuid"]] = report, host
+            reports[host] = report
             places.add(host, _pools(report), found)
         moves = {row["id"]: row for row in rows(_MIGRATIONS)}
         guests: dict[tuple[str, str], bytes] = {}
@@ -158,8 +165,8 @@ def _line(fault: BaseException) -> str:
 
 
 def _report(
-    host: str, row: Mapping[str, Any], service: Mapping[str, Any] | None, found: list[dict[str, Any]]
-) -> tuple[events.HostReported, dict[str, Any]]:
+    host: str, row: Mapping[str, Any], service: Mapping[str, Any], found: list[dict[str, Any]]
+) -> events.HostReported:
     node = fields_of({DATA: _as_sent(row)}, OF_NODE)
     if not facts.is_complete({**node, "host": host}):
         raise Wrong(f"one of {', '.join(facts.NEEDED)} is missing")
@@ -167,11 +174,13 @@ def _report(
     for device in found:
         known.take(fields_of({DATA: device}, OF_DEVICE))
     pools, _ = known.pools_of(host, node, None, 0.0)
-    of_service = {} if service is None else fields_of({DATA: _flags(service)}, OF_SERVICE)
+    of_service = fields_of({DATA: _flags(service)}, OF_SERVICE)
     version = of_service.get("version")
     inventory = facts.inventory_of({**node, "host": host}, None if version is None else str(version), pools)
-    status = facts.status_of(node, {"disabled": False, "forced_down": False, **of_service}, None)
-    return facts.report_of(host, inventory, status), node
+    status = facts.status_of(node, of_service, None)
+    if status is None:
+        raise Wrong("its service does not say whether it is disabled")
+    return facts.report_of(host, inventory, status)
 
 
 def _flags(row: Mapping[str, Any]) -> dict[str, Any]:

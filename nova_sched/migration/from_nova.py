@@ -9,8 +9,8 @@ from nova_sched.request.instances import image_properties_of
 from rpc_api import errors
 
 #: The newest microversion that is used (servers with the properties of their images), and the oldest one that has all
-#: that is needed (server groups with their rules).
-NEWEST, OLDEST = (2, 98), (2, 64)
+#: that is needed: before it Nova leaves out the services of a cell that it cannot reach, and nobody notices.
+NEWEST, OLDEST = (2, 98), (2, 69)
 #: The newest one of which Nova lists hypervisors without a call to each nova-compute (for its uptime).
 NEWEST_OF_NODES = (2, 87)
 
@@ -60,6 +60,9 @@ def read(service: Service) -> Nova:
             f"Nova has microversions up to {newest[0]}.{newest[1]}, wanted {OLDEST[0]}.{OLDEST[1]}; import without Nova"
         )
     source = _Source(NovaApi(service), min(newest, NEWEST))
+    # Nova leaves out the servers of a cell that it cannot reach, if they are listed in pages. Services show such a
+    # cell: before and after.
+    source.services()
     # Services and hosts last: an instance is never on a host that came later.
     groups, instances = source.groups(), source.instances()
     return Nova(source.aggregates(), source.services(), source.nodes(), instances, groups)

@@ -7,7 +7,7 @@ from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.compare import Difference, changed, changed_map
 from nova_sched.nova_objects import facts
 from nova_sched.projection.host_status import is_disabled
-from nova_sched.projection.ledger import COMPUTE_STATUS_DISABLED, MEMBER, NOVA, Entry, Host
+from nova_sched.projection.ledger import AGENT, COMPUTE_STATUS_DISABLED, MEMBER, NOVA, Entry, Host
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.state import CELL0
 from nova_sched.selection.claim_rules import RULE_OF_POLICY
@@ -158,7 +158,19 @@ def aggregate_events(cloud: Cloud, projections: Mapping[str, Projection]) -> lis
 
 
 def _aggregates(projections: Mapping[str, Projection]) -> dict[str, events.AggregateUpdated]:
-    return {uuid: one for projection in projections.values() for uuid, one in projection.aggregates.items()}
+    """The aggregates of the logs, without those that have hosts of agents only: operators made them, not Nova."""
+    of_agents = {
+        name
+        for projection in projections.values()
+        for name, host in projection.hosts.items()
+        if host.authority == AGENT
+    }
+    return {
+        uuid: one
+        for projection in projections.values()
+        for uuid, one in projection.aggregates.items()
+        if not one.hosts or not of_agents.issuperset(one.hosts)
+    }
 
 
 # --- differences -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,9 @@
 from placement_api import versions
 from placement_api.responses import json_response
 
+#: The header Server of this answer.
+SERVER = "nova_sched"
+
 
 def show_versions(request):
     """The only version, with the microversions that it has."""
@@ -14,4 +17,7 @@ def show_versions(request):
         # This same address: a proxy may serve it under another name.
         "links": [{"rel": "self", "href": ""}],
     }
-    return json_response(request, {"versions": [version]})
+    response = json_response(request, {"versions": [version]})
+    # nova-sched import and compare must not take it for the stock Placement.
+    response.headers["Server"] = SERVER
+    return response

@@ -93,6 +93,8 @@ class AggregateUpdated(SchemaObject):
 
     VERSION = "1.0"
     ROLES = SCHEDULER | frozenset({"operator"})
+    #: More than 10,000 hosts whose names have 90 bytes.
+    MAX_BYTES = 1000 * 1024
     fields = {
         "uuid": fields.UUIDField(),
         "name": fields.StringField(),

@@ -1,5 +1,9 @@
 """The facts of hosts and instances come from a database that the real Nova has written."""
 
+import contextlib
+import sqlite3
+from pathlib import Path
+
 import pytest
 
 from nova_sched.migration import cell_database
@@ -221,6 +225,21 @@ def test_an_import_of_instances_that_are_moved(stock, nova, ours, moving):
     assert stock.client.ask("DELETE", f"/allocations/{MIGRATION}").status == 204
     assert ours.run("import", *words)[0] == 0
     assert MIGRATION not in ours.state().consumers
+
+
+def test_a_compute_node_without_a_service_gets_no_instances(databases, tmp_path):
+    """Its provider still belongs to its cell."""
+    copy = tmp_path / "cell"
+    copy.write_bytes(Path(databases[0].removeprefix("sqlite:///")).read_bytes())
+    with contextlib.closing(sqlite3.connect(copy)) as connection:
+        connection.execute("UPDATE services SET deleted = id WHERE host = 'host-2'")
+        connection.commit()
+    found = cell_database.read(f"sqlite:///{copy}")
+    assert found.reports.keys() == {"host-1"} and found.nodes[uuid_of("host-2")] == "host-2"
+    assert found.faults == [
+        f"the compute node {uuid_of('host-2')} of host-2 has no service, so host-2 gets no instances; start its "
+        "nova-compute, or delete the row"
+    ]
 
 
 def test_the_cells_of_hosts(databases):

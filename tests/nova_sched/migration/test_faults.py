@@ -127,6 +127,15 @@ def test_a_placement_that_is_not_there(ours, stock, capsys):
     )
 
 
+def test_our_own_placement_api_is_not_the_stock_one(ours, stock, environment, capsys):
+    """Once its endpoint is in the catalog, it would be compared with itself."""
+    environment.setenv("OS_ENDPOINT", stock.url)
+    for command in ("import", "compare"):
+        assert main([command, "--log", f"cell1={ours.urls['cell1']}", "--placement-only"]) == 2
+        err = capsys.readouterr().err
+        assert "the endpoint of Placement in the catalog is that of nova_sched" in err and "--placement" in err
+
+
 def test_a_placement_that_is_too_old(ours, stock):
     stock.before = lambda request: (
         (200, {"versions": [{"id": "v1.0", "max_version": "1.17", "min_version": "1.0"}]})
@@ -140,7 +149,8 @@ def test_a_placement_that_is_too_old(ours, stock):
 
 
 USAGE = [
-    (("--threads", "0"), "--threads is 0, wanted at least 1"),
+    (("--threads", "0"), "--threads is 0, wanted 1 to 64"),
+    (("--threads", "65"), "--threads is 65, wanted 1 to 64"),
     (("--rounds", "0"), "--rounds is 0, wanted at least 1"),
     (("--cell-database", "mysql://x/y"), "--cell-database names no cell and URL"),
     (("--cell-database", "cell1=nonsense"), "--cell-database names no cell and URL"),

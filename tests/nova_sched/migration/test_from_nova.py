@@ -9,7 +9,7 @@ from nova_sched.migration import from_nova
 from rpc_api import errors, events
 from rpc_api.levels import LEVEL, pack_oldest
 from rpc_api.log import open_log
-from tests.builders import Voice, facts_of, record_of
+from tests.builders import Voice, facts_of, record_of, report
 from tests.nova_sched.migration.clouds import NovaAnswers, small
 from tests.placement_api.regions import uuid_of
 
@@ -213,6 +213,34 @@ def test_a_list_without_an_end(many, reading, stock):
         reading()
 
 
+def test_servers_that_can_be_restored_are_listed(nova, reading):
+    reading()
+    assert all(asked["soft_deleted"] == "True" for path, asked, _ in nova.requests if path == "/servers/detail")
+
+
+def test_an_aggregate_with_ten_thousand_hosts(known, nova):
+    hosts = [f"compute-{number:05}.a-region-with-a-long-name.example.org" for number in range(10_000)]
+    nova.aggregates["rack"] = (hosts, {"availability_zone": "az1"})
+    code, out, err = known.run("import", "--nova", nova.url)
+    assert (code, err) == (0, ""), (out, err)
+    assert len(known.state("cell0").aggregates[uuid_of("rack")].hosts) == 10_000
+
+
+def test_aggregates_of_operators_stay(known, nova):
+    """They have hosts of agents, of which Nova knows nothing."""
+    with open_log(known.urls["cell1"]) as log:
+        data = report("of-an-agent")
+        record = record_of(Voice("compute_agent/of-an-agent").say(data), epoch=known.state().epoch, level=LEVEL)
+        log.append([record])
+    with open_log(known.urls["cell0"]) as log:
+        made = events.AggregateUpdated(uuid_of("ours"), "ours", ("of-an-agent",), {})
+        log.append([record_of(Voice("operator/ada").say(made), epoch=known.state("cell0").epoch, level=LEVEL)])
+    lines = known.run("compare", "--nova", nova.url)[1].splitlines()
+    assert not [line for line in lines if line.startswith("aggregate")]
+    known.run("import", "--nova", nova.url)
+    assert uuid_of("ours") in known.state("cell0").aggregates
+
+
 def test_hypervisors_are_listed_without_a_call_to_each_nova_compute(nova, reading):
     """From microversion 2.88 on Nova asks each of them for its uptime."""
     reading()
@@ -231,7 +259,7 @@ NOVA_FAULTS = [
         "500: Unexpected API Error; see",
     ),
     ((200, b"<html>a portal</html>"), 99, 3, "its answer is not a JSON object; is this Nova?"),
-    ((200, {"servers": None}), 99, 3, "Nova answers GET /servers/detail?all_tenants=True&limit=1000 without servers"),
+    ((200, {"servers": None}), 99, 3, "Nova answers GET /servers/detail?all_tenants=True&soft_deleted=True&limit=1000"),
 ]
 
 
@@ -254,11 +282,27 @@ def test_a_nova_that_shows_no_images(stock, ours):
         tapped(ours, "host-1", "host-2")
         assert ours.run("import", "--nova", old.url)[0] == 0
         assert ours.state().tracked.get(VM).image_properties == {}
-        old.max_version = "2.53"
+        old.max_version = "2.68"
         code, _, err = ours.run("import", "--nova", old.url)
-        assert code == 3 and "Nova has microversions up to 2.53, wanted 2.64" in err
+        assert code == 3 and "Nova has microversions up to 2.68, wanted 2.69" in err
     finally:
         old.close()
+
+
+def test_a_cell_of_nova_that_is_down_while_servers_are_listed(known, nova):
+    """Nova leaves its servers out of pages, and is up again when the rest is read."""
+    seen, answered, position = [], nova._services, known.state().position
+
+    def services(asked):
+        found = answered(asked)
+        for one in found["services"] if not seen else ():
+            del one["state"]
+        seen.append(asked)
+        return found
+
+    nova._services = services
+    code, _, err = known.run("import", "--nova", nova.url)
+    assert code == 3 and "Nova cannot reach one of its cells" in err and known.state().position == position
 
 
 @pytest.mark.parametrize(
