@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from keystoneauth1 import adapter, discover, exceptions
@@ -60,6 +61,19 @@ class Answer:
         """The code of an error of Placement; empty if it has none."""
         faults = self.body.get("errors") if isinstance(self.body, dict) else None
         return str(faults[0].get("code", "")) if faults else ""
+
+
+@contextmanager
+def understood(kind: str) -> Iterator[None]:
+    """Turn what happens when parts of an answer are missing or of another kind into a ServiceUnavailable: a program
+    that is not the service may answer anything."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as fault:
+        raise errors.ServiceUnavailable(
+            f"{NAMES[kind]} answers in a form that is not known here ({type(fault).__name__}: {one_line(fault)}); is "
+            f"it {NAMES[kind]}? If so, report it with its release"
+        ) from fault
 
 
 class Service:

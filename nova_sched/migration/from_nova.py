@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from nova_sched.clients.nova import ComputeService, NovaApi
-from nova_sched.clients.service import Service
+from nova_sched.clients.service import Service, understood
 from nova_sched.request.instances import image_properties_of
 from rpc_api import errors
 
@@ -54,6 +54,11 @@ class Nova(NamedTuple):
 
 def read(service: Service) -> Nova:
     """All of it. ServiceUnavailable if Nova cannot be read, or if a cell of it is down."""
+    with understood("compute"):
+        return _read(service)
+
+
+def _read(service: Service) -> Nova:
     newest = service.newest_version()
     if newest < OLDEST:
         raise errors.ServiceUnavailable(

@@ -4,12 +4,12 @@ Placement lists no consumers: they are found by what is held of each provider. A
 they are repeated when a client wrote to it in between. What changes after it was read is found by the next comparison.
 """
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
-from nova_sched.clients.service import Answer, Service
+from nova_sched.clients.service import Answer, Service, understood
 from nova_sched.migration.model import CUSTOM, Consumer, Placement, Provider
+from nova_sched.migration.side_by_side import Progress, each, no_progress
 from rpc_api import errors, events
 
 #: The newest microversion that is used, and the oldest one that tells the generations of consumers.
@@ -21,43 +21,29 @@ THREADS = 8
 #: The type of a consumer that has none.
 UNKNOWN_TYPE = "unknown"
 
-T = TypeVar("T")
-R = TypeVar("R")
-Progress = Callable[[str, int, int], None]
-
-
-def no_progress(label: str, done: int, total: int) -> None:
-    """Draw nothing."""
-
 
 def read(service: Service, threads: int = THREADS, progress: Progress = no_progress) -> Placement:
     """All that a Placement knows. ServiceUnavailable if it cannot be read."""
+    with understood("placement"):
+        return _read(service, threads, progress)
+
+
+def _read(service: Service, threads: int, progress: Progress) -> Placement:
     version = version_of(service, OLDEST)
     source = _Source(service, version)
     classes = source.names("/resource_classes", "resource_classes", lambda one: one["name"])
     traits = source.names("/traits?name=startswith:CUSTOM_", "traits", lambda one: one)
     listed = source.list("/resource_providers", "resource_providers")
-    with ThreadPoolExecutor(threads, "read") as pool:
-        found = _each(pool, source.provider, listed, "providers", progress)
-        providers = {provider.uuid: provider for provider, _ in filter(None, found)}
-        uuids = sorted({consumer for one in filter(None, found) for consumer in one[1]})
-        consumers = _each(pool, source.consumer, uuids, "consumers", progress)
+    found = each(source.provider, listed, threads, "providers", progress)
+    providers = {provider.uuid: provider for provider, _ in filter(None, found)}
+    uuids = sorted({consumer for one in filter(None, found) for consumer in one[1]})
+    consumers = each(source.consumer, uuids, threads, "consumers", progress)
     return Placement(
         providers,
         {consumer.uuid: consumer for consumer in filter(None, consumers)},
         frozenset(classes),
         frozenset(traits),
     )
-
-
-def _each(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], label: str, progress: Progress
-) -> list[R]:
-    results, items = [], list(items)
-    for number, result in enumerate(pool.map(function, items), 1):
-        results.append(result)
-        progress(label, number, len(items))
-    return results
 
 
 def version_of(service: Service, oldest: tuple[int, int]) -> str:

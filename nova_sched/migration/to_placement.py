@@ -6,13 +6,13 @@ meanwhile.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from nova_sched.clients.service import Answer, Service
 from nova_sched.migration.compare import same_inventories
-from nova_sched.migration.from_placement import THREADS, Progress, no_progress, version_of
+from nova_sched.migration.from_placement import THREADS, version_of
 from nova_sched.migration.model import Consumer, Key, Placement, Provider, from_the_top, used_of
+from nova_sched.migration.side_by_side import Progress, each, no_progress
 from rpc_api import errors
 from rpc_api.events import Inventory
 
@@ -66,20 +66,13 @@ class Writer:
             self._all(noun, sorted(names), lambda name, noun=noun: self._ask("DELETE", f"/{noun}/{name}", None, 404))
 
     def _all(self, label: str, items: Iterable[str], write: Callable[[str], Any], threads: int = 1) -> None:
-        items = list(items)
-
-        def one(item: str) -> str | None:
+        def one(item: str) -> None:
             try:
                 write(item)
             except Refused as fault:
-                return str(fault)
-            return None
+                self.refused.append(str(fault))
 
-        with ThreadPoolExecutor(threads, "write") as pool:
-            for number, fault in enumerate(pool.map(one, items), 1):
-                if fault is not None:
-                    self.refused.append(fault)
-                self._progress(label, number, len(items))
+        each(one, items, threads, label, self._progress)
 
     def _ask(self, method: str, path: str, body: Any = None, *wanted: int, version: str | None = None) -> Answer:
         answer = self._service.ask(method, path, body, version or self._version, (400, 404, 409, *wanted))

@@ -47,6 +47,7 @@ READS = [
     (OVERLOADED, ENDLESS, 3, "it answers 503: the database is away; see its log, and repeat the command"),
     ((500, b"<html>oops</html>"), ENDLESS, 3, "it answers 500: <html>oops</html>; see its log, and repeat the command"),
     ((200, b"<html>a portal</html>"), ENDLESS, 3, "its answer is not a JSON object; is this Placement?"),
+    ((200, {"resources": 1}), ENDLESS, 3, "Placement answers in a form that is not known here (KeyError: "),
     (
         (403, {"errors": [{"detail": "not allowed"}]}),
         ENDLESS,

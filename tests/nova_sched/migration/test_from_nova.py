@@ -274,6 +274,23 @@ def test_a_nova_that_fails_while_it_is_read(known, nova, monkeypatch, answer, ti
     assert known.state().position == position
 
 
+@pytest.mark.parametrize(
+    "path, answer, told",
+    [
+        ("/os-aggregates", {"aggregates": [{"name": "rack"}]}, "(KeyError: 'uuid')"),
+        ("/os-hypervisors/detail", {"hypervisors": [{"id": "1"}]}, "(KeyError: 'service')"),
+        ("/servers/detail", {"servers": [{"name": "vm"}]}, "(KeyError: 'id')"),
+        ("/os-services", {"services": ["nova-compute"]}, "(AttributeError: "),
+        ("/os-server-groups", {"server_groups": [{"rules": {"max_server_per_host": "many"}}]}, "(ValueError: "),
+        ("", {"versions": "all"}, "no microversion is in its answer"),
+    ],
+)
+def test_a_nova_that_answers_something_else(known, nova, path, answer, told):
+    nova.before = lambda asked_path, asked: (200, answer) if asked_path == path else None
+    code, out, err = known.run("import", "--nova", nova.url)
+    assert code == 3 and told in err and err.count("\n") == 1 and out == ""
+
+
 def test_a_nova_that_shows_no_images(stock, ours):
     """Before microversion 2.98 the properties of images are not known, and count as no difference."""
     old = NovaAnswers("2.96")
