@@ -64,7 +64,11 @@ def main(program: str, argv, load) -> int:
         own = concurrency.NO_THREAD if concurrency.is_out_of_threads(fault) else OWN_FAULT
         return _say(program, own.format(fault=repr(fault)), errors.EXIT_NEGATIVE)
     except Exception as fault:
+        from oslo_config import cfg
+
         LOG.debug("the fault of %s", program, exc_info=True)
+        if isinstance(fault, cfg.Error):  # an option that a library reads when it is first used
+            return _say(program, _one_line(fault), errors.EXIT_USAGE)
         return _say(program, OWN_FAULT.format(fault=repr(fault)), errors.EXIT_NEGATIVE)
 
 

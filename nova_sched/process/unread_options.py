@@ -223,8 +223,9 @@ class _Known:
     def _of_cell(self, section, options):
         name = section[len(CELL) :]
         if name.lower() not in self._cells:
-            if not self._cells:
-                # [cells] enabled is wrong, and not this section.
+            if not self._cells or not options:
+                # [cells] enabled is wrong, and not this section; or all lines of the section are comments, as in the
+                # sample.
                 return
             yield (
                 f"[{section}] is not read: [cells] enabled names no cell {name!r}"

@@ -90,6 +90,8 @@ class MessagingBus:
             self._url = self._parsed(conf, url)
             # No module is allowed for remote errors: they come as a RemoteError, and BY_NAME makes them what they were.
             self._transport = oslo_messaging.get_rpc_transport(conf, url=self._url, allowed_remote_exmods=[])
+        if self._url.transport in ("rabbit", "kombu"):
+            _share_lock_path(conf)
         self._conf = conf
         self._exchange = exchange or conf.control_exchange
         self._serializer = RpcSerializer()
@@ -161,6 +163,24 @@ def _register_all(conf: cfg.ConfigOpts) -> None:
         with contextlib.suppress(ImportError):  # which of them there are depends on its version
             client = import_module(f"oslo_messaging._{name}.client")
             conf.register_opts(getattr(client, f"oslo_messaging_{name}"), f"oslo_messaging_{name}")
+
+
+def _share_lock_path(conf: cfg.ConfigOpts) -> None:
+    """Let the locks of oslo.messaging use the directory that ``conf`` names. UsageError if a lock has none.
+
+    oslo.messaging takes a lock when it gives out the names of queues, and reads ``[oslo_concurrency] lock_path`` from
+    the shared configuration alone."""
+    from oslo_concurrency import lockutils, opts
+
+    for group, options in opts.list_opts():
+        conf.register_opts(options, group)
+    if conf.oslo_concurrency.lock_path:
+        lockutils.set_defaults(conf.oslo_concurrency.lock_path)
+    elif conf.oslo_messaging_rabbit.use_queue_manager:
+        raise errors.UsageError(
+            "[oslo_messaging_rabbit] use_queue_manager is set, and [oslo_concurrency] lock_path is not; set it to a "
+            "directory in which the service may write"
+        )
 
 
 def _masked(fault: Exception) -> str:
