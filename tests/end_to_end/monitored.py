@@ -31,11 +31,13 @@ class Cloud:
     """All services of one cell, each with a port for its metrics and a socket of systemd.
 
     ``services`` is the name of each process -> its service and arguments; ``changes`` are sections of the configuration
-    as :func:`tests.end_to_end.processes.sections_for` takes them.
+    as :func:`tests.end_to_end.processes.sections_for` takes them. Without ``notifies`` there is no socket of systemd:
+    a test that does not read it would hold up the services.
     """
 
-    def __init__(self, directory, server, vhost, services=None, **changes):
+    def __init__(self, directory, server, vhost, services=None, notifies=True, **changes):
         self.directory = directory
+        self._notifies = notifies
         self.services = services or SERVICES
         self.ports = {name: free_port() for name in self.services}
         self.api_port = free_port()
@@ -69,9 +71,11 @@ class Cloud:
         for name in names or self.services:
             if name in self.managers:
                 self.managers.pop(name).close()
-            self.managers[name] = Manager(self.directory / f"notify-{name}")
             service, *arguments = self.services[name]
-            environment = {"OS_MONITORING__PORT": str(self.ports[name]), "NOTIFY_SOCKET": self.managers[name].address}
+            environment = {"OS_MONITORING__PORT": str(self.ports[name])}
+            if self._notifies:
+                self.managers[name] = Manager(self.directory / f"notify-{name}")
+                environment["NOTIFY_SOCKET"] = self.managers[name].address
             if name == "cell":
                 # The conductor of the API level may not have one.
                 environment["OS_TAP__ENABLED"] = "true"

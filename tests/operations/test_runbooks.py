@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from nova_sched.replay.logs.reading import records_of
 from tests.conductor.tap.test_rabbit import Nova
 from tests.conftest import running
 from tests.end_to_end.monitored import SERVICES, Cloud, do_a_little_of_everything
@@ -37,6 +38,7 @@ class Site:
             server,
             self.vhost,
             services=SERVICES_HERE,
+            notifies=False,
             conductor={"service_down_time": 4},
             compute_agent={"report_interval": 0.5},
             scheduler={"cell_down_after": 2},
@@ -49,9 +51,14 @@ class Site:
         """Start all services, and let each do a little."""
         self.cloud.start(*SERVICES)
         do_a_little_of_everything(self.cloud, self.server, self.vhost, self.nova)
-        code, text = self.shell.run("nova-sched-replay tail --type DecisionMade -o json")
-        assert code == 0, text
-        self.shell.words |= {"CELL1_LOG": self.cloud.log}
+        decided = [
+            event.data
+            for _, record in records_of(self.cloud.logs["cell0"])
+            for event in record.events
+            if event.name == "DecisionMade"
+        ]
+        refused = next(data.instance_uuid for data in decided if data.outcome == "no_valid_host")
+        self.shell.words |= {"CELL1_LOG": self.cloud.log, "INSTANCE": refused, "COMPUTE": "sim-0"}
 
     def close(self):
         self.cloud.close()
