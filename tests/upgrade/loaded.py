@@ -24,7 +24,7 @@ UNITS = {
 }
 NEW = PRESENT._replace(modules={**MODULES, "placement": "placement_api.main"})
 ANSWER_SECONDS_MAX = 60.0
-PAUSE = 0.05
+PAUSE = 0.2
 
 
 class LoadedCloud(Cloud):
@@ -40,7 +40,7 @@ class LoadedCloud(Cloud):
             conductors=2,
             api_conductors=2,
             vcpus=1024,
-            checkpoints={"interval": 10},
+            checkpoints={"interval": 60},
             placement_api={
                 "auth_strategy": "noauth2",
                 "bind_host": "127.0.0.1",

@@ -7,6 +7,7 @@ on one machine after the other, as the release to which the links lead; the comm
 import contextlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ PROGRAMS = {
 }
 COMMAND_SECONDS_MAX = 300.0
 #: Requests that are answered before each restart.
-BETWEEN = 5
+BETWEEN = 3
 
 
 def commands(title):
@@ -80,8 +81,7 @@ class Operator:
 
     def remove_backups(self):
         """Remove the backups of the first upgrade: the command overwrites none."""
-        for path in self._home.glob("*.nslog"):
-            path.unlink()
+        shutil.rmtree(self._home / "nova_sched-before")
 
     def _restart(self, unit):
         for name in UNITS[unit]:
@@ -89,7 +89,6 @@ class Operator:
                 self.cloud.replace(name, NEW if self.is_new else self.old, self.between)
 
     def _run(self, program, words, line):
-        words = [self.cloud.logs[word.partition("_")[0].lower()] if word.endswith("_LOG") else word for word in words]
         script = f"import sys; {PROGRAMS[program]}; sys.exit(main(sys.argv[1:]))"
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", script, *words],
@@ -123,7 +122,7 @@ def test_the_documented_upgrade_its_way_back_and_the_pin(tmp_path, rabbit_server
     level = LEVEL if with_api else 1
     with contextlib.ExitStack() as stack:
         cloud = stack.enter_context(LoadedCloud(tmp_path, rabbit_server, vhost, old, level, with_api))
-        load = stack.enter_context(Load(cloud, rate=10.0))
+        load = stack.enter_context(Load(cloud, rate=5.0))
         api = stack.enter_context(ApiLoad(cloud.api_port)) if with_api else None
 
         def between():
@@ -132,25 +131,23 @@ def test_the_documented_upgrade_its_way_back_and_the_pin(tmp_path, rabbit_server
                 api.wait_written(BETWEEN)
 
         operator = Operator(cloud, old, between)
-        for line in (*UPGRADE, *BACK):
-            operator.type(line)
-        operator.remove_backups()
-        for line in (*UPGRADE, *PIN):
-            operator.type(line)
         if commit == COMMIT:
+            for line in (*UPGRADE, *BACK):
+                operator.type(line)
+            operator.remove_backups()
             # Agents go back after the pin, too.
-            for line in BACK[:2]:
-                operator.type(line)
+            after = BACK[:2]
         else:
-            # The level did not change, so all of it goes back.
-            for line in BACK:
-                operator.type(line)
+            # The level does not change, so all services go back, also after the pin.
+            after = BACK
+        for line in (*UPGRADE, *PIN, *after):
+            operator.type(line)
         between()
         load.stop()
         if api is not None:
             api.stop()
             assert api.failed == []
-            assert len(api.written) > 50 and api.lost() == []
+            assert len(api.written) > 30 and api.lost() == []
         assert [request for request in load.requests if request.outcome != SELECTED] == []
         findings = audit(cloud, load)
         assert findings.wrong() == []
