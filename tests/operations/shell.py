@@ -11,27 +11,14 @@ import re
 import shlex
 import signal
 import subprocess
+from pathlib import Path
 from typing import NamedTuple
 
 from nova_sched.cli import main as cli
 from nova_sched.cli import status
-from tests.end_to_end.monitored import Cloud
 from tests.end_to_end.processes import ROOT
 
-#: Unit -> the process of the cloud.
-UNITS = {
-    "nova-sched-scheduler": "scheduler",
-    "nova-sched-conductor": "api",
-    "nova-sched-conductor@cell1": "cell",
-    "nova-sched-agent": "agent",
-    "nova-sched-placement@1": "placement",
-    "nova-sched-placement@2": "placement-2",
-    "nova-sched-placement@*": "placement",
-}
 BROKER = "rabbitmq-server"
-#: Port in the pages -> the process that has it for its metrics.
-PORTS = {9774: "scheduler", 9775: "api", 9776: "cell", 9777: "agent", 9778: "placement"}
-API_PORT = 8778
 COMMANDS = {"nova-sched": cli.main, "nova-sched-replay": cli.replay, "nova-sched-status": status.main}
 OF_RABBIT = ("rabbitmqctl", "rabbitmq-diagnostics", "rabbitmq-streams")
 COMMAND_SECONDS_MAX = 120.0
@@ -51,14 +38,18 @@ def unit_file(unit: str) -> str:
 
 
 class Shell:
-    """``words`` are the words in capitals of the pages -> what is typed for them."""
+    """``cloud`` starts and stops processes by their names, ``config`` is the configuration of its services, ``words``
+    are the words in capitals of the pages -> what is typed for them, ``units`` is unit -> its processes, and
+    ``addresses`` is port in the pages -> port here.
+    """
 
-    def __init__(self, cloud: Cloud, server, words: dict[str, str]):
-        self.cloud, self.server = cloud, server
-        self.words = {"/etc/nova_sched/nova_sched.conf": str(cloud._config), **words}
-        self.home = cloud.directory / "home"
-        (self.home / ".nova_sched").mkdir(parents=True, exist_ok=True)
-        (self.home / ".nova_sched" / "nova_sched.conf").write_text(cloud._config.read_text())
+    def __init__(self, cloud, config: Path, server, words: dict[str, str], units, addresses: dict[int, int]):
+        self.cloud, self.server, self._units, self._addresses = cloud, server, units, addresses
+        self.home = config.parent / "home"
+        own = self.home / ".nova_sched" / "nova_sched.conf"
+        own.parent.mkdir(parents=True, exist_ok=True)
+        own.write_text(config.read_text())
+        self.words = {"/etc/nova_sched/nova_sched.conf": str(own), **words}
         #: What processes of a unit that were started again had logged.
         self._journals: dict[str, str] = {}
 
@@ -66,20 +57,16 @@ class Shell:
         """Run a line: programs with pipes between them, and $(...)."""
         command = re.sub(r"\$\((.*?)\)", lambda found: self.run(found[1]).text.strip(), command)
         done = Done(0, "")
-        for stage in re.split(r" \| ", self._typed(command)):
+        for stage in re.split(r" \| ", self.typed(command)):
             done = self._stage(stage, done.text)
         return done
 
-    def _typed(self, command):
-        def port(found):
-            number = int(found[1])
-            own = self.cloud.api_port if number == API_PORT else self.cloud.ports[PORTS[number]]
-            return f"127.0.0.1:{own}"
-
-        command = re.sub(r"\bHOST:(\d+)", port, command)
+    def typed(self, text: str) -> str:
+        """A line of a page with what is typed for its words in capitals."""
+        text = re.sub(r"\bHOST:(\d+)", lambda found: f"127.0.0.1:{self._addresses[int(found[1])]}", text)
         for word, value in self.words.items():
-            command = re.sub(rf"(?<![\w-]){re.escape(word)}(?![\w-])", lambda _, value=value: value, command)
-        return command
+            text = re.sub(rf"(?<![\w-]){re.escape(word)}(?![\w-])", lambda _, value=value: value, text)
+        return text
 
     def _stage(self, stage, text):
         words = shlex.split(stage)
@@ -114,11 +101,7 @@ class Shell:
         os.environ |= {"HOME": str(self.home), "XDG_CACHE_HOME": str(self.home / "cache"), "COLUMNS": "200"}
         os.environ.pop("NOVA_SCHED_LOG", None)
         try:
-            with (
-                contextlib.chdir(self.home),
-                contextlib.redirect_stdout(printed),
-                contextlib.redirect_stderr(printed),
-            ):
+            with contextlib.chdir(self.home), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
                 code = function(words)
         finally:
             os.environ.clear()
@@ -144,7 +127,13 @@ class Shell:
         return Done(0, "")
 
     def _on_unit(self, verb, unit):
-        name = UNITS[unit]
+        done = Done(0, "")
+        for name in self._units[unit]:
+            one = self._on_process(verb, unit, name)
+            done = Done(max(done.code, one.code), done.text + one.text)
+        return done
+
+    def _on_process(self, verb, unit, name):
         process = self.cloud.running.get(name)
         runs = process is not None and process.process.poll() is None
         if verb in ("is-active", "status"):
@@ -161,7 +150,7 @@ class Shell:
             if process is not None:
                 self._journals[name] = self._journal(name)
                 if runs:
-                    assert self.cloud.stop(name) == 0
+                    self.cloud.stop(name)
                 else:
                     self.cloud.running.pop(name).__exit__(None, None, None)
             self.cloud.start(name)
@@ -174,7 +163,7 @@ class Shell:
     def _journalctl(self, words):
         unit = words[words.index("-u") + 1]
         assert (ROOT / "etc" / "systemd" / unit_file(unit)).exists(), f"there is no unit {unit}"
-        lines = self._journal(UNITS[unit]).splitlines()
+        lines = [line for name in self._units[unit] for line in self._journal(name).splitlines()]
         if "-n" in words:
             lines = lines[-int(words[words.index("-n") + 1]) :]
-        return Done(0, "\n".join(lines))
+        return Done(0, "\n".join(lines) + "\n")
