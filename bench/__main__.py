@@ -26,6 +26,7 @@ NAMES = (
     "tapped_cell",
     "monitoring",
     "log_bytes",
+    "page",
 )
 
 

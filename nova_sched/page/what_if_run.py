@@ -88,7 +88,7 @@ def compare(source, sides, known, records_max: int, progress) -> dict:
 
 
 def catalogue_in(config_files):
-    """Return the filters and weighers that configuration files of the schedulers name; without files the built-in ones."""
+    """Return the filters and weighers that configuration files of the schedulers name, by default the built-in ones."""
     if not config_files:
         return BUILT_IN
     from oslo_config import cfg

@@ -86,6 +86,9 @@ export function startTime() {
 export function positionLink(make, cell, position, stamp) {
   return make("button", {
     type: "button", class: "plain mono", title: `Show the cloud at ${cell} ${position}`,
-    onclick: () => { goTo(`${cell}:${position}`, stamp || null); },
+    onclick: () => {
+      goTo(`${cell}:${position}`, stamp || null);
+      if (by("time").hidden) location.hash = "#/hosts";
+    },
   }, `${cell} ${position}${stamp ? ` (${clock(stamp)})` : ""}`);
 }

@@ -158,7 +158,7 @@ def test_a_question_waits_until_the_logs_are_read():
     assert page.ask("/api/news").json["is_ready"] is False
 
 
-# --- what-ifs ------------------------------------------------------------------------------------------------------------
+# --- what-ifs ---------------------------------------------------------------------------------------------------------
 
 #: Reads its question, and never ends.
 ENDLESS = (

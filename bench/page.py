@@ -1,0 +1,159 @@
+"""The page with many hosts: how long the server takes to answer, and a real Chromium to show them.
+
+``python -m bench page [--hosts N] [--events N] [--log FILE] [--no-browser] [--screenshots DIR]``
+
+The browser needs chromium, chromium-driver and the package selenium; without them the figures of the server are shown.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from oslo_config import cfg
+
+from bench.state_at import fill
+from nova_sched.page import config
+from nova_sched.page.app import Page
+from nova_sched.page.server import RunningPage
+from nova_sched.page.what_if import WhatIfs
+from nova_sched.process.tuning import prepare_memory
+from nova_sched.replay.logs.source import Source
+from nova_sched.replay.state.history import SnapshotCache
+from nova_sched.selection.catalogue import BUILT_IN
+from rpc_api.log import open_log
+
+SEED = 7
+LOOKS = 15
+
+
+def options():
+    """The options of the page, with room for the flood of requests that follows."""
+    conf = cfg.ConfigOpts()
+    config.register(conf)
+    conf([], default_config_files=[], default_config_dirs=[])
+    for name, value in (("requests_per_second", 1e6), ("request_burst", 10**6), ("changes", 2_000_000)):
+        conf.set_override(name, value, "page")
+    return conf.page
+
+
+class Asking:
+    """Asks a page; ``spent`` is what the process that serves took of the last request, in seconds of processor time."""
+
+    def __init__(self, url):
+        self._url = url
+        self.spent = 0.0
+
+    def __call__(self, path):
+        """Return (seconds, bytes that were sent, plain values)."""
+        request = urllib.request.Request(f"{self._url}api/{path}", headers={"Accept-Encoding": "gzip"})
+        began, cpu = time.perf_counter(), time.process_time()
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            body = answer.read()
+        took, self.spent = time.perf_counter() - began, time.process_time() - cpu
+        import gzip
+
+        plain = gzip.decompress(body) if answer.headers.get("Content-Encoding") == "gzip" else body
+        return took, len(body), json.loads(plain)
+
+
+def medians(ask, paths):
+    """Median milliseconds, processor milliseconds and kB of some requests."""
+    took, spent, size = [], [], []
+    for path in paths:
+        seconds, sent, _ = ask(path)
+        took.append(seconds * 1e3)
+        spent.append(ask.spent * 1e3)
+        size.append(sent / 1e3)
+    return {
+        "median_ms": round(statistics.median(took), 1),
+        "worst_ms": round(max(took), 1),
+        "cpu_ms": round(statistics.median(spent), 1),
+        "kb": round(statistics.median(size)),
+    }
+
+
+def of_server(running, page) -> dict:
+    """The figures of the server."""
+    ask, rng = Asking(running.urls[0]), random.Random(SEED)
+    news = ask("news")[2]
+    first, last = int(news["first_ns"]), int(news["last_ns"])
+
+    def moment():
+        at_ns = rng.randint(first, last)
+        return f"@{at_ns // 10**9}.{at_ns % 10**9:09}"
+
+    names = page.cloud.shown.topology.names
+    found = {
+        "hosts": medians(ask, ["hosts"]),
+        "use now": medians(ask, ["use"]),
+        "use now, again": medians(ask, ["use"] * LOOKS),
+        "use at a moment": medians(ask, [f"use?at={moment()}" for _ in range(LOOKS)]),
+        "a host now": medians(ask, [f"host?name={rng.choice(names)}" for _ in range(LOOKS)]),
+        "search": medians(ask, [f"search?q=host-{rng.randint(1, 99)}" for _ in range(LOOKS)]),
+        "news": medians(ask, ["news"] * LOOKS),
+    }
+    ask(f"host?name={names[0]}&at={moment()}")
+    found["a host at a moment"] = medians(ask, [f"host?name={rng.choice(names)}&at={moment()}" for _ in range(LOOKS)])
+    return found
+
+
+def of_browser(url, hosts, screenshots) -> dict:
+    """The figures of a browser."""
+    from bench.browser import Browser
+
+    with Browser() as browser:
+        return browser.measure(url, hosts, LOOKS, screenshots)
+
+
+def main(argv=None):
+    """Print lines for people and one of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hosts", type=int, default=10_000)
+    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--log", metavar="FILE", help="a log of SQLite of an earlier run, or where to keep it")
+    parser.add_argument("--no-browser", action="store_true", help="only the figures of the server")
+    parser.add_argument("--screenshots", metavar="DIR", help="write pictures of the page into this directory")
+    arguments = parser.parse_args(argv)
+    prepare_memory()
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(arguments.log or f"{directory}/log.db").resolve()
+        fresh = not path.exists()
+        with open_log(f"sqlite:///{path}") as log:
+            if fresh:
+                fill(log, arguments.hosts, arguments.events)
+        name = f"cell1=sqlite:///{path}"
+        with Source([name]) as source:
+            made = options()
+            cache = SnapshotCache(Path(directory) / "cache")
+            page = Page(source, made, BUILT_IN, WhatIfs([name], [], 10**6, 600), None, cache)
+            running = RunningPage(page, "127.0.0.1", 0)
+            began, cpu = time.perf_counter(), time.process_time()
+            running.start()
+            while not page.cloud.shown.is_ready:
+                page.cloud.happenings.wait(10**9, page.cloud.happenings.rounds, 1)
+            figures = {
+                "ready_s": round(time.perf_counter() - began, 1),
+                "ready_cpu_s": round(time.process_time() - cpu, 1),
+                "server": of_server(running, page),
+            }
+            print(f"ready after {figures['ready_s']} s ({figures['ready_cpu_s']} s of processor time)")
+            for what, found in figures["server"].items():
+                print(f"  {what}: {found}")
+            if not arguments.no_browser:
+                try:
+                    figures["browser"] = of_browser(running.urls[0], arguments.hosts, arguments.screenshots)
+                    for what, found in figures["browser"].items():
+                        print(f"  in the browser, {what}: {found}")
+                except (ImportError, FileNotFoundError) as fault:
+                    print(f"no browser: {fault}")
+            running.stop()
+    print(json.dumps({"benchmark": "page", "hosts": arguments.hosts, "events": arguments.events, **figures}))
+
+
+if __name__ == "__main__":
+    main()
