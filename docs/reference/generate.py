@@ -17,6 +17,7 @@ from program_pages import cli_text, policy_text
 import compute_agent.config
 import compute_agent.nova_notifier.config
 import conductor.config
+import nova_sched.page.config
 import nova_sched.scheduler.config
 import placement_api.config
 import rpc_api.config
@@ -39,6 +40,7 @@ MODULES = (
     compute_agent.config,
     compute_agent.nova_notifier.config,
     placement_api.config,
+    nova_sched.page.config,
 )
 
 

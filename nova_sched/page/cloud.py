@@ -235,8 +235,12 @@ class Cloud:
             self._faults[cell] = str(records)
         else:
             projection = self._world.projections[cell]
+            self._is_dirty = True
             for record in records:
                 self._fold(projection, record.position, codec.decode_record(record.payload, record.account))
+                # A batch of large records takes seconds.
+                self._pulse.beat()
+                self._publish()
             self._source.folded(projection)
             if projection.is_too_new:
                 self._faults[cell] = str(projection.unknown_level())

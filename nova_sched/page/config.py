@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from collections.abc import Sequence
 
 from oslo_config import cfg
 from oslo_policy import opts as policy_opts
@@ -9,8 +10,6 @@ from oslo_policy import opts as policy_opts
 from rpc_api import config, errors
 
 LOOPBACK = "127.0.0.1"
-#: Without a timeout, a Keystone that hangs would keep a thread of the page for ever.
-KEYSTONE_SECONDS = 10
 
 GROUP = cfg.OptGroup("page", "The page to look at in a browser (nova-sched page)")
 OPTS = [
@@ -19,6 +18,13 @@ OPTS = [
         help="URL of Keystone, such as https://keystone.example:5000/v3, which checks the names and passwords of the "
         "login form. Without it the page has no login, shows everything, and listens on this machine only.",
     ),
+    cfg.StrOpt(
+        "cafile",
+        help="File with the certificates of the authorities that may have signed the certificate of Keystone. The default "
+        "is that of the system.",
+    ),
+    cfg.BoolOpt("insecure", default=False, help="Whether the certificate of Keystone is not checked. For tests only."),
+    cfg.FloatOpt("keystone_timeout", default=10.0, min=0.1, help="Seconds to wait for an answer of Keystone."),
     cfg.HostAddressOpt(
         "host", default=LOOPBACK, help="Address on which the page listens. Others than loopback need auth_url."
     ),
@@ -74,18 +80,9 @@ OPTS = [
 ]
 
 
-def keystone_opts():
-    """Return the options of keystoneauth1 in ``[page]``: certificates and timeouts of the connection to Keystone."""
-    from keystoneauth1 import loading
-
-    options = loading.get_session_conf_options()
-    cfg.set_defaults(options, timeout=KEYSTONE_SECONDS)
-    return options
-
-
-def list_opts():
+def list_opts() -> list[tuple[cfg.OptGroup, Sequence[cfg.Opt]]]:
     """Return the options of the page, for oslo-config-generator."""
-    return [(GROUP, [*OPTS, *keystone_opts()])]
+    return [(GROUP, OPTS)]
 
 
 def register(conf: cfg.ConfigOpts) -> None:
