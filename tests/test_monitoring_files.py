@@ -173,7 +173,8 @@ def test_alerts_that_are_played(tmp_path):
 
 def test_there_is_a_unit_for_each_service():
     programs = {line.split()[0] for unit in UNITS for line in re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.M)}
-    assert programs == PROGRAMS
+    # The page is a command of nova-sched.
+    assert programs == PROGRAMS | {"nova-sched"}
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

@@ -19,7 +19,7 @@ class Number(argparse.Action):
         if not _NUMBER.fullmatch(text):
             shown = text if len(text) <= 30 else f"{text[:30]}..."
             parser.error(f"{option_string} is {shown!r}, wanted a whole number of {self._range()}")
-        if int(text) < self.least or self.most is not None and int(text) > self.most:
+        if int(text) < self.least or (self.most is not None and int(text) > self.most):
             parser.error(f"{option_string} is {int(text)}, wanted {self._range()}")
         setattr(namespace, self.dest, int(text))
 
