@@ -1,6 +1,6 @@
 // The hosts: who they are (topology), and how full they are at the moment that is shown.
 import {get, Failed} from "./api.js";
-import {inOrder, latest} from "./dom.js";
+import {inOrder, latest, timed} from "./dom.js";
 import {moment, momentFailed, momentKnown} from "./time.js";
 
 export const hosts = {
@@ -32,7 +32,7 @@ export const loadUse = latest(async () => {
     Object.assign(use, found);
     momentKnown(found.moment);
     listeners.forEach((run) => run());
-    performance.measure("use", {start: began, end: performance.now()});
+    timed("use", began);
   } catch (fault) {
     if (!(fault instanceof Failed)) throw fault;
     if (asked !== null) momentFailed(fault.message);

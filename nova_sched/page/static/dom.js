@@ -42,6 +42,12 @@ export function inOrder(classes) {
   return [...classes].sort((a, b) => place(a) - place(b) || (a < b ? -1 : a > b ? 1 : 0));
 }
 
+/** Note how long something took, for the benchmark; only the last time of each name is kept. */
+export function timed(name, start) {
+  performance.clearMeasures(name);
+  performance.measure(name, {start, end: performance.now()});
+}
+
 /** Call a function at most once per frame of the screen, with its last arguments. */
 export function oncePerFrame(run) {
   let waiting = null;

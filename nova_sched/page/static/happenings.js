@@ -8,7 +8,7 @@ const KINDS = {
   "chosen": "good", "no host": "bad", "request refused": "bad", "claim refused": "warn", "build failed": "bad",
   "claim expired": "warn", "write refused": "warn", "host": "",
 };
-const state = {live: [], shown: [], hidden: new Set(), isPaused: false, seesAll: true, counted: {chosen: 0, refused: 0}, saidAt: 0};
+const state = {live: [], shown: [], hidden: new Set(), isPaused: false, seesAll: true, counted: {chosen: 0, refused: 0}, saidAt: -Infinity};
 
 function row(one, isShort) {
   const kind = make("span", {class: `kind ${KINDS[one.kind] ?? ""}`}, one.kind);

@@ -1,6 +1,7 @@
 // Everything of one host, beside the map.
 import {Failed, get} from "./api.js";
 import {by, clock, day, inOrder, latest, make, number, plural} from "./dom.js";
+import {hosts, lines, use} from "./data.js";
 import {select} from "./map.js";
 import {moment, positionLink} from "./time.js";
 
@@ -49,8 +50,23 @@ function show(found) {
   return card;
 }
 
+/** What the map knows of a host, at once: a whole host of the past takes the server longer. */
+function brief(name) {
+  const place = hosts.places.get(name);
+  const known = place === undefined || !use.status.length ? [name] : lines(place);
+  return make("section", {id: "host", "aria-busy": "true"}, make("div", {class: "bar"}, make("h2", {id: "host-head", tabindex: "-1"}, name),
+    make("button", {type: "button", onclick: () => { location.hash = "#/hosts"; }}, "Close")),
+  make("ul", {class: "plain"}, known.slice(1).map((line) => make("li", {}, line))), make("p", {class: "note"}, "Reading the logs…"));
+}
+
+function put(card) {
+  const before = by("host");
+  if (before) before.replaceWith(card); else by("side").prepend(card);
+}
+
 const load = latest(async (name) => {
   let card;
+  if (by("host")?.querySelector("#host-head").textContent !== name || moment.text !== null) put(brief(name));
   try {
     card = show(await get("host", {name, at: moment.text}));
   } catch (fault) {
@@ -61,7 +77,7 @@ const load = latest(async (name) => {
   if (name !== current) return;
   const before = by("host"), hadFocus = before && before.contains(document.activeElement);
   const scroll = before?.querySelector(".low")?.scrollTop ?? 0;
-  if (before) before.replaceWith(card); else by("side").prepend(card);
+  put(card);
   if (card.querySelector(".low")) card.querySelector(".low").scrollTop = scroll;
   // Somebody who opened it with the keyboard goes on reading there; a page that was just loaded keeps its focus.
   if (hadFocus || (opened === name && document.activeElement !== document.body)) by("host-head").focus({preventScroll: true});

@@ -1,5 +1,5 @@
 // The view of all hosts: filters, the map or the table, totals.
-import {by, heads, make, number, plural, say, share} from "./dom.js";
+import {by, heads, make, number, plural, say, share, timed} from "./dom.js";
 import {fullness, hosts, onUse, use} from "./data.js";
 import {describe, layOut, startMap, zoom} from "./map.js";
 
@@ -110,7 +110,7 @@ export function render() {
   if (chosen.isTable) drawTable();
   else layOut(groupsOf(shown), name);
   describe(shown.length, hosts.names.length);
-  performance.measure("render", {start: began, end: performance.now()});
+  timed("render", began);
 }
 
 function showForm(isTable) {

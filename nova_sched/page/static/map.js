@@ -1,5 +1,5 @@
 // The heat map: one square per host on a canvas.
-import {by, number, oncePerFrame, say} from "./dom.js";
+import {by, number, oncePerFrame, say, timed} from "./dom.js";
 import {fullness, hosts, lines, use} from "./data.js";
 import {isDark, onTheme} from "./theme.js";
 
@@ -115,6 +115,7 @@ export const draw = oncePerFrame(() => {
     context.lineWidth = width;
     context.strokeRect(cell.x - 1, cell.y - 1, inner + 2, inner + 2);
   }
+  if (state.cells.length && !performance.getEntriesByName("first map").length) timed("first map", 0);
   canvas.dataset.drawn = String(state.cells.length);
 });
 
