@@ -1,6 +1,7 @@
 """What the checks of the test cloud ask of it, and how they wait for the answers."""
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,10 @@ NETWORK = cloud.network.find_network("private").id
 FLAVOR = {name: nova.find_flavor(name).id for name in ("m1.tiny", "m1.small", "m1.quarter", "m1.huge")}
 #: Seconds between two looks at a server.
 LOOK = 0.05
-#: What each check found, in the order of the checks.
-rows = []
+#: Seconds in which Placement forgets what a deleted server held: Nova says so after the server is gone.
+FORGOTTEN = 10
+#: What each check found, in the order of the checks, and what was not as it should be.
+rows, wrong = [], []
 
 
 def provider_names() -> dict:
@@ -76,8 +79,21 @@ def note(**row):
     print(json.dumps(row), flush=True)
 
 
-def row(what, servers, began, **more):
-    """Note in which states some servers are, on which hosts, with which faults, and what they hold."""
+def expect(is_so, what):
+    """Note what is not as it should be; :func:`finish` ends the process with an error then."""
+    if not is_so:
+        wrong.append(what)
+        print(f"wrong: {what}", flush=True)
+
+
+def row(what, servers, began, wanted=("ACTIVE",), **more):
+    """Note in which states some servers are, on which hosts, with which faults, and what they hold. ``wanted`` are the
+    states in which they should be: one for all, or one for each, in any order."""
+    states = sorted(server.status for server in servers)
+    expect(
+        states == sorted(wanted if len(wanted) > 1 else wanted * max(1, len(servers))),
+        f"{what}: {states}, wanted {wanted}",
+    )
     names = provider_names()
     faults = [server.fault["message"] for server in servers if getattr(server, "fault", None)]
     note(
@@ -98,14 +114,25 @@ def gone(*servers):
         nova.delete_server(server.id, ignore_missing=True)
     for server in servers:
         wait(f"the end of {server.id}", lambda server=server: not nova.find_server(server.id, ignore_missing=True))
-    return round(time.time() - began, 2), [allocations(server.id) for server in servers]
+    seconds = round(time.time() - began, 2)
+    return seconds, [_left(server) for server in servers]
+
+
+def _left(server):
+    """Return what a deleted server still holds: nothing, in a moment."""
+    end = time.time() + FORGOTTEN
+    while (held := allocations(server.id)) and time.time() < end:
+        time.sleep(LOOK)
+    expect(not held, f"the deleted server {server.id} holds {held}")
+    return held
 
 
 def boot(what, *states, flavor="m1.tiny", **more):
     """Create a server, wait for it, and note it."""
     began = time.time()
-    server = settle(create("prove", flavor, **more), *(states or ("ACTIVE",)))
-    row(what, [server], began)
+    states = states or ("ACTIVE",)
+    server = settle(create("prove", flavor, **more), *states)
+    row(what, [server], began, states)
     return server
 
 
@@ -117,6 +144,7 @@ def refused(what, call, *args, **more):
         answer = "accepted"
     except openstack.exceptions.HttpException as fault:
         answer = f"{fault.status_code} {fault.details or fault.message}"
+    expect(answer.startswith("4"), f"{what}: {answer}")
     note(what=what, answer=answer, seconds=round(time.time() - began, 2))
 
 
@@ -134,7 +162,11 @@ def zone(name, *hosts) -> Iterator[str]:
         nova.delete_aggregate(aggregate.id)
 
 
-def save(path):
-    """Write the rows to a file, one row per line."""
-    with open(path, "w") as out:
-        out.write("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+def finish(path=None):
+    """Write the rows to a file, if one is named, one row per line. End the process with an error if something was not
+    as it should be."""
+    if path is not None:
+        with open(path, "w") as out:
+            out.write("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+    if wrong:
+        sys.exit(f"{len(wrong)} of the checks did not end as they should: " + "; ".join(wrong))

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 
-from asked import FLAVOR, create, gone, note, nova, placement, provider_names, save, settle
+from asked import FLAVOR, create, expect, finish, gone, note, nova, placement, provider_names, settle
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RUN = os.path.join(os.environ["CLOUD_DIR"], "run")
@@ -34,6 +34,15 @@ def kill(name):
             os.kill(each, signal.SIGKILL)
         except ProcessLookupError:
             continue
+
+
+def is_running(name):
+    """Whether a process runs: one that has ended, and that nobody waited for, does not."""
+    try:
+        with open(os.path.join(RUN, f"{name}.pid")) as file, open(f"/proc/{int(file.read())}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, ValueError):
+        return False
 
 
 class Round:
@@ -90,23 +99,27 @@ def main():
     names = [name for name in dict.fromkeys((*OURS, *STOCK)) if os.path.exists(os.path.join(RUN, f"{name}.command"))]
     for name in names:
         work = Round()
-        time.sleep(2)
-        kill(name)
-        time.sleep(AWAY)
-        subprocess.run([os.path.join(HERE, "again.sh"), name], check=True)
-        time.sleep(BACK if name != "rabbit" else 4 * BACK)
-        work.stop()
+        try:
+            time.sleep(2)
+            kill(name)
+            time.sleep(AWAY)
+            subprocess.run([os.path.join(HERE, "again.sh"), name], check=True)
+            time.sleep(BACK if name != "rabbit" else 4 * BACK)
+        finally:
+            # (The process would not end while they work.)
+            work.stop()
+        expect(is_running(name), f"{name} was started again, and does not run")
+        expect(work.states["create ACTIVE"], f"no server was built in the round of {name}")
         note(what=f"{name} was killed", states=dict(work.states), faults=dict(work.faults), calls=dict(work.lost))
     left = list(nova.servers())
     gone(*left)
     time.sleep(5)
     holding = held()
+    expect(names, "there is no process to kill")
+    expect(not holding, f"{len(holding)} consumers hold something at the end")
     note(what="at the end", servers=len(left), in_error=sum(s.status == "ERROR" for s in left), holding=holding)
-    return 1 if holding else 0
 
 
 if __name__ == "__main__":
-    code = main()
-    if len(sys.argv) > 1:
-        save(sys.argv[1])
-    sys.exit(code)
+    main()
+    finish(*sys.argv[1:2])

@@ -33,7 +33,10 @@ export OS_AUTH_URL=http://127.0.0.1:$KEYSTONE/v3 OS_USERNAME=admin OS_PASSWORD=s
 SQL="mariadb --no-defaults -S $CLOUD_DIR/mysql/s.sock -u root"
 mkdir -p "$ETC" "$LOG" "$RUN"
 
-alive() { [ -f "$RUN/$1.pid" ] && kill -0 "$(cat "$RUN/$1.pid")" 2>/dev/null; }
+alive() {            # alive NAME: it runs. One that has ended, and that nobody waited for, does not
+  local state
+  [ -f "$RUN/$1.pid" ] && state=$(ps -o stat= -p "$(cat "$RUN/$1.pid")") && [[ $state != Z* ]]
+}
 start() {            # start NAME COMMAND...: in the background, pid file, own log
   local name=$1; shift
   alive "$name" && return
@@ -44,12 +47,12 @@ start() {            # start NAME COMMAND...: in the background, pid file, own l
 again() {            # again NAME: start a process that died, as it was started before
   eval "start $1 $(cat "$RUN/$1.command")"
 }
-stop() {             # stop NAME: SIGTERM, 20 s, then SIGKILL of that one process
+stop() {             # stop NAME: SIGTERM, 20 s, then SIGKILL of it and of what it has started
   alive "$1" || { rm -f "$RUN/$1.pid"; return 0; }
   local since=$SECONDS
   kill "$(cat "$RUN/$1.pid")"
   for _ in $(seq 80); do alive "$1" || break; sleep 0.25; done
-  alive "$1" && { echo "$1 needed SIGKILL" >&2; kill -9 "$(cat "$RUN/$1.pid")"; }
+  alive "$1" && { echo "$1 needed SIGKILL" >&2; kill -9 -- "-$(cat "$RUN/$1.pid")" || kill -9 "$(cat "$RUN/$1.pid")"; }
   rm -f "$RUN/$1.pid"
   [ $((SECONDS - since)) -lt 10 ] || echo "$1 took $((SECONDS - since)) s to stop"
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # migrate.sh: a running stock cloud (STOCK=1 ./up.sh) passes to nova_sched and back, as docs/operating/migration.md says.
 # Results: $CLOUD_DIR/report/migrate-*.log. nova_sched's Placement endpoint is on the port after the cloud's others.
+# A step that fails ends it, and leaves the cloud as it is then: see its log, and begin again with down.sh --wipe.
 set -e
 . "$(dirname "$0")/env.sh"
 . "$HERE/nova_sched.sh"
@@ -34,11 +35,13 @@ ready() { wait_for nova curl -s -m 5 -o /dev/null "http://127.0.0.1:$NOVA_PORT/"
 NOVA_PORT=$((CLOUD_PORT + 3))
 servers() { python "$HERE/some_servers.py" "$@"; }
 
-step servers servers create 6
+SERVERS=6
+step servers servers create $SERVERS
 nova_sched_conf
 step logs create_logs
 conductors_up; schedulers_up nova_sched_scheduler
-step import sched import --cell-database "cell1=mysql+pymysql://lab:lab@127.0.0.1:$DB/nova_cell1" --placement "$STOCK_URL"
+databases() { for c in $CELLS; do echo "--cell-database $c=mysql+pymysql://lab:lab@127.0.0.1:$DB/nova_$c"; done; }
+step import sched import $(databases) --placement "$STOCK_URL"
 step compare sched compare --placement "$STOCK_URL" --generations
 
 # Placement's endpoint
@@ -48,13 +51,13 @@ step compare-again sched compare --placement "$STOCK_URL" --generations
 endpoints_up $OURS; wait_for placement-1 curl -s -m 5 -o /dev/null "http://127.0.0.1:$OURS/"
 endpoint "http://127.0.0.1:$OURS"
 restart $NOVA; again scheduler; ready
-step stock-scheduler servers check
+step stock-scheduler servers check $SERVERS
 
 # The scheduler
 stop scheduler
 for n in $(seq "$CLOUD_SCHEDULERS"); do stop scheduler-$n; done
 schedulers_up
-step scheduler servers check
+step scheduler servers check $SERVERS
 
 # And back
 for n in $(seq "$CLOUD_SCHEDULERS"); do stop scheduler-$n; done
@@ -63,6 +66,7 @@ step export sched export --placement "$STOCK_URL"
 step compare-export sched compare --placement "$STOCK_URL"
 endpoint "$STOCK_URL"
 restart $NOVA; again scheduler; ready
-step back servers check
+step back servers check $SERVERS
 step delete servers delete
 step audit $NM placement audit --verbose
+for name in $(cd "$RUN" && ls -- placement-*.pid nova_sched-conductor-*.pid); do stop "${name%.pid}"; done

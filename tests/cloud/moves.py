@@ -14,6 +14,8 @@ from asked import (
     boot,
     cloud,
     create,
+    expect,
+    finish,
     gone,
     hosts_up,
     note,
@@ -21,7 +23,6 @@ from asked import (
     placement,
     provider_names,
     row,
-    save,
     service_of,
     settle,
     wait,
@@ -47,7 +48,9 @@ def rescheduled():
     full = [boot(f"create on {host}, so that {FAILING} has most room", host=host) for host in others]
     server = boot("create, the first host fails")
     built = [host for host, event, result in events_of(server) if event == "compute__do_build_and_run_instance"]
-    note(what="hosts that built it", hosts=built, is_rescheduled=built[:1] == [FAILING] and len(built) == 2)
+    is_rescheduled = built[:1] == [FAILING] and len(built) == 2
+    expect(is_rescheduled, f"the server was built on {built}, wanted first {FAILING} and then another one")
+    note(what="hosts that built it", hosts=built, is_rescheduled=is_rescheduled)
     gone(server, *full)
 
 
@@ -63,6 +66,8 @@ def evacuated():
     nova.evacuate_server(server.id)
     wait("the server on another host", lambda: nova.get_server(server.id).compute_host not in (victim, None))
     row("evacuated", [settle(server, "ACTIVE")], began)
+    held = allocations(server.id)
+    expect(victim in held and len(held) == 2, f"the evacuated server holds {held}, wanted both hosts")
     gone(server)
     nova.update_service_forced_down(service.id, forced=False)
     note(what="the host is to be started again", host=victim)
@@ -77,12 +82,10 @@ def usages():
     servers = [settle(server, "ACTIVE") for server in servers]
     after = placement.get(f"/usages?project_id={project}").json()["usages"]
     limits = nova.get_limits().absolute
-    note(
-        what="usages of a project",
-        more={name: amount - _of(before, name) for name, amount in _amounts(after).items()},
-        cores=limits.total_cores_used,
-        ram=limits.total_ram_used,
-    )
+    more = {name: amount - _of(before, name) for name, amount in _amounts(after).items()}
+    # (One m1.tiny and one m1.small.)
+    expect(more == {"VCPU": 3, "MEMORY_MB": 768, "DISK_GB": 2}, f"the project holds {more} more")
+    note(what="usages of a project", more=more, cores=limits.total_cores_used, ram=limits.total_ram_used)
     gone(*servers)
 
 
@@ -107,11 +110,17 @@ def resized_while_alternate():
         server = boot("create in a zone of two hosts", availability_zone=name)
         nova.resize_server(server.id, FLAVOR["m1.small"])
         server = settle(server, "VERIFY_RESIZE")
+        expect(server.status == "VERIFY_RESIZE", f"the resize ended {server.status}")
         migration = next(iter(nova.migrations(instance_uuid=server.id)))
-        note(what="during a resize", server=allocations(server.id), migration=allocations(migration.uuid))
+        of_server, of_migration = allocations(server.id), allocations(migration.uuid)
+        note(what="during a resize", server=of_server, migration=of_migration)
+        is_on_two = len(of_server) == len(of_migration) == 1 and of_server.keys() != of_migration.keys()
+        expect(is_on_two, f"during a resize the server holds {of_server}, its migration {of_migration}")
         nova.confirm_server_resize(server.id)
         settle(server, "ACTIVE")
-        note(what="after it", server=allocations(server.id), migration=allocations(migration.uuid))
+        held, left = allocations(server.id), allocations(migration.uuid)
+        note(what="after it", server=held, migration=left)
+        expect(held == of_server and not left, f"after a resize the server holds {held}, its migration {left}")
         gone(server)
 
 
@@ -132,5 +141,4 @@ if __name__ == "__main__":
     resized_while_alternate()
     removed()
     evacuated()
-    if len(sys.argv) > 2:
-        save(sys.argv[2])
+    finish(*sys.argv[2:3])

@@ -13,13 +13,14 @@ from asked import (
     OTHER_IMAGE,
     boot,
     create,
+    expect,
+    finish,
     gone,
     hosts_up,
     note,
     nova,
     refused,
     row,
-    save,
     service_of,
     settle,
     zone,
@@ -52,12 +53,17 @@ def groups():
         began, members = time.time(), []
         for _ in range(wanted):
             members.append(settle(create("member", scheduler_hints={"group": group.id}), "ACTIVE", "ERROR"))
-        row(f"server group, {policy}, {wanted} members", members, began)
+        # (Of an anti-affinity group one has no host.)
+        states = ["ACTIVE"] * (wanted - 1) + ["ERROR" if policy == "anti-affinity" else "ACTIVE"]
+        row(f"server group, {policy}, {wanted} members", members, began, states)
+        hosts = {member.compute_host for member in members if member.status == "ACTIVE"}
+        expect(len(hosts) == (1 if policy == "affinity" else len(HOSTS)), f"the {policy} group is on {hosts}")
         gone(*members)
         nova.delete_server_group(group.id)
     pair = boot("create, for hints")
     other = boot("hint different_host", scheduler_hints={"different_host": [pair.id]})
     same = boot("hint same_host", scheduler_hints={"same_host": [pair.id]})
+    expect(other.compute_host != pair.compute_host == same.compute_host, "the hints were not kept")
     gone(pair, other, same)
 
 
@@ -65,12 +71,12 @@ def moves():
     server = boot("create, for moves")
     began = time.time()
     nova.resize_server(server.id, FLAVOR["m1.small"])
-    row("resize", [settle(server, "VERIFY_RESIZE")], began)
+    row("resize", [settle(server, "VERIFY_RESIZE")], began, ["VERIFY_RESIZE"])
     nova.confirm_server_resize(server.id)
     row("resize confirmed", [settle(server, "ACTIVE")], began)
     began = time.time()
     nova.migrate_server(server.id)
-    row("cold migration", [settle(server, "VERIFY_RESIZE")], began)
+    row("cold migration", [settle(server, "VERIFY_RESIZE")], began, ["VERIFY_RESIZE"])
     nova.revert_server_resize(server.id)
     row("cold migration reverted", [settle(server, "ACTIVE")], began)
     began = time.time()
@@ -89,7 +95,7 @@ def moves():
     if server.status == "SHELVED":
         nova.shelve_offload_server(server.id)
         server = settle(server, "SHELVED_OFFLOADED")
-    row("shelved and off-loaded", [server], began)
+    row("shelved and off-loaded", [server], began, ["SHELVED_OFFLOADED"])
     nova.unshelve_server(server.id)
     row("unshelved", [settle(server, "ACTIVE")], began)
     began = time.time()
@@ -121,6 +127,7 @@ def full():
         if servers[-1].status == "ERROR":
             break
     last = servers[-1]
+    expect(last.status == "ERROR" and len(servers) == 4 * len(HOSTS) + 1, f"{len(servers)} servers filled the hosts")
     note(
         what="fill the hosts with m1.quarter (16 of a host's 64 vCPUs)",
         active=sum(server.status == "ACTIVE" for server in servers),
@@ -134,5 +141,4 @@ def full():
 if __name__ == "__main__":
     for part in (creations, groups, moves, operators, full):
         part()
-    if len(sys.argv) > 1:
-        save(sys.argv[1])
+    finish(*sys.argv[1:2])

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from asked import create, gone, note, nova, save
+from asked import create, expect, finish, gone, note, nova
 
 ROUNDS, SERVERS, USERS = 5, 100, 8
 
@@ -35,6 +35,7 @@ def _round(number):
         }
         time.sleep(0.1)
     done = time.time()
+    expect(set(states.values()) == {"ACTIVE"}, f"round {number}: {sorted(set(states.values()))}")
     note(
         what=f"round {number}",
         active=sum(status == "ACTIVE" for status in states.values()),
@@ -48,5 +49,4 @@ def _round(number):
 if __name__ == "__main__":
     for number in range(ROUNDS):
         _round(number)
-    if len(sys.argv) > 1:
-        save(sys.argv[1])
+    finish(*sys.argv[1:2])

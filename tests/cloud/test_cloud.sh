@@ -7,10 +7,18 @@ set -e
 export STOCK CLOUD_VENV CLOUD_TEMPEST_VENV NOVA_SCHED_BIN
 REPORT=$CLOUD_DIR/report
 FAILING=cell1/host3
-mkdir -p "$REPORT"
-[ -x "$CLOUD_VENV/bin/nova-compute" ] && INSTALL= || INSTALL=--install
-[ -x "$CLOUD_VENV/bin/nova-compute" ] && "$HERE/down.sh" --wipe
-trap '"$HERE/down.sh" --wipe > "$REPORT/down.log" 2>&1' EXIT
+INSTALL=--install; [ ! -x "$CLOUD_VENV/bin/nova-compute" ] || INSTALL=
+"$HERE/down.sh" --wipe
+# (What an earlier run left there must not be taken for a result of this one.)
+[ ! -e "$REPORT" ] || { rm -rf "$REPORT.before"; mv "$REPORT" "$REPORT.before"; }
+mkdir -p "$REPORT" "$ETC" "$LOG" "$RUN"
+finish() {           # keep the logs of the services if something failed, and take the cloud down
+  local code=$?
+  [ $code = 0 ] || cp -r "$LOG" "$REPORT/services"
+  "$HERE/down.sh" --wipe > "$REPORT/down.log" 2>&1
+  exit $code
+}
+trap finish EXIT
 "$HERE/up.sh" $INSTALL
 
 failed=0

@@ -7,7 +7,7 @@ set -e
 . "$HERE/nova_sched.sh"
 
 install() {
-  command -v mariadbd rabbitmq-server > /dev/null || {
+  { command -v mariadbd && command -v rabbitmq-server; } > /dev/null || {
     apt-get update -q && DEBIAN_FRONTEND=noninteractive \
       apt-get install -y -q mariadb-server rabbitmq-server gcc python3-dev python3-venv
   } > "$LOG/apt.log" 2>&1
@@ -132,6 +132,9 @@ configs
 rabbit_up
 mariadb_up
 FRESH=; [ -e "$CLOUD_DIR/seeded" ] || FRESH=yes
+if [ -n "$FRESH" ] && [ -d "$CLOUD_DIR/mysql/nova_api" ]; then
+  echo "the cloud in $CLOUD_DIR was not finished when it was made; run $HERE/down.sh --wipe first" >&2; exit 1
+fi
 stamp "MariaDB"
 [ -z "$FRESH" ] || schemas
 api keystone $KEYSTONE keystone.wsgi.api:application 2 1 OS_KEYSTONE_CONFIG_DIR="$ETC"
