@@ -63,6 +63,10 @@ class TestServices:
             ("NOVA_SCHED_CHECKPOINT_INTERVAL=1", "NOVA_SCHED_CHECKPOINT_INTERVAL=1 is not a number of at least 10"),
             ("NOVA_SCHED_LOG_MAX_AGE=39m", "is less than four times NOVA_SCHED_CHECKPOINT_INTERVAL=600"),
             ("NOVA_SCHED_DISCOVER_INTERVAL=often", "NOVA_SCHED_DISCOVER_INTERVAL=often is not a number"),
+            (
+                PLACEMENT + "NOVA_SCHED_DISCOVER_INTERVAL=60",
+                "=60 needs NOVA_SCHED_REPLACE_NSCH=True: n-sch searches by",
+            ),
         ],
     )
     def test_settings_that_do_not_go_together(self, tmp_path, localrc, message):
@@ -282,6 +286,16 @@ class TestEnd:
         assert cloud.running() == set()
         assert not list((cloud.dir / "sites").glob("nsch-*"))
         assert cloud.conf_path.exists()
+
+    def test_a_stack_that_failed_leaves_nothing_at_the_web_server(self, tmp_path):
+        """Its endpoints have sites, and no units yet."""
+        cloud = host(tmp_path, BOTH + TWO_CELLS)
+        cloud.break_helper("run_process")
+        assert cloud.attempt("stack", "post-config").returncode != 0
+        assert len(list((cloud.dir / "sites").glob("nsch-*"))) == 3
+        (cloud.dir / "fail").unlink()
+        cloud.run("unstack")
+        assert not list((cloud.dir / "sites").glob("nsch-*"))
 
     @pytest.mark.parametrize("localrc", [BOTH + TWO_CELLS, BOTH + SINGLE, PLACEMENT])
     def test_clean_leaves_nothing(self, tmp_path, localrc):
