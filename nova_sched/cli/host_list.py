@@ -8,6 +8,7 @@ from nova_sched.process.text import one_line
 from nova_sched.projection.host_status import DISABLED, UP, counts_of
 from nova_sched.projection.ledger import AUTHORITIES
 from nova_sched.replay.health.heard import ago, is_live, last_reports
+from nova_sched.replay.state.default_zone import default_zone_of
 from nova_sched.replay.state.hosts import DOWN, counted, named_hosts, rows_of
 from rpc_api import errors
 from rpc_api.wording import number_of
@@ -59,7 +60,8 @@ class HostList(ReplayCommand):
             for cell, host in named_hosts(world, arguments.hosts)
             if not arguments.cell or cell in arguments.cell
         ]
-        rows = [row for row in rows_of(world, hosts) if _is_wanted(row, arguments)]
+        default_zone = default_zone_of(source.logs, {fold.cell: fold.position for fold in folds})
+        rows = [row for row in rows_of(world, hosts, default_zone) if _is_wanted(row, arguments)]
         heard = {}
         for cell, projection in world.projections.items():
             mine = [row.host for row in rows if row.cell == cell]

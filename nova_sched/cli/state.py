@@ -14,6 +14,7 @@ from nova_sched.projection.ledger import AGENT
 from nova_sched.replay.health.heard import IDLE, end_of, heard_of, told
 from nova_sched.replay.logs.moments import parse_moment, resolve
 from nova_sched.replay.logs.times import times_of
+from nova_sched.replay.state.default_zone import default_zone_of
 from nova_sched.replay.state.hosts import counted, details_of, folds_of, named_hosts, provider_details, rows_of
 from nova_sched.replay.state.ledger_rows import provider_row, summary_of, waiting_rows_of
 from rpc_api import errors
@@ -104,6 +105,7 @@ class State(ReplayCommand):
     def run_on(self, source, arguments):
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
+        self.default_zone = default_zone_of(source.logs, {fold.cell: fold.position for fold in folds})
         if arguments.what in LISTS:
             self._list(source, world, folds, arguments)
             return errors.EXIT_GAP if self.unknown else errors.EXIT_OK
@@ -169,7 +171,7 @@ class State(ReplayCommand):
     # --- all ------------------------------------------------------------------------------------------------------
 
     def _show_all(self, world, folds, found, arguments):
-        rows = list(rows_of(world, found))
+        rows = list(rows_of(world, found, self.default_zone))
         classes = sorted({name for row in rows for name in row.amounts}, key=class_order)
         columns = self._columns(arguments, rows, classes)
         rows = _sorted_rows(rows, arguments.sort, classes)[: arguments.limit]
@@ -227,7 +229,7 @@ class State(ReplayCommand):
 
     def _show_one(self, source, world, folds, cell, host, form):
         times = times_of(source.logs[cell], [entry.position for entry in host.entries.values()])
-        details = details_of(world, cell, host, times)
+        details = details_of(world, cell, host, times, self.default_zone)
         fold = next(fold for fold in folds if fold.cell == cell)
         if form == "table":
             self.out.write("".join(f"{one_line(line)}\n" for line in host_lines(details, fold)))

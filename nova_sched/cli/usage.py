@@ -5,6 +5,7 @@ from nova_sched.cli.numbers import add_limit
 from nova_sched.cli.output import Rows, add_form
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.process.text import one_line
+from nova_sched.replay.state.default_zone import default_zone_of
 from nova_sched.replay.statistics.usage import OF_CONSUMERS, OF_HOSTS, flavors_in, of_consumers, of_hosts
 from rpc_api import errors
 from rpc_api.wording import number_of
@@ -41,7 +42,8 @@ class Usage(ReplayCommand):
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
         if arguments.by in OF_HOSTS:
-            rows = of_hosts(world, arguments.by)
+            default_zone = default_zone_of(source.logs, {fold.cell: fold.position for fold in folds})
+            rows = of_hosts(world, arguments.by, default_zone)
         else:
             flavors = flavors_in(world, source.logs) if arguments.by == "flavor" else {}
             rows = of_consumers(world, arguments.by, flavors)

@@ -163,11 +163,11 @@ def aggregates_by_host(table) -> dict[str, list[str]]:
 # --- everything of one host ------------------------------------------------------------------------------------------
 
 
-def details_of(world, cell: str, host, times) -> dict:
+def details_of(world, cell: str, host, times, default_zone: str = "nova") -> dict:
     """Return all facts of one host as plain values; ``times`` is position -> time of its instances' records."""
     table, projection = world.table, world.projections[cell]
     inventory = provider_tree.read(host.inventory).inventory
-    row = next(rows_of(world, [(cell, host)]))
+    row = next(rows_of(world, [(cell, host)], default_zone))
     return {
         "cell": cell,
         "host": host.name,

@@ -279,6 +279,16 @@ def test_an_instance_that_moves_is_counted_once(cloud):
     assert sum(row["VCPU"]["used"] for row in cloud.rows("host", "list")) == 6
 
 
+def test_the_default_zone_is_that_of_the_schedulers(cloud):
+    cloud.say(report("a"))
+    for zone, by in (("east", "scheduler/one"), ("tried", "shadow/one")):
+        policy = Policy(default_availability_zone=zone)
+        cloud.say(events.PolicyAdopted(policy.digest, policy.to_json()), cell="cell0", by=by)
+    assert [row["zone"] for row in cloud.rows("usage", "--by", "zone")] == ["east"]
+    assert [row["zone"] for row in cloud.rows("host", "list", "--zone", "east")] == ["east"]
+    assert cloud.run("dry-run", "1:512", "--availability-zone", "east")[0] == 0
+
+
 # --- fragmentation ---------------------------------------------------------------------------------------------------
 
 
