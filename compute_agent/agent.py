@@ -69,8 +69,8 @@ class Agent:
         self._watch = Watch(
             self._conductors.ping,
             f"the topic {topic} of the conductors of {cell}",
-            f"no conductor takes the beats of this agent ({server}) or notices when its hosts are lost; see to the "
-            "nova-sched-conductor of the cell and to the broker",
+            f"no conductor takes the beats of this agent ({server}) or notices when its hosts are lost; check the "
+            "nova-sched-conductor of the cell and the broker",
             WATCH_BEATS * report_interval,
             clock,
         )
@@ -131,7 +131,7 @@ class Agent:
             elif self._appender.fault is None and self._clock.monotonic() >= deadline:
                 raise errors.LogUnavailable(
                     f"the agent {self.server} could not report to {self._log.url} within "
-                    f"{timeout} s (no answer); see to its broker"
+                    f"{timeout} s (no answer); check its broker"
                 )
 
     def stop(self, timeout: float = 5.0) -> bool:

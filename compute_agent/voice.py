@@ -189,7 +189,7 @@ class HostVoice:
         except Exception as second:
             raise errors.NovaSchedError(
                 f"the driver of {self.name} failed to start {claim.instance_uuid} ({fault!r}) and to take it away "
-                f"({second!r}); see to the hypervisor"
+                f"({second!r}); check the hypervisor"
             ) from None
         return messages.BuildAnswer(False, f"its driver failed: {fault!r}")
 

@@ -51,7 +51,7 @@ class ApiConductor:
             None: Watch(
                 self._scheduler.ping,
                 f"the schedulers' topic {scheduler_topic}",
-                "no request can be placed until a nova-sched-scheduler answers it; see to them and to the broker",
+                "no request can be placed until a nova-sched-scheduler answers it; check them and the broker",
                 WATCH_INTERVAL,
                 clock,
             )
@@ -62,8 +62,8 @@ class ApiConductor:
                 Watch(
                     api.ping,
                     f"the topic {conductor_rpc.cell_topic(cell, topic)} of the conductors of {cell}",
-                    f"nothing can be built in {cell} until a nova-sched-conductor of the cell answers it; see to them "
-                    "and to the broker",
+                    f"nothing can be built in {cell} until a nova-sched-conductor of the cell answers it; check them "
+                    "and the broker",
                     WATCH_INTERVAL,
                     clock,
                 ),
@@ -152,7 +152,7 @@ class ApiConductor:
         if len(selections) != len(instance_uuids) or not all(selections):
             raise errors.NovaSchedError(
                 f"a scheduler answered with hosts for {number_of(sum(map(bool, selections)), 'instance')}, wanted "
-                f"{len(instance_uuids)}; nothing is built and what it claimed expires; see to the version of the "
+                f"{len(instance_uuids)}; nothing is built and what it claimed expires; check the version of the "
                 "schedulers"
             )
         request_id = getattr(context, "global_request_id", None) or context.request_id

@@ -83,7 +83,7 @@ class ApiService(Service):
 
     def why_not_ready(self):
         silent = self._conductor.silent
-        found = ["no scheduler answers; see to them and to the broker"] if silent["schedulers"] is not None else []
+        found = ["no scheduler answers; check them and the broker"] if silent["schedulers"] is not None else []
         return [*found, *self._buses.faults()]
 
     def look(self):

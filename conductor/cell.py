@@ -134,7 +134,7 @@ class CellConductor:
             if waited >= timeout:
                 raise self.engine.beginning_is_lost or errors.LogUnavailable(
                     f"{self.name} did not catch up with {self.log.url} within {timeout} s; "
-                    "see to its broker, or give it more time"
+                    "check its broker, or give it more time"
                 )
         if self.fault is not None:
             raise self.fault
@@ -255,7 +255,7 @@ class CellConductor:
         """Build an instance (a BuildRequest) on its first claim, or else on its alternates in their order."""
         if not self._current.wait(READ_BACK_TIMEOUT):
             raise errors.LogUnavailable(
-                f"the log of {self.cell} is being read again for more than {READ_BACK_TIMEOUT} s; see to it"
+                f"the log of {self.cell} is being read again for more than {READ_BACK_TIMEOUT} s; check it"
             )
         if self.projection.is_too_new:
             raise errors.LogUnavailable(str(self.projection.unknown_level()))

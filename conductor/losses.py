@@ -49,7 +49,7 @@ class HostLosses:
         if self._lost:
             yield (
                 f"{self._hosts(self._lost)} lost: {named(self._lost)}; {left} lost now and get{'s' if one else ''} no "
-                "instances; see to their agents and machines"
+                "instances; check their agents and machines"
             )
         left = f"{left} still lost" if self._since else "no host is lost any more"
         for gone, what in ((self._seen, "seen again"), (self._removed, "removed from the cell")):

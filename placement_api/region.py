@@ -106,7 +106,7 @@ class Region:
                 return
             if missing and self._clock.monotonic() > ends_at:
                 raise errors.LogUnavailable(
-                    f"the log of {missing[0].cell} is not folded within {timeout} s; see to its broker, or give it "
+                    f"the log of {missing[0].cell} is not folded within {timeout} s; check its broker, or give it "
                     "more time"
                 )
 

@@ -38,7 +38,7 @@ def keep(file: IO[bytes], path: Path) -> None:
         is_there = False
     if not is_there:
         raise errors.NovaSchedError(
-            f"{path} was removed while this worker used it, so others cannot know of it; start it again, and see to "
+            f"{path} was removed while this worker used it, so others cannot know of it; start it again, and check "
             "[placement_api] state_dir"
         )
 

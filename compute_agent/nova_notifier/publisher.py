@@ -49,7 +49,7 @@ class Sender:
             ) from None
         except Exception as fault:
             self._drop()
-            raise errors.ServiceUnavailable(f"{fault}; see to the broker, and to [nova_sched] url") from fault
+            raise errors.ServiceUnavailable(f"{fault}; check the broker, and [nova_sched] url") from fault
 
     def _drop(self):
         """Close the connection: the broker's answer to a message that failed must not count for the next one."""

@@ -175,4 +175,4 @@ def _pinned_at(projection, log, producer, level):
             raise errors.NovaSchedError(
                 f"the pin of {producer} does not count in {log.url}: {why}; use the account operator or operator.NAME"
             )
-    raise errors.LogUnavailable(f"the pin was not read back from {log.url}; see to its broker, and pin again")
+    raise errors.LogUnavailable(f"the pin was not read back from {log.url}; check its broker, and pin again")

@@ -86,7 +86,7 @@ class OperatedHost:
             if not why:
                 return f"{self.name} of {self.cell} is enabled already"
             raise errors.NovaSchedError(
-                f"{self.name} of {self.cell} is not disabled by an operator, it is {why}; see to its agent"
+                f"{self.name} of {self.cell} is not disabled by an operator, it is {why}; check its agent"
             )
         position = published(self.log, self.state, self._operator, events.HostEnabled(self.name))
         why = status_of(self.host, self.state.table)[1]

@@ -50,4 +50,4 @@ def published(log, state, name: str, *data) -> int:
         waiting -= mine.keys()
         if not waiting:
             return position
-    raise errors.LogUnavailable(f"the events were not read back from {log.url}; see to its broker, and try again")
+    raise errors.LogUnavailable(f"the events were not read back from {log.url}; check its broker, and try again")

@@ -53,8 +53,8 @@ class Smoke:
             took_ms = (SYSTEM.monotonic() - began) * 1e3
         except TimeoutError:
             raise errors.NoAnswer(
-                f"no scheduler answered {request_id} on the topic {topic} within {timeout:g} s; see to the schedulers "
-                "and to the broker"
+                f"no scheduler answered {request_id} on the topic {topic} within {timeout:g} s; check the schedulers "
+                "and the broker"
             ) from None
         except NovaException as fault:
             raise errors.NovaSchedError(

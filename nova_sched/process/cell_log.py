@@ -210,7 +210,7 @@ class CellLog:
     def producer(self) -> Producer:
         """The producer of this service in the log; LogUnavailable until the log was there once."""
         if self._producer is None:
-            raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; see to it")
+            raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; check it")
         return self._producer
 
     @property
@@ -221,13 +221,13 @@ class CellLog:
     def bounds(self):
         """The positions of the first and the last record; LogUnavailable when the log cannot be read."""
         if self._log is None:
-            raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; see to it")
+            raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; check it")
         return self._log.bounds()
 
     def fence(self) -> int:
         """A position up to which everything is that was acknowledged before: see EventLog.fence."""
         if self._log is None:
-            raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; see to it")
+            raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; check it")
         return self._log.fence()
 
     @property
@@ -263,7 +263,7 @@ class CellLog:
 
         if not self._in_thread(save):
             LOG.warning(
-                "the snapshot of %s is not kept, as the store has not answered since the last one; see to it", self.cell
+                "the snapshot of %s is not kept, as the store has not answered since the last one; check it", self.cell
             )
 
     # --- in the follower's thread --------------------------------------------------------------------------------

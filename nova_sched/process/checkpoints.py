@@ -293,7 +293,7 @@ def _records(log, start, last):
             records = reader.read(1000, TIMEOUT)
             if not records:
                 raise errors.LogUnavailable(
-                    f"the record {reader.position} of {log.url} did not arrive within {TIMEOUT:.0f} s; see to the log"
+                    f"the record {reader.position} of {log.url} did not arrive within {TIMEOUT:.0f} s; check the log"
                 )
             yield from (record for record in records if record.position <= last)
 

@@ -66,7 +66,7 @@ def _may_be_level_3(log, bounds):
         while reader.position <= bounds.last:
             records = reader.read(1000, TIMEOUT)
             if not records:
-                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not arrive; see to the log")
+                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not arrive; check the log")
             for record in records:
                 if b"LevelPinned" in record.payload or record.payload[1:2] >= bytes([StateKept.LEVEL]):
                     found = codec.decode_record(record.payload)

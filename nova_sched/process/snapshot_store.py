@@ -183,7 +183,7 @@ class FileStore(SnapshotStore):
             raise errors.LogUnavailable(
                 f"the directory of the snapshots {self._directory} cannot be made "
                 f"({fault.strerror}); fix [snapshots] url, "
-                "or see to its file system"
+                "or check its file system"
             ) from None
 
     def _put(self, name, packed):
@@ -200,7 +200,7 @@ class FileStore(SnapshotStore):
                 os.replace(fresh, path)
         except OSError as fault:
             raise errors.LogUnavailable(
-                f"the snapshot {path} cannot be written ({fault.strerror}); see to the directory of the snapshots"
+                f"the snapshot {path} cannot be written ({fault.strerror}); check the directory of the snapshots"
             ) from None
 
     def kept_at_ns(self, cell):
@@ -215,7 +215,7 @@ class FileStore(SnapshotStore):
             path.unlink(missing_ok=True)
         except OSError as fault:
             raise errors.LogUnavailable(
-                f"the old snapshot {path} cannot be removed ({fault.strerror}); see to the directory of the snapshots"
+                f"the old snapshot {path} cannot be removed ({fault.strerror}); check the directory of the snapshots"
             ) from None
 
     def _get(self, name):
@@ -226,7 +226,7 @@ class FileStore(SnapshotStore):
             return None
         except OSError as fault:
             raise errors.LogUnavailable(
-                f"the snapshot {path} cannot be read ({fault.strerror}); see to the directory of the snapshots"
+                f"the snapshot {path} cannot be read ({fault.strerror}); check the directory of the snapshots"
             ) from None
 
 
@@ -261,7 +261,7 @@ class RedisStore(SnapshotStore):
 
     def _unavailable(self, fault):
         return errors.LogUnavailable(
-            f"the snapshots in {self._shown} cannot be reached ({str(fault)[:200]}); see to the Redis server"
+            f"the snapshots in {self._shown} cannot be reached ({str(fault)[:200]}); check the Redis server"
         )
 
 

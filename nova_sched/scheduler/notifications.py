@@ -76,7 +76,7 @@ class Notifications:
     def _emit(self, event, context, spec):
         with self._lock:
             if self._waiting >= WAITING_MAX:
-                self._outage.met(errors.ServiceUnavailable(f"{WAITING_MAX} of them wait for the broker; see to it"))
+                self._outage.met(errors.ServiceUnavailable(f"{WAITING_MAX} of them wait for the broker; check it"))
                 return
             self._waiting += 1
         self._pool.submit(self._send, event, context, spec)

@@ -242,7 +242,7 @@ class Requests:
                 ask,
                 errors.ClaimTimeout(
                     f"claims of {ask.request.request_id} in {', '.join(waiting)} were not read back within "
-                    f"{timeout} s; see to the log of that cell"
+                    f"{timeout} s; check the log of that cell"
                 ),
             )
 
@@ -261,7 +261,7 @@ class Requests:
             if not unreachable
             else errors.CellsUnreachable(
                 f"nothing can be scheduled to {', '.join(unreachable)}, as the log there cannot be read or appended "
-                f"to, and no other cell has a host ({summary}); see to that log"
+                f"to, and no other cell has a host ({summary}); check that log"
             )
         )
         LOG.info(

@@ -255,7 +255,7 @@ class CopyQueue:
             return f"{text}; check the vhost in [{self._name}] url, and the user's permissions in it"
         if isinstance(fault, amqp.NotFound):
             return f"{text}; start Nova's services there, which declare the exchange, or fix [{self._name}] exchange"
-        return f"{text}; see to the broker, and to the host and the port in [{self._name}] url"
+        return f"{text}; check the broker, and the host and the port in [{self._name}] url"
 
 
 def _consume(channel: Channel, queue: str, callback: Callable[[Message], object], **options: bool) -> None:

@@ -45,7 +45,7 @@ LOG = logging.getLogger(__name__)
 
 #: How often a cast is tried again on a broker that is away, before it is given up.
 CAST_RETRIES = 2
-SEE_TO_BROKER = "see to the broker and to the permissions of the user in transport_url"
+CHECK_BROKER = "check the broker and the permissions of the user in transport_url"
 #: For the connections of a bus to be closed.
 CLOSE_SECONDS = 3.0
 
@@ -128,7 +128,7 @@ class MessagingBus:
             rpc_server.start()
         except self._transport_faults as fault:
             kind = errors.LogUnavailable if faults.may_pass(fault) else errors.LogRefused
-            raise kind(f"the topic {topic} cannot be answered: {_masked(fault)}; {SEE_TO_BROKER}") from None
+            raise kind(f"the topic {topic} cannot be answered: {_masked(fault)}; {CHECK_BROKER}") from None
         return Serving(rpc_server)
 
     def client(self, topic: str, version: str) -> Client:
@@ -292,7 +292,7 @@ class _MessagingClient:
             raise _local(fault) from None
         except self._transport_faults as fault:
             raise errors.NoAnswer(
-                f"{method} could not be sent to {self._topic} ({_masked(fault)}); see to the broker"
+                f"{method} could not be sent to {self._topic} ({_masked(fault)}); check the broker"
             ) from None
 
     def call_async(
@@ -342,7 +342,7 @@ class _MessagingClient:
         except self._transport_faults as fault:
             if not faults.may_pass(fault):
                 raise errors.LogRefused(
-                    f"{method} cannot be sent to {self._topic}: {_masked(fault)}; {SEE_TO_BROKER}"
+                    f"{method} cannot be sent to {self._topic}: {_masked(fault)}; {CHECK_BROKER}"
                 ) from None
             LOG.debug("cast %s to %s could not be sent: %s", method, self._topic, fault)
             with self._outage_lock:

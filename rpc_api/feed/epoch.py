@@ -63,7 +63,7 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
                     return Opening(found.epoch, False)
             if first is None:
                 raise errors.LogUnavailable(
-                    f"the first record of {log.url} did not come within {timeout} s; see to its broker"
+                    f"the first record of {log.url} did not come within {timeout} s; check its broker"
                 )
     return None
 
@@ -90,7 +90,7 @@ def ensure_open(
         log.append([codec.encode_record(mine, [opened])])
         opening = opening_of(log)
     if opening is None:
-        raise errors.LogUnavailable(f"{log.url} does not hold the record that was appended to it; see to its broker")
+        raise errors.LogUnavailable(f"{log.url} does not hold the record that was appended to it; check its broker")
     return opening
 
 

@@ -67,7 +67,7 @@ class Appender:
             if waiting >= MAX_WAITING:
                 raise errors.LogUnavailable(
                     f"{number_of(waiting, 'event waits', 'events wait')} for {self.log.url}, wanted less than "
-                    f"{MAX_WAITING}; see to the log's broker"
+                    f"{MAX_WAITING}; check the log's broker"
                 )
             packed = pack_events()
             if not self._waiting:

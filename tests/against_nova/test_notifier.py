@@ -255,14 +255,14 @@ def test_a_broker_that_refuses_the_account_is_named_without_the_password(nova_co
     url = rabbit_server.url(vhost=vhost, user="nobody", password="wrong-password")
     nova = nova_compute(rabbit_server.url(vhost=vhost), options=f"url = {url}")
     answered(nova, "call", [HEARTBEAT])
-    lines = answered(nova, "wait_logged", "see to the broker, and to [nova_sched] url")
+    lines = answered(nova, "wait_logged", "check the broker, and [nova_sched] url")
     assert not any("wrong-password" in line for line in lines)
 
 
 def test_a_url_that_cannot_be_used_does_not_stop_nova_compute(nova_compute, rabbit_server, vhost):
     nova = nova_compute(rabbit_server.url(vhost=vhost), options="url = nothing://x")
     assert answered(nova, "call", [HEARTBEAT]) == ["Service save"]
-    lines = answered(nova, "wait_logged", "see to the broker, and to [nova_sched] url")
+    lines = answered(nova, "wait_logged", "check the broker, and [nova_sched] url")
     assert "INFO nova_sched's tap is to get the objects of this nova-compute" in lines
 
 

@@ -33,7 +33,7 @@ def test_one_host():
     assert told(each_second(400, lambda now: ["h07"] if 60 <= now < 200 else ())) == [
         (
             60 + SETTLED,
-            "1 host of cell1 is lost: h07; 1 of 50 hosts is lost now and gets no instances; see to their "
+            "1 host of cell1 is lost: h07; 1 of 50 hosts is lost now and gets no instances; check their "
             "agents and machines",
         ),
         (200 + SETTLED, "1 host of cell1 is seen again, lost for 2 min 20 s: h07; no host is lost any more"),
@@ -49,8 +49,8 @@ def test_fifty_at_once_are_one_line(spread):
 
     said = told(each_second(400, lost))
     assert [line for _, line in said] == [
-        "50 hosts of cell1 are lost: h00, h01, h02 and 47 more; 50 of 50 hosts are lost now and get no instances; see "
-        "to their agents and machines",
+        "50 hosts of cell1 are lost: h00, h01, h02 and 47 more; 50 of 50 hosts are lost now and get no instances; "
+        "check their agents and machines",
         "50 hosts of cell1 are seen again, lost for "
         f"{'4 min' if spread == 1 else '3 min 51 s to 4 min'}: h00, h01, h02 and 47 more; no host is lost any more",
     ]
@@ -80,7 +80,7 @@ def test_lost_before_it_started_and_removed():
     assert told(looks) == [
         (
             SETTLED,
-            "1 host of cell1 is lost: h00; 1 of 50 hosts is lost now and gets no instances; see to their agents "
+            "1 host of cell1 is lost: h00; 1 of 50 hosts is lost now and gets no instances; check their agents "
             "and machines",
         ),
         (

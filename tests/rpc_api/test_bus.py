@@ -457,7 +457,7 @@ def test_a_cast_that_may_pass_is_given_up_and_logged_once(fake_bus, fault, monke
 def test_a_cast_that_cannot_be_sent_before_a_person_changes_something(fake_bus, fault, monkeypatch):
     client = fake_bus.client("away", VERSION)
     monkeypatch.setattr(client._client, "prepare", lambda **options: Failing(fault))
-    with pytest.raises(errors.LogRefused, match="note cannot be sent to away: .*; see to the broker and to the perm"):
+    with pytest.raises(errors.LogRefused, match="note cannot be sent to away: .*; check the broker and the perm"):
         client.cast(CONTEXT, "note", value=1)
 
 
@@ -466,7 +466,7 @@ def test_a_call_or_a_ping_that_cannot_be_sent(fake_bus, fault, monkeypatch):
     client = fake_bus.client("away", VERSION)
     monkeypatch.setattr(client._client, "prepare", lambda **options: Failing(fault))
     for ask in (lambda: client.call(CONTEXT, "who"), lambda: client.ping(1.0)):
-        with pytest.raises(NoAnswer, match="could not be sent to away .*; see to the broker"):
+        with pytest.raises(NoAnswer, match="could not be sent to away .*; check the broker"):
             ask()
 
 
@@ -477,7 +477,7 @@ def test_a_call_or_a_ping_that_cannot_be_sent(fake_bus, fault, monkeypatch):
 )
 def test_a_topic_that_cannot_be_answered(fake_bus, fault, kind, monkeypatch):
     monkeypatch.setattr(fake_bus._messaging, "get_rpc_server", lambda *arguments, **more: Failing(fault))
-    with pytest.raises(errors.LogUnavailable, match="the topic away cannot be answered: .*; see to the broker") as met:
+    with pytest.raises(errors.LogUnavailable, match="the topic away cannot be answered: .*; check the broker") as met:
         fake_bus.serve("away", "one", [Endpoint()], VERSION)
     assert type(met.value) is kind
 

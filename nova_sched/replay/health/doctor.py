@@ -271,7 +271,7 @@ def _of_clocks(cell, recent, now_ns):
                 "clocks",
                 WARN,
                 f"{named}{more} {what}",
-                "see to NTP there" + (" and here" if len(found) == len(recent.last_of) else ""),
+                "check NTP there" + (" and here" if len(found) == len(recent.last_of) else ""),
             )
     if not ahead and not behind:
         yield Finding(

@@ -82,7 +82,7 @@ def test_globs_and_several_hosts(cloud):
         (
             ("enable", "gone"),
             1,
-            "gone of cell1 is not disabled by an operator, it is lost: unreachable; see to its agent",
+            "gone of cell1 is not disabled by an operator, it is lost: unreachable; check its agent",
         ),
     ],
 )

@@ -154,7 +154,7 @@ def test_an_outage_is_logged_once_and_its_end_once(monkeypatch, caplog):
         wait_until(lambda: notifications._waiting == 1, 20.0, "it still waits")
         for _ in range(3):
             notifications.start(CONTEXT, None)
-    dropped = "notifications cannot be sent, and are dropped: 2 of them wait for the broker; see to it"
+    dropped = "notifications cannot be sent, and are dropped: 2 of them wait for the broker; check it"
     assert lines() == [dropped]
     broker.let(2)
     wait_until(lambda: len(lines()) == 2, 20.0, "its end is not logged")
