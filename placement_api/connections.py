@@ -252,7 +252,7 @@ class WebServer:
     def _accept_waiting(server: Any) -> None:
         """Take the connections that wait to be accepted: they would be reset."""
         for _ in range(WAITING_MAX):
-            if not (server.readable() and _has_input(server.socket)):
+            if not (server.has_files() and _has_input(server.socket)):
                 return
             server.handle_accept()
 

@@ -54,7 +54,7 @@ class Smoke:
         except TimeoutError:
             raise errors.NoAnswer(
                 f"no scheduler answered {request_id} on the topic {topic} within {timeout:g} s; check the schedulers "
-                "and the broker"
+                f"and the broker. One that answers later leaves its claim: nova-sched-replay show {request_id} shows it"
             ) from None
         except NovaException as fault:
             raise errors.NovaSchedError(

@@ -25,6 +25,7 @@ class Accepting:
         self._advice = advice
         self._waits_until = 0.0
         server.accept, server.handle_accept, server.readable = self.accept, self.handle_accept, self.readable
+        server.has_files = self.has_files
 
     def accept(self) -> Any:
         """(Socket, address) of the next connection; None if there is none now."""
@@ -46,7 +47,11 @@ class Accepting:
 
     def readable(self) -> bool:
         """Whether to accept connections now."""
-        return bool(self._readable()) and SYSTEM.monotonic() >= self._waits_until
+        return bool(self._readable()) and self.has_files()
+
+    def has_files(self) -> bool:
+        """Whether there may be a file for one more connection."""
+        return SYSTEM.monotonic() >= self._waits_until
 
 
 def close_stalled(servers: Iterable[Any], seconds: float) -> None:

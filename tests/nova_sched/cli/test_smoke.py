@@ -99,7 +99,7 @@ def test_without_a_scheduler(tmp_path, capsys):
     cloud = Served(tmp_path, capsys)
     try:
         code, _, err = cloud.smoke("smoke", "1:512", "--timeout", "0.5")
-        assert code == errors.EXIT_UNREACHABLE and "scheduler" in err
+        assert code == errors.EXIT_UNREACHABLE and "check the schedulers and the broker. One that answers later" in err
     finally:
         cloud.close()
 
