@@ -13,7 +13,8 @@ EPILOG = """\
 A scheduler publishes its policy (filters, weighers, their multipliers and options) when it starts, and when it reads
 another one from its configuration. "digest" is over the policy; each decision records it, so show and explain name it.
 "changes" are the differences from the policy that the same service had before, of the first one from the defaults.
-Schedulers that run with different policies are reported: their answers differ. A shadow may have a policy of its own.
+Schedulers that run with different policies are reported: their answers differ. The logs do not show which of them still
+run: name those that do not with --gone. A shadow may have a policy of its own.
 
 examples:
   nova-sched policy history --log out/demo
@@ -36,6 +37,14 @@ class PolicyHistory(ReplayCommand):
         parser.add_argument("--digest", metavar="DIGEST", help="only this policy, or the beginning of its digest")
         parser.add_argument("--since", metavar="TIME", help="only from this time on, such as -7d")
         parser.add_argument("--changes", action="store_true", help="leave out starts with the policy of before")
+        parser.add_argument(
+            "--gone",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="a scheduler that does not run any more, such as one: its policy is shown, and not compared; may be "
+            "given again",
+        )
         parser.add_argument("--full", action="store_true", help="show all options, and not only the differences")
         add_form(parser)
 
@@ -70,11 +79,13 @@ class PolicyHistory(ReplayCommand):
                 }
             )
         rows.end()
-        now = in_force(found)
+        gone = {name.removeprefix("scheduler/") for name in arguments.gone}
+        now = in_force([one for one in found if one.service.removeprefix("scheduler/") not in gone])
         for digest, services in now.items():
             self.say(one_line(f"{digest} was adopted last by {', '.join(services)}"))
         if len(now) > 1:
             self.say(
-                f"{len(now)} policies are in use: give all schedulers one configuration, and restart those that differ"
+                f"{len(now)} policies are in use: give all schedulers one configuration, and restart those that differ; "
+                "name those that do not run any more with --gone"
             )
         return errors.EXIT_NEGATIVE if len(now) > 1 or not shown else errors.EXIT_OK

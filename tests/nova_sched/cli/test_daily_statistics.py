@@ -116,6 +116,9 @@ def test_who_adopted_what_and_what_changed(cloud):
         ("scheduler/one", second.digest, []),
     ]
     assert code == 1 and "2 policies are in use" in err and f"{first.digest} was adopted last by scheduler/two" in err
+    for name in ("two", "scheduler/two"):
+        code, out, err = cloud.run("policy", "history", "--gone", name)
+        assert code == 0 and "policies are in use" not in err and "scheduler/two" in out
     assert len(cloud.rows("policy", "history", "--changes")) == 3
     assert len(cloud.rows("policy", "history", "--service", "scheduler/two")) == 1
     (row,) = cloud.rows("policy", "history", "--digest", second.digest[:6], "--full", "--changes")
