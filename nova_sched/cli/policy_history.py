@@ -85,7 +85,7 @@ class PolicyHistory(ReplayCommand):
             self.say(one_line(f"{digest} was adopted last by {', '.join(services)}"))
         if len(now) > 1:
             self.say(
-                f"{len(now)} policies are in use: give all schedulers one configuration, and restart those that differ; "
-                "name those that do not run any more with --gone"
+                f"{len(now)} policies are in use: give all schedulers one configuration, and restart those that "
+                "differ; name those that do not run any more with --gone"
             )
         return errors.EXIT_NEGATIVE if len(now) > 1 or not shown else errors.EXIT_OK
