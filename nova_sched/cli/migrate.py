@@ -6,7 +6,7 @@ from nova_sched.cli.create_log import user
 from nova_sched.cli.numbers import Number
 from nova_sched.cli.operator import add_cloud
 from nova_sched.clients.login import login
-from nova_sched.clients.service import Service
+from nova_sched.clients.service import ROOT, Service
 from nova_sched.migration import cell_database, from_nova, from_placement, take_over, to_placement
 from nova_sched.migration.cells import read_hosts
 from nova_sched.migration.cloud import Cloud
@@ -87,7 +87,7 @@ class _Migration(ReplayCommand):
         """Look at the arguments, and fold the logs."""
         self._login = login(arguments.os_cloud)
         self._placement = Service("placement", self._login, arguments.placement)
-        if arguments.placement is None and self._placement.ask("GET", "").server == OURS:
+        if arguments.placement is None and self._placement.ask("GET", ROOT).server == OURS:
             raise errors.UsageError(
                 "the endpoint of Placement in the catalog is that of nova_sched, which has what the logs have; name "
                 "the stock Placement with --placement"

@@ -22,6 +22,8 @@ RETRIES, RETRY_DELAY = 4, 0.5
 PASSING = (429, 502, 503, 504)
 #: Answers to a request that the service understands and does not do.
 REFUSALS = (400, 404, 409)
+#: Path of the versions. With the slash Nova also answers where the catalog has the project in its endpoint.
+ROOT = "/"
 #: Items that are asked for in one page. A service has a limit of its own ([api] max_limit), which may be lower.
 PAGE = 1000
 NAMES = {"placement": "Placement", "compute": "Nova"}
@@ -101,7 +103,7 @@ class Service:
     def ask(self, method: str, path: str, body: Any = None, version: str = "", wanted: Collection[int] = ()) -> Answer:
         """The answer to a request of a microversion. ServiceUnavailable if there is none, or if its status is neither
         below 300 nor ``wanted``."""
-        request, headers = f"{method} {path or '/'}", {"Accept": "application/json"}
+        request, headers = f"{method} {path}", {"Accept": "application/json"}
         if version:
             headers["OpenStack-API-Version"] = f"{self.kind} {version}"
         self._log_in()
@@ -171,7 +173,7 @@ class Service:
 
     def newest_version(self) -> tuple[int, int]:
         """The newest microversion of the service."""
-        body = self.ask("GET", "").body
+        body = self.ask("GET", ROOT).body
         versions = [body["version"]] if isinstance(body.get("version"), dict) else body.get("versions") or []
         texts = filter(None, map(_newest, versions))
         found = [number for number in map(discover.normalize_version_number, texts) if len(number) == 2]

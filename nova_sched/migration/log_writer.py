@@ -47,8 +47,9 @@ class LogWriter:
             )
         self.cell, self.projection = cell, projection
         self._log = log
-        #: Name and epoch as a producer.
-        self._me = f"operator/{name}", SYSTEM.now_ns()
+        me = f"operator/{name}"
+        #: Name and epoch as a producer. The epoch grows, also if an earlier command had a clock that was ahead.
+        self._me = me, max(SYSTEM.now_ns(), projection.producers.get(me, (0, 0))[0] + 1)
         self._sequence = 0
         projection.writes = []
 

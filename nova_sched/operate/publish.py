@@ -23,7 +23,9 @@ def published(log, state, name: str, *data) -> int:
     """Append events of ``operator/NAME``, fold a log's state on to them, and return the position of the last one.
 
     Raises NovaSchedError for an event that does not count."""
-    producer, epoch_ns = f"operator/{name}", SYSTEM.now_ns()
+    producer = f"operator/{name}"
+    # It grows, also if an earlier command had a clock that was ahead.
+    epoch_ns = max(SYSTEM.now_ns(), state.producers.get(producer, (0, 0))[0] + 1)
     made = [codec.make_event(each, producer, epoch_ns, number, SYSTEM.now_ns()) for number, each in enumerate(data, 1)]
     log.append(codec.encode_records(state.epoch, codec.encode_events(made, state.level), state.level))
     waiting = set(range(1, len(made) + 1))
@@ -45,7 +47,7 @@ def published(log, state, name: str, *data) -> int:
         if state.producers.get(producer, (0, 0))[0] != epoch_ns:
             raise errors.NovaSchedError(
                 f"the event of {producer} does not count in the log of {state.cell}: another command publishes under "
-                "that name with a later clock; use another --name"
+                "that name at the same time; repeat it, or use another --name"
             )
         waiting -= mine.keys()
         if not waiting:

@@ -14,6 +14,11 @@ from nova_sched.cli.main import main
 from nova_sched.clients import service as services
 from nova_sched.migration import log_writer
 from nova_sched.migration.from_logs import placement_of
+from rpc_api import events
+from rpc_api.clock import SYSTEM
+from rpc_api.levels import LEVEL
+from rpc_api.log import open_log
+from tests.builders import Voice, record_of
 from tests.nova_sched.migration.clouds import conflict, small
 from tests.nova_sched.migration.test_take_over import CHANGES, same
 from tests.placement_api.regions import uuid_of
@@ -126,6 +131,15 @@ def test_a_placement_that_is_not_there(ours, stock, capsys):
         "nova-sched import: Placement at http://127.0.0.1:1 did not do GET /: Unable to establish connection to "
         "http://127.0.0.1:1/ (Connection refused); check its address, and whether it runs\n"
     )
+
+
+def test_an_import_after_one_with_a_clock_that_was_ahead(ours, stock):
+    small(stock)
+    with open_log(ours.urls["cell1"]) as log:
+        voice = Voice("operator/ada", epoch=SYSTEM.now_ns() + 3600 * 10**9)
+        made = voice.say(events.ClassCreated("CUSTOM_BEFORE", "import", None))
+        log.append([record_of(made, epoch=ours.state().epoch, level=LEVEL)])
+    assert ours.run("import", "--name", "ada")[0] == 0
 
 
 def test_our_own_placement_api_is_not_the_stock_one(ours, stock, environment, capsys):

@@ -10,7 +10,7 @@ from rpc_api import errors, events
 from rpc_api.levels import LEVEL, pack_oldest
 from rpc_api.log import open_log
 from tests.builders import Voice, facts_of, record_of, report
-from tests.nova_sched.migration.clouds import NovaAnswers, small
+from tests.nova_sched.migration.clouds import PROJECT, NovaAnswers, small
 from tests.placement_api.regions import uuid_of
 
 VM = uuid_of("vm-1")
@@ -211,6 +211,10 @@ def test_a_list_without_an_end(many, reading, stock):
     many.before = lambda path, asked: asked.pop("marker", None) and None
     with pytest.raises(errors.ServiceUnavailable, match="its pages have no end"):
         reading()
+
+
+def test_an_endpoint_with_a_project(known, nova):
+    assert known.run("compare", "--nova", f"{nova.url}{PROJECT}")[:2] == (0, "")
 
 
 def test_servers_that_can_be_restored_are_listed(nova, reading):

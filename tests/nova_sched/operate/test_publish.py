@@ -49,11 +49,25 @@ def test_a_log_that_requires_accounts(written):
         published(written.log, state, "ada", OFF)
 
 
-def test_another_command_of_the_same_name_with_a_later_clock(written):
+@pytest.fixture
+def ahead(written):
+    """The event of another command of ada, on a machine whose clock is an hour ahead."""
     later = Voice("operator/ada", epoch=SYSTEM.now_ns() + 3600 * 10**9)
-    written.log.append([record_of(later.say(ON), level=LEVEL)])
-    with pytest.raises(errors.NovaSchedError, match="another command publishes under that name with a later clock"):
-        published(written.log, state_of("cell1", written.log), "ada", OFF)
+    return lambda: written.log.append([record_of(later.say(ON), level=LEVEL)])
+
+
+def test_a_clock_that_was_ahead_does_not_matter(written, ahead):
+    ahead()
+    state = state_of("cell1", written.log)
+    published(written.log, state, "ada", OFF)
+    assert state.hosts["a"].disabled_for == "a fan"
+
+
+def test_another_command_of_the_same_name_at_the_same_time(written, ahead):
+    state = state_of("cell1", written.log)
+    ahead()
+    with pytest.raises(errors.NovaSchedError, match="another command publishes under that name at the same time"):
+        published(written.log, state, "ada", OFF)
 
 
 def test_an_event_that_is_not_read_back(written, monkeypatch):
