@@ -166,7 +166,7 @@ def test_a_placement_that_is_too_old(ours, stock):
 USAGE = [
     (("--threads", "0"), "--threads is 0, wanted 1 to 64"),
     (("--threads", "65"), "--threads is 65, wanted 1 to 64"),
-    (("--rounds", "0"), "--rounds is 0, wanted at least 1"),
+    (("--rounds", "0"), "--rounds is 0, wanted 1 or more"),
     (("--cell-database", "mysql://x/y"), "--cell-database names no cell and URL"),
     (("--cell-database", "cell1=nonsense"), "--cell-database names no cell and URL"),
     (("--cell-database", "cell1=palm://x/y"), "the URL of the database cannot be used"),
