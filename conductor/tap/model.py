@@ -322,10 +322,7 @@ def _hosts_of_nova(projection):
 
 def _host_in(projection, host):
     """A host of the log, also one that waits for its root provider; None for another name."""
-    known = projection.hosts.get(host)
-    if known is None and projection.waiting:
-        known = next((waiting for waiting in projection.waiting.values() if waiting.name == host), None)
-    return known
+    return projection.hosts.get(host) or projection.waiting.named(host)
 
 
 def _has_trait(projection, host):

@@ -211,7 +211,8 @@ def _unreachable(fault: Exception) -> str:
     """What keystoneauth1 says of a connection, without the parts that requests and urllib3 quote in each other."""
     text = " ".join(str(fault).split())
     why = re.search(r"\[Errno -?\d+\] ([\w ,.]+)|(timed out|certificate verify failed)", text)
-    return re.split(r": HTTPS?ConnectionPool|: \(", text)[0][:SHOWN].rstrip(".") + (f" ({why[1] or why[2]})" if why else "")
+    what = re.split(r": HTTPS?ConnectionPool|: \(", text)[0][:SHOWN].rstrip(".")
+    return f"{what} ({why[1] or why[2]})" if why else what
 
 
 def one_line(fault: Exception) -> str:

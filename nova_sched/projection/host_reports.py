@@ -31,8 +31,8 @@ def host_reported(
             b"",
         )
     host = projection.hosts.get(data.host)
-    if host is None and projection.waiting:
-        host = _waiting(projection, data.host)
+    if host is None:
+        host = projection.waiting.named(data.host)
     if host is None and not 0 < len(data.host) <= MAX_NAME:
         return SetAside(
             "invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; fix its agent", b""
@@ -77,11 +77,6 @@ def host_reported(
     return None
 
 
-def _waiting(projection: State, name: str) -> Host | None:
-    """The host of a name that waits for its root provider."""
-    return next((host for host in projection.waiting.values() if host.name == name), None)
-
-
 def _authority_fault(
     event: EventOf[events.HostReported], authority: str, tree: provider_tree.ProviderTree | None
 ) -> str | None:
@@ -115,9 +110,7 @@ def _place(
 ) -> None:
     """Write a new inventory of a host: with its tree, or on the tree that the log has of its root provider."""
     root_uuid = _root_of(tree)
-    if projection.waiting:
-        for uuid in [uuid for uuid, waiting in projection.waiting.items() if waiting is host]:
-            del projection.waiting[uuid]
+    projection.waiting.leave(host.name)
     plain = projection.trees.get(root_uuid)
     is_other = host.root >= 0 and projection.table.uuids[host.root] != root_uuid
     if is_other and (tree.inventory.root_uuid is not None or type(plain) is PlainTree):
@@ -308,8 +301,7 @@ def host_removed(
             return fault
     if host is None:
         # One that waits for its root must not come back with it.
-        for uuid in [uuid for uuid, waiting in projection.waiting.items() if waiting.name == event.data.host]:
-            del projection.waiting[uuid]
+        projection.waiting.leave(event.data.host)
         return None
     if host.authority == AGENT:
         with devices_counted_once(projection.table, host):

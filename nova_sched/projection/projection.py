@@ -22,6 +22,7 @@ from nova_sched.projection.speakers import AGENT, USUAL_SPEAKERS, fault_of_rebas
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import Tracked, TrackedInstances
+from nova_sched.projection.waiting import Waiting
 from nova_sched.projection.write_outcomes import Written
 from rpc_api import errors
 from rpc_api.accounts import speaks_for
@@ -135,7 +136,7 @@ class Projection(State):
         self.holders = {}
         self.trees = {}
         self.provider_names = {}
-        self.waiting = {}
+        self.waiting = Waiting()
         self.stray_hosts = set()
         self.custom_classes = {}
         self.custom_traits = {}

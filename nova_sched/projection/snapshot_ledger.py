@@ -25,6 +25,7 @@ from nova_sched.projection.ledger import (
 from nova_sched.projection.prepared import keep, keep_committed
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.use import note_user
+from nova_sched.projection.waiting import Waiting
 from rpc_api import events, levels
 from rpc_api.digest import MASK, inventory_digest
 from rpc_api.events.schema import thaw_fields
@@ -155,7 +156,7 @@ class ReadLedger:
             tree = PlainTree()
             tree.providers = _checked_bytes(providers)
             self.plain.append(tree)
-        self._waiting = {}
+        self._waiting = Waiting()
         for uuid, authority, facts in waiting:
             self._waiting[uuid] = host = host_of(projection.cell, *facts)
             _set_authority(host, authority)

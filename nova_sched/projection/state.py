@@ -8,6 +8,7 @@ from nova_sched.projection.ledger import Committed, Entry, GroupIndex, Holder, H
 from nova_sched.projection.rules import Rules
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import TrackedInstances
+from nova_sched.projection.waiting import Waiting
 from nova_sched.projection.write_outcomes import Written
 from rpc_api.events import AggregateUpdated
 from rpc_api.proof import Trail
@@ -70,7 +71,7 @@ class State(abc.ABC):
     #: Name of a provider -> its uuid; empty without the rule ``one_ledger``.
     provider_names: dict[str, str]
     #: Uuid of a root provider that the log does not have -> the host that waits for it.
-    waiting: dict[str, Host]
+    waiting: Waiting
     #: Names of the hosts with strays.
     stray_hosts: set[str]
     #: Resource classes and traits of the cloud's own -> when they were created, in nanoseconds since 1970.
