@@ -115,6 +115,7 @@ class Unit:
             for name in self.option(key).split():
                 os.makedirs(f"{place}/{name}", exist_ok=True)
                 shutil.chown(f"{place}/{name}", account.pw_uid, group)
+                os.chmod(f"{place}/{name}", int(self.option(f"{key}Mode", "0755"), 8))
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         if os.path.exists(environment["NOTIFY_SOCKET"]):
             os.unlink(environment["NOTIFY_SOCKET"])
@@ -170,7 +171,8 @@ class Unit:
         else:
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS_MAX
-        while self.pid and time.monotonic() < deadline:
+        # Until its watching process has noted it too, a new start could not be told from this end.
+        while (self.pid or not self.status_file.read_text().startswith("ended")) and time.monotonic() < deadline:
             time.sleep(0.1)
         if self.pid:
             os.killpg(pid, signal.SIGKILL)

@@ -178,3 +178,12 @@ def test_the_drill_of_backup_and_restore(site):
         for provider in asked("/resource_providers")["resource_providers"]
     }
     assert after == before
+
+
+def test_a_server_is_built(site):
+    """(Last, because simulated hosts forget their servers when their agent is stopped.)"""
+    shutil.copy(tree.ROOT / "tests/install/build_server.py", site.tree.path / "root")
+    instance, host, outcome = site.tree.run(PYTHON[site.way], "-W", "ignore", "/root/build_server.py").split()[-3:]
+    assert outcome == "built" and host.startswith("controller-")
+    assert f"{instance},cell1,{host}," in site.tree.run("nova-sched-replay", "instances", "-o", "csv", "--no-flavors")
+    assert "built on" in site.tree.run("nova-sched-replay", "explain", instance)
