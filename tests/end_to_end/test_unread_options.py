@@ -78,6 +78,8 @@ def test_each_is_named(tmp_path, service, text, said):
 
 
 SILENT = [
+    # A section of the sample: all its lines are comments.
+    "[cells]\nenabled = cell1\n[cell:name]\n# log = x\n[cell:cell1]\nlog = x\n",
     "",
     "[DEFAULT]\ndebug = true\ngraceful_shutdown_timeout = 3\nrpc_response_timeout = 3\ncontrol_exchange = x",
     "[oslo_messaging_rabbit]\nheartbeat_rate = 3\nrabbit_retry_interval = 1\n[oslo_reports]\nlog_dir = /tmp",

@@ -1,4 +1,4 @@
-"""Build a server through the API conductor of a cloud without Nova, as its API would; print its host. Runs in the tree."""
+"""Build a server through the API conductor of a cloud without Nova, and print its host. It runs in the tree."""
 
 import sys
 import uuid

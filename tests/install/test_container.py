@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from tests.install import tree
-from tests.install.conftest import refused
+from tests.install.packages import refused
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
@@ -62,11 +62,16 @@ def images(tmp_path_factory, packages):
     (context / "dist").mkdir(parents=True)
     shutil.copytree(tree.ROOT / "packaging", context / "packaging")
     shutil.copy(next(packages.glob("*.whl")), context / "dist")
-    # The package index of this machine.
+    # The package index of this machine. A file, such as a certificate, must not be where a package puts its own.
     variables, places = tree.package_index()
-    options = {name.removeprefix("PIP_").lower().replace("_", "-"): value for name, value in variables.items()}
-    (folder / "pip.conf").write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in options.items()))
-    mounts = [f"--volume={place}:{place}:ro" for place in (*places, "/etc/resolv.conf")]
+    files = {place: f"/opt/index{place}" for place in places if os.path.isfile(place)}
+    lines = ["[global]"]
+    for name, value in variables.items():
+        for place, moved in files.items():
+            value = value.replace(place, moved)
+        lines.append(f"{name.removeprefix('PIP_').lower().replace('_', '-')} = {value}")
+    (folder / "pip.conf").write_text("\n".join(lines) + "\n")
+    mounts = [f"--volume={place}:{files.get(place, place)}:ro" for place in places]
     mounts.append(f"--volume={folder}/pip.conf:/etc/pip.conf:ro")
     recipe = context / "packaging/container/Containerfile"
     made.run(

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.install import tree
-from tests.install.conftest import refused
+from tests.install.packages import refused
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 

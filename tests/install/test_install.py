@@ -18,7 +18,7 @@ import subprocess
 import pytest
 
 from tests.install import chapter, tree
-from tests.install.conftest import refused
+from tests.install.packages import refused
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 

@@ -11,7 +11,7 @@ import zipfile
 import pytest
 
 from tests.install import tree
-from tests.install.conftest import built
+from tests.install.packages import built
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 

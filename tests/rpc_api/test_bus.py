@@ -9,6 +9,7 @@ from concurrent.futures import Future
 import amqp
 import pytest
 from kombu.exceptions import OperationalError
+from oslo_concurrency import lockutils
 from oslo_config import cfg
 from oslo_messaging import MessageDeliveryFailure
 
@@ -488,3 +489,31 @@ def test_a_cast_to_a_broker_that_was_never_there(monkeypatch, caplog):
     bus.client("away", VERSION).cast(CONTEXT, "note", value=1)
     assert any("casts to away cannot be sent, and are given up" in record.getMessage() for record in caplog.records)
     bus.close()
+
+
+# --- the queue manager of oslo.messaging -------------------------------------------------------------------------
+
+
+def of_queue_manager(**concurrency_options):
+    """A configuration with a broker, the queue manager, and options of [oslo_concurrency]."""
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[], default_config_dirs=[])
+    rabbit = MessagingBus(conf, "rabbit://a:b@127.0.0.1:1/")
+    rabbit.close()
+    conf.set_override("use_queue_manager", True, "oslo_messaging_rabbit")
+    for name, value in concurrency_options.items():
+        conf.set_override(name, value, "oslo_concurrency")
+    return conf
+
+
+def test_the_queue_manager_needs_a_lock_path():
+    with pytest.raises(errors.UsageError, match="use_queue_manager is set, and .* lock_path is not; set it to"):
+        MessagingBus(of_queue_manager(), "rabbit://a:b@127.0.0.1:1/")
+
+
+def test_the_lock_path_of_a_service_is_that_of_the_libraries(tmp_path):
+    try:
+        MessagingBus(of_queue_manager(lock_path=str(tmp_path)), "rabbit://a:b@127.0.0.1:1/").close()
+        assert lockutils.get_lock_path(cfg.CONF) == str(tmp_path)
+    finally:
+        lockutils.set_defaults(None)

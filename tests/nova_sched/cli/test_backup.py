@@ -159,6 +159,64 @@ def test_a_log_whose_state_is_lost_is_not_backed_up(kept, url, tmp_path, capsys)
     assert code == 4 and not (tmp_path / "x").exists()
 
 
+# --- all logs of a configuration ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def configured(kept, url, tmp_path):
+    """A configuration of cell1's log, and of a log of cell0 that is not there."""
+    path = tmp_path / "nova_sched.conf"
+    path.write_text(
+        f"[cells]\nenabled = cell1\ncell0_log = sqlite:///{tmp_path}/cell0.db\n"
+        f"[cell:cell1]\nlog = {url}\nuuid = {uuid_of('cell1')}\n"
+    )
+    return path
+
+
+def test_all_logs_are_backed_up_and_one_that_is_not_there_is_named(configured, tmp_path, capsys):
+    words = ["backup", "--all", "-o", f"{tmp_path}/kept", "--config-file", str(configured)]
+    code, out, err = shown(capsys, *words)
+    assert code == 3 and err.startswith("cell0 is not backed up: cannot open the log") and err.count("\n") == 1
+    assert "cell1.nslog: " in out and [path.name for path in (tmp_path / "kept").iterdir()] == ["cell1.nslog"]
+    assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o700
+    with open_log(f"sqlite:///{tmp_path}/cell0.db") as log:
+        KeptLog("cell0", log)
+    code, _, err = shown(capsys, *words)
+    assert code == 2 and "cell1 is not backed up" in err and "exists already" in err
+    assert shown(capsys, *words, "--force")[0] == 0
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"cell0.nslog", "cell1.nslog"}
+
+
+def test_a_backup_is_restored_into_the_log_that_the_configuration_names(configured, kept, url, tmp_path, capsys):
+    wanted, file = state_digest(state_of("cell1", kept.log)), f"{tmp_path}/cell1.nslog"
+    assert shown(capsys, "backup", "cell1", url, "-o", file)[0] == 0
+    words = ["restore", file, "--configured", "--config-file", str(configured)]
+    code, _, err = shown(capsys, *words)
+    assert code == 2 and "wanted an empty log" in err
+    configured.write_text(configured.read_text().replace("cell1.db", "fresh.db"))
+    code, out, _ = shown(capsys, *words)
+    assert code == 0 and wanted in out
+    with open_log(f"sqlite:///{tmp_path}/fresh.db") as log:
+        assert state_digest(state_of("cell1", log)) == wanted
+    configured.write_text(configured.read_text().replace("cell1\n", "cell2\n").replace("cell:cell1", "cell:cell2"))
+    code, _, err = shown(capsys, *words)
+    assert code == 2 and "the backup is of cell1, and the configuration names cell0, cell2" in err
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["backup", "-o", "x"], "a CELL and the URL of its log are needed"),
+        (["backup", "cell1", "-o", "x"], "a CELL and the URL of its log are needed"),
+        (["backup", "cell1", "--all", "-o", "x"], "--all writes all logs"),
+        (["restore", "x"], "one of the arguments --to --configured is required"),
+    ],
+)
+def test_what_is_missing_is_named(words, said, capsys):
+    code, _, err = shown(capsys, *words)
+    assert code == 2 and said in err
+
+
 # --- old records -------------------------------------------------------------------------------------------------
 
 
