@@ -117,6 +117,7 @@ fuzz: setup $(VENV)/.atheris
 	$(BIN)/python -W ignore -m tests.fuzz.coverage -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=out/fuzz/ out/fuzz/corpus
 
 test-long: test-setup clients-setup $(VENV)/.atheris
+	@sh tests/install-bindep.sh test package install
 	$(BIN)/python -m pytest -m 'long or not long'
 
 # docs/reference, the type stubs of the events and the sample configuration from the code; a test says when that is due.
@@ -139,6 +140,7 @@ test-cloud: setup
 
 # Wheel, sdist and Debian package into dist. The package needs dpkg-dev, debhelper and python3-venv.
 package: setup
+	@sh tests/install-bindep.sh package
 	$(BIN)/python $(PIP_INSTALL) --editable '.[package]'
 	PYTHON=$(CURDIR)/$(BIN)/python packaging/build.sh
 

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs the Debian packages of bindep.txt that are missing, where apt is there and may be used.
+# Installs the Debian packages of bindep.txt that are missing, where apt is there and may be used: those of the profiles that
+# are named, by default those of the profile test.
 # Where it is not, the tests that need a server say so themselves.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 missing=""
-for package in $(sed -e 's/#.*//' -e 's/\[.*//' bindep.txt); do
+for package in $(for profile in "${@:-test}"; do sed -n "s/^\([^# ]*\) \[$profile .*/\1/p" bindep.txt; done); do
     if command -v dpkg-query >/dev/null 2>&1 &&
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed'; then
         continue
