@@ -135,14 +135,14 @@ class Tree:
                 f"mount -t tmpfs tmpfs {self.path}/run",
                 *binds,
                 "echo ready",
-                # The first process waits for those whose parent has ended.
-                "exec bash -c 'while :; do sleep 3600 & wait; done'",
+                # The first process waits for those whose parent has ended. It ends when this process closes the pipe, in
+                # whatever way it ends, and then the kernel ends all others.
+                "exec bash -c 'cat > /dev/null; exit'",
             ]
         )
-        # The first process of its own process numbers: if it ends, the kernel ends all others of the tree.
         self._holder = subprocess.Popen(
             ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "--kill-child", "sh", "-c", script],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -203,6 +203,7 @@ class Tree:
         if self._holder is not None:
             self._holder.kill()
             self._holder.wait(MINUTE)
+            self._holder.stdin.close()
             self._holder.stdout.close()
             self._holder = None
 
