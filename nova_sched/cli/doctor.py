@@ -8,6 +8,7 @@ from nova_sched.process.snapshot_store import open_store
 from nova_sched.replay.health import doctor as diagnosis
 from nova_sched.replay.health import twice
 from rpc_api import errors
+from rpc_api.clock import SYSTEM
 
 EPILOG = """\
 Checks brokers (reachable, version, rights of the account), logs (exist, bounds, last write, versions of their events),
@@ -64,7 +65,7 @@ class Doctor(ReplayCommand):
                     else diagnosis.of_log(
                         cell,
                         source.logs[cell],
-                        self.now_ns,
+                        SYSTEM,
                         store,
                         intervals,
                         lambda cell=cell: self._state(source, arguments, cell, levels, names),

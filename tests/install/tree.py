@@ -135,8 +135,8 @@ class Tree:
                 f"mount -t tmpfs tmpfs {self.path}/run",
                 *binds,
                 "echo ready",
-                # The first process waits for those whose parent has ended. It ends when this process closes the pipe, in
-                # whatever way it ends, and then the kernel ends all others.
+                # The first process waits for those whose parent has ended. It ends when the pipe is closed, so with the
+                # test in whatever way that ends, and then the kernel ends all others.
                 "exec bash -c 'cat > /dev/null; exit'",
             ]
         )

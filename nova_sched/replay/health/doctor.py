@@ -21,7 +21,7 @@ from nova_sched.replay.logs.moments import SECOND_NS, stamp
 from nova_sched.replay.logs.reading import holding, readable_records
 from nova_sched.replay.state.hosts import counted
 from rpc_api import codec, errors
-from rpc_api.clock import spelled
+from rpc_api.clock import Clock, spelled
 from rpc_api.codec import Event
 from rpc_api.feed.epoch import opening_of
 from rpc_api.levels import LEVEL
@@ -79,9 +79,10 @@ def of_down(cell: str, fault):
     yield Finding(cell, "reachable", FAIL, str(fault), "check the broker or file, or fix the URL")
 
 
-def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state=None):
+def of_log(cell: str, log, clock: Clock, store=None, intervals=Intervals(), state=None):
     """Give findings about one log.
 
+    The ``clock`` is read after the records: an event that is written meanwhile is not ahead of this machine.
     ``store`` is a :class:`~nova_sched.process.snapshot_store.SnapshotStore` or None. ``state()`` returns the Projection
     of the whole log, or raises LogGap if its state is not known."""
     yield from _of_broker(cell, log)
@@ -97,6 +98,7 @@ def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state
         )
         return
     recent = _Recent(log, bounds)
+    now_ns = clock.now_ns()
     yield from _of_bounds(cell, log, bounds, opening, recent)
     yield from _of_schemas(cell, recent, intervals)
     yield from _of_clocks(cell, recent, now_ns)
