@@ -14,7 +14,7 @@ STATUS = "nova-sched-status"
 
 
 class Option(NamedTuple):
-    """An option: its names (empty for an argument by position), what stands for its value, and its help."""
+    """An option: its names (empty for an argument by position), the name of its value, and its help."""
 
     names: tuple[str, ...]
     value: str

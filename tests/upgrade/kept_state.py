@@ -1,9 +1,9 @@
-"""Fold a log, or load a snapshot of it, and write what came of it. To be run in the environment of any release.
+"""Fold a log, or load a snapshot of it, and print the digest of the state. To be run in any release.
 
 python kept_state.py fold LOG SNAPSHOT     folds the records in LOG, and writes a snapshot of their state
 python kept_state.py load LOG SNAPSHOT     loads the snapshot
 
-LOG is msgpack: [position, payload, account] of each record. Both print the digest of the state.
+LOG is msgpack: [position, payload, account] of each record.
 """
 
 import sys
