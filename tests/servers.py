@@ -430,7 +430,7 @@ class RabbitServer(_Server):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
         if done.returncode:
             shown = re.sub(r"\s+", " ", done.stderr + done.stdout)[-1000:]

@@ -45,7 +45,7 @@ class Cloud:
         self.logs, self.log = logs, logs["cell1"]
         with open_log(logs["cell0"]) as log:
             open_at_level(log, "cell0", "operator/test", LEVEL)
-        prepare(logs["cell1"])
+        prepare(logs["cell1"], keeper="conductor/cond")
         self._config = directory / "nova_sched.conf"
         sections = sections_for(
             directory,

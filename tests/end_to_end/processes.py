@@ -42,7 +42,7 @@ class Release(NamedTuple):
 
 PRESENT = Release(sys.executable, ROOT, MODULES)
 
-START_SECONDS_MAX = 60.0
+START_SECONDS_MAX = 180.0
 STOP_SECONDS_MAX = 60.0
 
 CELL_UUID = "11111111-aaaa-4aaa-8aaa-000000000001"

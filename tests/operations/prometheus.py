@@ -38,8 +38,8 @@ def rules_of_now() -> str:
 
 
 class Prometheus:
-    """A server; a context manager. ``targets`` is job -> ports. The test is skipped where it is not installed, and fails
-    in CI."""
+    """A server; a context manager. ``targets`` is job -> ports. Without the program the test is skipped, and fails in
+    CI."""
 
     def __init__(self, directory: Path, targets: dict[str, list[int]]):
         program = shutil.which("prometheus")
@@ -52,7 +52,7 @@ class Prometheus:
         directory.mkdir()
         (directory / "rules.yaml").write_text(rules_of_now())
         jobs = "".join(
-            f"- job_name: {job}\n  static_configs:\n  - targets: {json.dumps([f'127.0.0.1:{port}' for port in ports])}\n"
+            f"- job_name: {job}\n  static_configs:\n  - targets: [{', '.join(f'127.0.0.1:{port}' for port in ports)}]\n"
             for job, ports in targets.items()
         )
         (directory / "prometheus.yml").write_text(

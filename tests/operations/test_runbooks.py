@@ -1,20 +1,30 @@
 """Each command of the runbooks is run, on a cloud of real services, and ends and prints as shown."""
 
+import itertools
+import re
 import uuid
 
 import pytest
 
 from nova_sched.replay.logs.reading import records_of
+from rpc_api import codec, events
+from rpc_api.clock import SYSTEM
+from rpc_api.feed.epoch import opening_of
+from rpc_api.levels import LEVEL
+from rpc_api.log import open_log
 from tests.conductor.tap.test_rabbit import Nova
 from tests.conftest import running
 from tests.end_to_end.monitored import SERVICES, Cloud, do_a_little_of_everything
 from tests.operations.following import follow
-from tests.operations.runbooks import FOLDER, OVER, PAGES, SECTIONS, TYPED, sections_of, steps_of
+from tests.operations.runbooks import FOLDER, OVER, PAGES, ROOT, SECTIONS, TYPED, sections_of, steps_of
 from tests.operations.shell import Shell
 from tests.servers import RabbitServer
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.timeout(600)]
 
+SECONDS_MAX = 60.0
+#: Events of a flood, and how many of them are in a record.
+FLOOD, RECORD = 60_000, 500
 #: Unit -> the processes of the cloud.
 UNITS = {
     "nova-sched-scheduler": ("scheduler",),
@@ -44,7 +54,7 @@ class Site:
             self.vhost,
             services=SERVICES_HERE,
             notifies=False,
-            conductor={"service_down_time": 4},
+            conductor={"service_down_time": 15},
             compute_agent={"report_interval": 0.5},
             scheduler={"cell_down_after": 2},
         )
@@ -105,6 +115,77 @@ def test_a_page_has_its_form(path):
 # --- the commands ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def hosts_are_lost(site):
+    """The agent of all hosts ends."""
+    site.cloud.stop("agent")
+    site.cloud.running["cell"].wait_for("hosts of cell1 are lost")
+
+
+def power_is_back(site):
+    site.cloud.start("agent")
+
+
+def scheduler_is_killed(site):
+    site.cloud.running["scheduler"].process.kill()
+    site.cloud.running["scheduler"].process.wait(SECONDS_MAX)
+
+
+def broker_is_killed(site):
+    site.server.kill()
+    site.cloud.running["scheduler"].wait_for("cell cell1 is closed")
+
+
+def disk_alarm(site):
+    site.server.rabbitmqctl("set_disk_free_limit", "100000GB")
+
+
+def log_is_flooded(site):
+    """One agent wrote 60,000 events within a second."""
+    with open_log(site.cloud.log) as log:
+        opening, now = opening_of(log), SYSTEM.now_ns()
+        sequence = itertools.count(1)
+        for _ in range(FLOOD // RECORD):
+            data = events.HostSeen("nowhere")
+            told = [codec.make_event(data, "compute_agent/flood", now, next(sequence), now) for _ in range(RECORD)]
+            log.append([codec.encode_record(opening.epoch, told, LEVEL)])
+
+
+#: Page -> (what happened, what becomes right by itself between its commands and its end).
+STATES = {
+    "NovaSchedHostsLost": (hosts_are_lost, None),
+    "NovaSchedManyHostsLost": (hosts_are_lost, power_is_back),
+    "NovaSchedServiceDown": (scheduler_is_killed, None),
+    "incident-service-killed": (scheduler_is_killed, None),
+    "incident-broker-down": (broker_is_killed, None),
+    "incident-cell-broker-down": (broker_is_killed, None),
+    "incident-broker-alarm": (disk_alarm, None),
+    "incident-log-flooded": (log_is_flooded, None),
+}
+#: Pages whose commands or state take the broker away.
+OF_BROKER = ("incident-broker-down", "incident-cell-broker-down", "incident-broker-alarm", "incident-stream-dead")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.long if path.stem in OF_BROKER else (), id=path.stem) for path in PAGES],
+)
 def test_the_commands_of_a_page(site, path):
-    follow(site.shell, path, TYPED, OVER)
+    happens, heals = STATES.get(path.stem, (None, None))
+    if happens is not None:
+        happens(site)
+    follow(site.shell, path, TYPED)
+    if heals is not None:
+        heals(site)
+    follow(site.shell, path, OVER)
+
+
+def test_each_state_is_of_a_page():
+    assert {*STATES, *OF_BROKER} <= {path.stem for path in PAGES}
+
+
+def test_every_fault_that_was_tried_is_in_the_index():
+    reliability = (ROOT / "docs" / "reliability" / "README.md").read_text()
+    tried = set(re.findall(r"\| `(test_\w+\.py::test_\w+)", reliability))
+    assert len(tried) > 15
+    index = (FOLDER / "index.md").read_text()
+    assert not {test for test in tried if f"`{test}`" not in index}
