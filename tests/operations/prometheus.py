@@ -8,6 +8,7 @@ import subprocess
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import pytest
 
@@ -89,6 +90,11 @@ class Prometheus:
     def _ask(self, path):
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=30) as answer:
             return json.loads(answer.read())["data"]
+
+    def value(self, expression: str) -> float | None:
+        """The value of an expression that gives one; None if it gives none."""
+        found = self._ask(f"/api/v1/query?query={quote(expression)}")["result"]
+        return float(found[0]["value"][1]) if found else None
 
     def firing(self) -> list[Alert]:
         """The alerts that fire now."""

@@ -206,17 +206,29 @@ def test_a_bad_weigher_is_rolled_out(tmp_path, rabbit_server, vhost):
 
         # Small servers share a host, and large ones find an empty one.
         assert all(placed(1) for _ in range(VCPUS)) and all(placed(VCPUS) for _ in range(3))
-        prometheus.wait_over("NovaSchedPolicyWorse", SECONDS_MAX)
+        # (What no scrape saw, no alert can compare with.)
+        for expression, value in (
+            ("count(nova_sched_scheduler_policy_info)", 2),
+            ('sum(nova_sched_scheduler_requests_total{outcome="placed"})', VCPUS + 3),
+        ):
+            wait_until(
+                lambda ask=expression, wanted=value: prometheus.value(ask) == wanted,
+                SECONDS_MAX,
+                f"{expression} is not scraped as {value}",
+            )
+        assert prometheus.firing() == []
         cloud.change(filter_scheduler=weighers(BAD))
         assert shell.run("systemctl reload nova-sched-scheduler").code == 0
         wait_until(lambda: adopted(shell) == {2: 2}, SECONDS_MAX, "the policy is not adopted")
         # Each small server takes an empty host, until no large one finds any.
         assert all(placed(1) for _ in range(HOSTS - 4))
         assert not placed(VCPUS)
-        fired = []
-        while "NovaSchedPolicyWorse" not in fired:
+
+        def fires():
             assert not placed(VCPUS)
-            fired = [alert.name for alert in prometheus.firing()]
+            return "NovaSchedPolicyWorse" in {alert.name for alert in prometheus.firing()}
+
+        wait_until(fires, SECONDS_MAX, "NovaSchedPolicyWorse does not fire")
         # Found: what changed, when, and what the old value would have done.
         follow(shell, page("NovaSchedPolicyWorse"), TYPED)
         follow(shell, page("incident-bad-weigher"), TYPED)
