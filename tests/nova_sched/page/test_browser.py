@@ -121,7 +121,7 @@ def choose(tab, selector, value):
     )
 
 
-# --- the map ------------------------------------------------------------------------------------------------------------
+# --- the map ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_map_its_filters_and_its_table(page):
@@ -186,7 +186,7 @@ def test_keys_that_are_held_do_not_flood_a_screen_reader(page):
     assert page.run("return window.said") < 10
 
 
-# --- search, why, why not -------------------------------------------------------------------------------------------------
+# --- search, why, why not --------------------------------------------------------------------------------------------
 
 
 def test_the_search_finds_hosts_and_requests(page):
@@ -238,7 +238,7 @@ def test_a_damaged_id_gets_a_sentence(page, text):
     assert all("Failed to load resource" in error for error in page.errors())
 
 
-# --- the past ---------------------------------------------------------------------------------------------------------------
+# --- the past --------------------------------------------------------------------------------------------------------
 
 
 def test_the_slider_shows_the_past(page):
@@ -266,7 +266,7 @@ def test_a_moment_can_be_typed(page):
     assert all("Failed to load resource" in error for error in page.errors())
 
 
-# --- light and dark, and for everyone ---------------------------------------------------------------------------------------
+# --- light and dark, and for everyone --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
@@ -302,7 +302,7 @@ def test_a_chosen_theme_stays(page, demo):
     assert page.run("return document.documentElement.dataset.theme") == "dark"
 
 
-# --- what if ------------------------------------------------------------------------------------------------------------------
+# --- what if ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_what_if_from_the_form(page, demo):
@@ -320,7 +320,7 @@ def test_a_what_if_from_the_form(page, demo):
     assert len(page.run("return [...document.querySelectorAll('#what-if-answer figure')]")) == 2
 
 
-# --- as it happens ------------------------------------------------------------------------------------------------------------
+# --- as it happens ---------------------------------------------------------------------------------------------------
 
 
 def test_what_happens_is_shown_as_it_happens_and_lists_are_bounded(tab):
@@ -361,7 +361,7 @@ def refuse(client, text):
     raise TooMany(text, 1)
 
 
-# --- login ----------------------------------------------------------------------------------------------------------------------
+# --- login -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
