@@ -6,8 +6,10 @@ The browser needs chromium, chromium-driver and the package selenium; without th
 """
 
 import argparse
+import contextlib
 import gzip
 import json
+import math
 import random
 import statistics
 import tempfile
@@ -17,6 +19,7 @@ from pathlib import Path
 
 from oslo_config import cfg
 
+from bench.cloud import EPOCH, UP, reported, uuid_of
 from bench.state_at import fill
 from nova_sched.page import config
 from nova_sched.page.app import Page
@@ -26,10 +29,12 @@ from nova_sched.process.tuning import prepare_memory
 from nova_sched.replay.logs.source import Source
 from nova_sched.replay.state.history import SnapshotCache
 from nova_sched.selection.catalogue import BUILT_IN
+from rpc_api import codec, events
 from rpc_api.log import open_log
 
 SEED = 7
 LOOKS = 15
+PICTURED_NS = 1_795_954_232 * 10**9
 
 
 def options():
@@ -96,7 +101,6 @@ def of_server(running, page) -> dict:
         "search": medians(ask, [f"search?q=host-{rng.randint(1, 99)}" for _ in range(LOOKS)]),
         "news": medians(ask, ["news"] * LOOKS),
     }
-    ask(f"host?name={names[0]}&at={moment()}")
     found["a host at a moment"] = medians(ask, [f"host?name={rng.choice(names)}&at={moment()}" for _ in range(LOOKS)])
     return found
 
@@ -162,7 +166,7 @@ def of_browser(url, hosts, screenshots) -> dict:
             took = [browser.driver.execute_async_script(script, action) for _ in range(LOOKS)]
             found[what] = _ms(took)
         if screenshots:
-            pictures(browser, url, hosts, Path(screenshots))
+            pictures(browser, Path(screenshots))
     return found
 
 
@@ -170,40 +174,92 @@ def _ms(values):
     return {"median_ms": round(statistics.median(values)), "worst_ms": round(max(values))}
 
 
-def pictures(browser, url, hosts, directory):
+#: Cells of the picture, with their hosts.
+PICTURED = {"cell1": 4000, "cell2": 3500, "cell3": 2500}
+
+
+def pictured(log, cell, hosts, rng) -> None:
+    """Write a cell whose racks are full to different degrees, with hosts that are disabled or lost, and decisions."""
+    from tests.builders import Voice, decision
+
+    voices, sequence = {}, []
+
+    def say(name, data):
+        voice = voices.setdefault(name, Voice(name))
+        sequence.append(voice.say(data)._replace(at_ns=PICTURED_NS + len(sequence) * 10**6))
+
+    say("conductor/one", events.LogOpened(cell, EPOCH))
+    for number in range(hosts):
+        name, rack = f"{cell}-{number:04}", number // 40
+        full = min(1.0, max(0.0, rng.gauss(0.25 + 0.7 * abs(math.sin(rack * 0.7)), 0.18)))
+        consumers = []
+        for part in range(int(full * 12)):
+            uuid = uuid_of(f"{name}/{part}")
+            allocations = (
+                events.Allocation(uuid_of(name), "MEMORY_MB", 20_000),
+                events.Allocation(uuid_of(name), "VCPU", 21),
+            )
+            consumers.append(events.Consumer(uuid, "project", allocations, None))
+        status = UP._replace(disabled=rng.random() < 0.008)
+        say(f"compute_agent/{name}", reported(name, status, tuple(consumers)))
+    for number in rng.sample(range(hosts), hosts // 150):
+        say("conductor/one", events.HostLost(f"{cell}-{number:04}", "silent"))
+    for number in range(12):
+        chosen = () if number % 4 == 3 else (f"{cell}-{rng.randrange(hosts):04}",)
+        say("scheduler/one", decision(f"{cell}/{number}", *chosen, cell=cell))
+    log.append([codec.encode_record(EPOCH, sequence[at : at + 100]) for at in range(0, len(sequence), 100)])
+
+
+def pictures(browser, directory):
     """Write the pictures of the documentation."""
-    browser.size(1200, 760)
-    browser.open("about:blank")
-    browser.open(f"{url}#/hosts")
-    browser.wait(lambda: browser.run("return document.getElementById('map').dataset.drawn") == str(hosts), "the map")
-    browser.run("document.getElementById('map').focus()")
-    browser.press("HOME", *["ARROW_DOWN"] * 12, *["ARROW_RIGHT"] * 9)
-    browser.wait_text("#tip", "VCPU")
-    browser.picture(directory / "page-map.png")
-    # The explanation is that of the log of the documentation, and the login that of a page with a Keystone.
     from tests.nova_sched.page import projects
     from tests.nova_sched.page.pages import DEMO, Served
     from tests.placement_api.keystone import Keystone
 
-    demo = RunningPage(Served.of_names(DEMO).page, "127.0.0.1", 0).start()
-    browser.prefer(True)
-    browser.open(f"{demo.urls[0]}#/why/be1747a2-5362-56ca-a2e5-189d60c8f760")
-    browser.type("#why-answer form input", "host-62", "ENTER")
-    browser.wait_text("#why-answer", "last taken by instance")
-    browser.run("document.activeElement.blur(); document.getElementById('view-why').scrollIntoView()")
-    browser.size(1200, 900)
-    browser.picture(directory / "page-why.png")
-    demo.stop()
+    with tempfile.TemporaryDirectory() as folder:
+        rng = random.Random(SEED)
+        for cell, hosts in PICTURED.items():
+            with open_log(f"sqlite:///{folder}/{cell}.db") as log:
+                pictured(log, cell, hosts, rng)
+        with shown(Served.of_names(*(f"{cell}=sqlite:///{folder}/{cell}.db" for cell in PICTURED)).page) as url:
+            browser.size(1280, 800)
+            browser.open(f"{url}#/hosts")
+            total = str(sum(PICTURED.values()))
+            browser.wait(lambda: browser.run("return document.getElementById('map').dataset.drawn") == total, "the map")
+            browser.run("document.getElementById('map').focus()")
+            browser.press("HOME", *["ARROW_DOWN"] * 12, *["ARROW_RIGHT"] * 9)
+            browser.wait_text("#tip", "VCPU")
+            browser.picture(directory / "page-map.png")
+            browser.open("about:blank")
+    # The explanation is that of the log of the documentation, and the login that of a page with a Keystone.
+    with shown(Served.of_names(DEMO).page) as url:
+        browser.prefer(True)
+        browser.size(1200, 1120)
+        browser.open(f"{url}#/why/be1747a2-5362-56ca-a2e5-189d60c8f760")
+        browser.type("#why-answer form input", "host-62", "ENTER")
+        browser.wait_text("#why-answer", "last taken by instance")
+        browser.run("document.activeElement.blur(); scrollTo(0, 0)")
+        browser.picture(directory / "page-why.png")
+        browser.open("about:blank")
     keystone = Keystone(projects.TOKENS, projects.USERS)
-    guarded = RunningPage(projects.served(keystone).page, "127.0.0.1", 0).start()
-    browser.prefer(False)
-    browser.size(760, 560)
-    browser.open(guarded.urls[0])
-    browser.one("#login [name=password]")
-    browser.picture(directory / "page-login.png")
-    browser.open("about:blank")
-    guarded.stop()
+    with shown(projects.served(keystone).page) as url:
+        browser.prefer(False)
+        browser.size(760, 560)
+        browser.open(url)
+        browser.one("#login [name=password]")
+        browser.picture(directory / "page-login.png")
+        browser.open("about:blank")
     keystone.close()
+
+
+@contextlib.contextmanager
+def shown(page):
+    """The address of a page that answers."""
+    running = RunningPage(page, "127.0.0.1", 0).start()
+    try:
+        yield running.urls[0]
+    finally:
+        running.stop()
 
 
 def main(argv=None):

@@ -13,7 +13,6 @@ from nova_sched.page.cloud import Cloud, NotReady
 from nova_sched.page.explain import Explainer
 from nova_sched.page.handlers.session import COOKIE, cookie_of
 from nova_sched.page.limits import Rate, Waits
-from nova_sched.page.past import Past
 from nova_sched.page.routes import ALL_PROJECTS, BY_PATH, OPEN
 from nova_sched.page.sessions import OF_LOOPBACK, Sessions
 from nova_sched.page.what_if import WhatIfs
@@ -42,7 +41,6 @@ class Page:
         self.keystone = keystone
         self.sessions = Sessions(options.sessions, clock)
         self.cloud = Cloud(source, options.changes, options.happenings, cache, store, clock)
-        self.past = Past(source, cache, store)
         self.explainer = Explainer(source, catalogue, cache, store)
         self.what_ifs = what_ifs
         self.bodies = Bodies(BODIES)

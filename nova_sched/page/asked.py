@@ -6,6 +6,7 @@ from webob.multidict import MultiDict
 
 from nova_sched.page.answers import PageError
 from nova_sched.page.sessions import Session
+from rpc_api.wording import number_of
 
 #: Bytes of the body of a request, and characters of one parameter, at most.
 BODY_MAX = 64 * 1024
@@ -27,11 +28,11 @@ class Asked:
         """Return a parameter; PageError if it is too long, or there are several."""
         values = self._query.getall(name)
         if len(values) > 1:
-            raise PageError(f"{name} is there {len(values)} times, wanted once")
+            raise PageError(f"{name} is there {number_of(len(values), 'time')}, wanted once")
         if not values or not values[0]:
             return default
         if len(values[0]) > TEXT_MAX:
-            raise PageError(f"{name} has {len(values[0])} characters, wanted {TEXT_MAX} at most")
+            raise PageError(f"{name} has {number_of(len(values[0]), 'character')}, wanted {TEXT_MAX} at most")
         return values[0]
 
     def needed(self, name: str) -> str:

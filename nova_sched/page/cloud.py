@@ -12,6 +12,7 @@ import numpy as np
 from nova_sched.page.frame import Frame
 from nova_sched.page.happenings import OF_HOSTS, Happenings
 from nova_sched.page.hosts import HostWatch
+from nova_sched.page.residents import Residents
 from nova_sched.page.tape import Place, Tape
 from nova_sched.process.monitoring.pulse import Pulse
 from nova_sched.projection.in_flight import InFlight
@@ -79,7 +80,8 @@ class Cloud:
         self._cache, self._store = cache, store
         self.happenings = Happenings(most_happenings)
         self.shown = Shown(faults={cell: str(fault) for cell, fault in source.down.items()})
-        self.tapes = {}
+        #: Cell -> Tape, and cell -> Residents.
+        self.tapes, self.residents = {}, {}
         self._host_events = {}
         self._world = None
         self._waiting = queue.Queue(WAITING)
@@ -150,7 +152,10 @@ class Cloud:
         self._ends = {cell: self._source.logs[cell].bounds().last for cell in projections}
         self._begins = {cell: projection.position for cell, projection in projections.items()}
         self.tapes, self._faults = tapes, faults
-        self._watches = {cell: HostWatch(projection, tapes[cell]) for cell, projection in projections.items()}
+        self.residents = {cell: Residents() for cell in projections}
+        self._watches = {
+            cell: HostWatch(projection, tapes[cell], self.residents[cell]) for cell, projection in projections.items()
+        }
         for cell, projection in projections.items():
             tapes[cell].start(projection.position, 0, self._watches[cell].all())
         self.happenings.clear()

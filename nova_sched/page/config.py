@@ -20,8 +20,8 @@ OPTS = [
     ),
     cfg.StrOpt(
         "cafile",
-        help="File with the certificates of the authorities that may have signed the certificate of Keystone. The default "
-        "is that of the system.",
+        help="File with the certificates of the authorities that may have signed the certificate of Keystone. The "
+        "default is that of the system.",
     ),
     cfg.BoolOpt("insecure", default=False, help="Whether the certificate of Keystone is not checked. For tests only."),
     cfg.FloatOpt("keystone_timeout", default=10.0, min=0.1, help="Seconds to wait for an answer of Keystone."),
@@ -38,7 +38,7 @@ OPTS = [
         "behind_proxy",
         default=False,
         help="Whether every request comes through a proxy that sets X-Forwarded-For and X-Forwarded-Proto, as one that "
-        "ends TLS does. Then clients are told apart by the last address in X-Forwarded-For, and cookies are sent over "
+        "ends TLS does. Then a client is the last address in X-Forwarded-For, and cookies are sent over "
         "HTTPS only.",
     ),
     cfg.ListOpt(

@@ -12,6 +12,7 @@ from nova_sched.replay.decisions.why_not import answer_of
 from nova_sched.replay.logs.moments import stamp
 from nova_sched.replay.state.history import History
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 #: Explanations that are computed side by side, and that wait for it.
 AT_ONCE, WAITING = 2, 8
@@ -96,7 +97,7 @@ class Explainer:
             if instance is not None and instance not in by_instance:
                 raise NotThere(f"the request has no instance {instance[:LONGEST]!r}; name one of its instances")
             if instance is None and len(by_instance) > 1:
-                raise PageError(f"the request has {len(by_instance)} instances; name the uuid of one of them")
+                raise PageError(f"the request has {number_of(len(by_instance), 'instance')}; name the uuid of one")
             decisions = by_instance[instance or next(iter(by_instance))]
             return answer_of(self._history(), policies, _of_attempt(decisions, attempt), host).as_json()
 

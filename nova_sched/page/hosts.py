@@ -1,5 +1,6 @@
 """The state of hosts as the page shows it, read from a projection while it is folded."""
 
+from nova_sched.page.residents import Residents
 from nova_sched.page.tape import Change, Tape, absent
 from nova_sched.replay.state.hosts import is_disabled
 
@@ -14,16 +15,17 @@ def status_number(host, table) -> int:
 
 
 class HostWatch:
-    """Finds what changed on the hosts of one projection, for its Tape."""
+    """Finds what changed on the hosts of one projection, for its Tape; notes the consumers in ``residents``."""
 
-    def __init__(self, projection, tape: Tape):
-        self._projection, self._tape = projection, tape
+    def __init__(self, projection, tape: Tape, residents: Residents):
+        self._projection, self._tape, self._residents = projection, tape, residents
         #: Root row -> the host that was there when it was looked at last.
         self._name_at = {}
 
     def all(self) -> list[Change]:
         """Return a Change for each host that is there."""
-        return [self._change(host) for _, host in sorted(self._projection.hosts.items())]
+        position = self._projection.position
+        return [self._change(host, position) for _, host in sorted(self._projection.hosts.items())]
 
     def moment(self) -> tuple[int, int]:
         """Return what :meth:`changes` takes, before a record is folded."""
@@ -31,8 +33,9 @@ class HostWatch:
         return table.touched.version, table.plain_touched.version
 
     def changes(self, moment: tuple[int, int]) -> list[Change]:
-        """Return the Changes of the hosts of the projection since a moment."""
+        """Return the Changes of the hosts of the projection since a moment, after a record was folded."""
         projection, table = self._projection, self._projection.table
+        position = projection.position
         # (A row that is taken or freed is only among the second.)
         touched = table.touched.since(moment[0]), table.plain_touched.since(moment[1])
         if None in touched:
@@ -47,17 +50,18 @@ class HostWatch:
             if before is not None and (host is None or host.name != before):
                 del self._name_at[root]
                 if before not in projection.hosts:
-                    found.append(absent(len(table.classes.values), self._tape.number_of(before)))
+                    number = self._tape.number_of(before)
+                    self._residents.note(number, position, {}, self._tape.first.position)
+                    found.append(absent(len(table.classes.values), number))
             if host is not None:
-                found.append(self._change(host))
+                found.append(self._change(host, position))
         return found
 
-    def _change(self, host):
-        table = self._projection.table
+    def _change(self, host, position):
+        table, number = self._projection.table, self._tape.number_of(host.name)
         self._name_at[host.root] = host.name
-        return Change(
-            self._tape.number_of(host.name), status_number(host, table), len(host.entries), _amounts(table, host.root)
-        )
+        self._residents.note(number, position, host.entries, self._tape.first.position)
+        return Change(number, status_number(host, table), len(host.entries), _amounts(table, host.root))
 
 
 def _amounts(table, root):

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from nova_sched.page.answers import NotThere, PageError
-from nova_sched.replay.logs.moments import Moment, parse_moment, resolve, stamp
+from nova_sched.replay.logs.moments import Moment, parse_moment, stamp
 from rpc_api import errors
 
 #: Characters of a moment at most.
@@ -21,12 +21,6 @@ class At(NamedTuple):
     def is_now(self) -> bool:
         """Whether it is the present."""
         return self.moment is None
-
-    def positions(self, source) -> dict[str, int]:
-        """Return the last position of each log of a Source up to the moment. (The tapes know only records that changed
-        hosts.)"""
-        found = resolve(self.moment, source)
-        return {cell: position for cell, position in found.items() if cell in self.places}
 
     def as_json(self) -> dict:
         """It as plain values."""

@@ -90,6 +90,10 @@ class Tape:
             self.names.append(name)
         return number
 
+    def find(self, name: str) -> int | None:
+        """Return the number of a host; None if there was never one of that name."""
+        return self._numbers.get(name)
+
     def append(self, position: int, at_ns: int, changes) -> None:
         """Note the Changes of a record of a time. For looks by time, one that goes back counts as the last one."""
         self._record_ns = at_ns

@@ -11,6 +11,7 @@ from nova_sched.replay.what_if.run import Run
 from nova_sched.replay.what_if.traffic import as_recorded, count_of, traffic_of
 from nova_sched.selection.catalogue import BUILT_IN
 from rpc_api import errors
+from rpc_api.wording import number_of
 
 SIDES = ("A", "B")
 #: Hosts that one side may add.
@@ -30,7 +31,7 @@ def changes_of(side: dict, known) -> Changes:
             raise errors.UsageError(f"the multiplier of {name} is {multiplier}, wanted a number")
     for like, count in added.items():
         if not 0 < count <= ADDED_MAX:
-            raise errors.UsageError(f"{count} hosts like {like} are to be added, wanted 1 to {ADDED_MAX}")
+            raise errors.UsageError(f"{number_of(count, 'host')} like {like} must be added, wanted 1 to {ADDED_MAX}")
     return Changes(
         side.get("options", {}),
         None,
@@ -46,8 +47,8 @@ def compare(source, sides, known, records_max: int, progress) -> dict:
     count = count_of(source.logs)
     if count > records_max:
         raise errors.UsageError(
-            f"the logs have {count} records, and the page takes {records_max} at most ([page] what_if_records); "
-            "use nova-sched-replay what-if"
+            f"the logs have {number_of(count, 'record')}, and the page takes {records_max} at most ([page] "
+            "what_if_records); use nova-sched-replay what-if"
         )
     changes = [changes_of(side, known) for side in sides]
     with Spool() as spool:

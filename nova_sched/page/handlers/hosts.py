@@ -1,7 +1,7 @@
 """The hosts: who they are, how full they are, and everything of one."""
 
 from nova_sched.page.answers import Answer, NotThere, as_json, packed, zipped
-from nova_sched.page.frame import STATUSES
+from nova_sched.page.frame import ABSENT, STATUSES
 from nova_sched.page.moments import at_of
 from nova_sched.replay.logs.moments import stamp
 from nova_sched.replay.state.hosts import details_of
@@ -64,50 +64,82 @@ def _kept(page, key, make):
 
 
 def one(asked):
-    """Everything of one host, at a moment, with its last events."""
+    """One host: everything of it now, or what is known of it at another moment; with its last events."""
     page, name = asked.page, asked.needed("name")
     cloud = page.cloud
     at = at_of(cloud, asked.text("at"), page.clock.now_ns())
+    found = _host_now(cloud, name) if at.is_now else _host_then(cloud, name, at)
+    if found is None:
+        raise NotThere(f"there is no host {name!r} at that moment; check the name, or choose another moment")
+    details, events = found
+    tape = cloud.tapes[details["cell"]]
+    for instance in details["instances"]:
+        instance["since"] = stamp(tape.time_of(instance["since_position"]))
+    return as_json({"moment": at.as_json(), **details, "events": [_event(event) for event in reversed(events)]})
+
+
+def _host_now(cloud, name):
+    """(Everything of a host, its last events) from the fold; None if it is not there."""
 
     def question(world, events):
         for cell, projection in sorted(world.projections.items()):
             host = projection.hosts.get(name)
             if host is not None:
-                return details_of(world, cell, host, {}), list(events.get((cell, name), ())), projection.position
-        return None, [], None
+                return details_of(world, cell, host, {}), list(events.get((cell, name), ()))
+        return None
 
-    if at.is_now:
-        details, last_events, position = cloud.ask(question)
-    else:
-        known = cloud.ask(lambda world, events: {key: list(kept) for key, kept in events.items() if key[1] == name})
-        details, last_events, position = page.past.ask(
-            at.positions(page.past.source), lambda world: question(world, known)
-        )
-    if details is None:
-        raise NotThere(f"there is no host {name!r} at that moment; check the name, or choose another moment")
-    tape = cloud.tapes.get(details["cell"])
-    for instance in details["instances"]:
-        instance["since"] = stamp(tape.time_of(instance["since_position"]) if tape is not None else None)
-    if not at.is_now:
-        last_events = [event for event in last_events if event[1] <= position]
-    return as_json(
-        {
-            "moment": at.as_json(),
-            **details,
-            "events": [
+    return cloud.ask(question)
+
+
+def _host_then(cloud, name, at):
+    """The same from the tape, which has less: no providers, and no reason of a status. Zone and aggregates are those of
+    now."""
+    topology = cloud.shown.topology
+    for cell, place in sorted(at.places.items()):
+        tape = cloud.tapes[cell]
+        number = tape.find(name)
+        frame = None if number is None else tape.frame(place)
+        if frame is None or number >= len(frame.status) or frame.status[number] == ABSENT:
+            continue
+        index = topology.names.index(name) if name in topology.names else None
+        events = cloud.ask(lambda _, events, cell=cell: list(events.get((cell, name), ())))
+        return {
+            "cell": cell,
+            "host": name,
+            "status": STATUSES[frame.status[number]],
+            "reason": None,
+            "zone": None if index is None else topology.zones[index],
+            "aggregates": [] if index is None else [{"name": one} for one in topology.aggregates[index]],
+            "amounts": {
+                known: {"used": int(frame.used[place_, number]), "capacity": int(frame.capacity[place_, number])}
+                for place_, known in enumerate(topology.classes[: len(frame.used)])
+                if frame.used[place_, number] or frame.capacity[place_, number]
+            },
+            "instances": [
                 {
-                    "time": stamp(at_ns),
-                    "at_ns": str(at_ns),
-                    "position": where,
-                    "event": event,
-                    "by": producer,
-                    "instance": instance,
-                    "text": text,
+                    "instance": resident.instance,
+                    "project": resident.project,
+                    "state": resident.state,
+                    "since_position": resident.position,
+                    "resources": resident.resources,
                 }
-                for at_ns, where, event, producer, instance, text in reversed(last_events)
+                for resident in cloud.residents[cell].at(number, place.position)
             ],
-        }
-    )
+        }, [event for event in events if event[0] <= at.at_ns]
+    return None
+
+
+def _event(event):
+    at_ns, position, name, producer, instance, text = event
+    return {
+        "time": stamp(at_ns),
+        "at_ns": str(at_ns),
+        "position": position,
+        "event": name,
+        "by": producer,
+        "instance": instance,
+        "text": text,
+    }
 
 
 def instances(asked):
@@ -116,25 +148,26 @@ def instances(asked):
     cloud = page.cloud
     at = at_of(cloud, asked.text("at"), page.clock.now_ns())
 
-    def question(world, _):
-        return [
-            row
-            for _, projection in sorted(world.projections.items())
-            for row in instances_of(projection)
-            if row.instance.startswith(begin) and (project is None or row.project == project)
+    def is_wanted(instance, of_project):
+        return instance.startswith(begin) and (project is None or of_project == project)
+
+    if at.is_now:
+        rows = cloud.ask(
+            lambda world, _: [
+                (row.instance, row.state, row.resources, row.cell, row.host, row.project)
+                for _, projection in sorted(world.projections.items())
+                for row in instances_of(projection)
+                if is_wanted(row.instance, row.project)
+            ]
+        )
+    else:
+        rows = [
+            (resident.instance, resident.state, resident.resources, cell, name, resident.project)
+            for cell, place in sorted(at.places.items())
+            for number, name in enumerate(list(cloud.tapes[cell].names))
+            for resident in cloud.residents[cell].at(number, place.position)
+            if is_wanted(resident.instance, resident.project)
         ]
-
-    rows = (
-        cloud.ask(question)
-        if at.is_now
-        else page.past.ask(at.positions(page.past.source), lambda world: question(world, None))
-    )
-    shown = [_instance(row, project) for row in rows[:INSTANCES_MAX]]
+    names = ("instance", "state", "resources", *(() if project is not None else ("cell", "host", "project")))
+    shown = [dict(zip(names, row, strict=False)) for row in rows[:INSTANCES_MAX]]
     return as_json({"moment": at.as_json(), "instances": shown, "count": len(rows)})
-
-
-def _instance(row, project):
-    facts = {"instance": row.instance, "state": row.state, "resources": row.resources}
-    if project is None:
-        facts.update(cell=row.cell, host=row.host, project=row.project)
-    return facts

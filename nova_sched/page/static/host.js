@@ -29,12 +29,12 @@ function show(found) {
       fact("Status", found.reason ? `${found.status}: ${found.reason}` : found.status),
       fact("Cell", found.cell), fact("Zone", found.zone),
       fact("Aggregates", found.aggregates.map((one) => one.name).join(", ")),
-      fact("Hypervisor", `${found.hypervisor.type}${found.hypervisor.version ? ` ${found.hypervisor.version}` : ""}`),
-      fact("Consumers by", found.authority === "nova" ? "Nova" : "its agent"),
+      fact("Hypervisor", found.hypervisor ? `${found.hypervisor.type}${found.hypervisor.version ? ` ${found.hypervisor.version}` : ""}` : null),
+      fact("Consumers by", found.authority ? (found.authority === "nova" ? "Nova" : "its agent") : null),
       fact("Failed builds", found.failed_builds || null), fact("I/O operations", found.num_io_ops || null),
       fact("At", day(found.moment.time))),
     make("h2", {}, "Capacity"),
-    make("div", {class: "fill"}, sums(found.providers).map(([name, {used, capacity}]) => [
+    make("div", {class: "fill"}, (found.providers ? sums(found.providers) : inOrder(Object.keys(found.amounts)).map((name) => [name, found.amounts[name]])).map(([name, {used, capacity}]) => [
       make("span", {}, name),
       make("meter", {min: 0, max: Math.max(capacity, 1), value: Math.min(used, capacity), "aria-label": `${name}: ${used} of ${capacity}`}),
       make("span", {class: "num"}, `${number(used)} of ${number(capacity)}`)])),

@@ -137,19 +137,6 @@ def test_explanations_are_limited(monkeypatch):
         assert page.ask("/api/explain", key="be1747a2").code == 503
 
 
-def test_questions_about_the_past_are_limited(monkeypatch):
-    monkeypatch.setattr("nova_sched.page.past.WAIT_SECONDS", 0.05)
-    with Served.of_names(DEMO) as page:
-        past = page.page.past
-        with past._lock:
-            answered = page.ask("/api/host", name="host-1", at="cell1:100")
-        assert answered.code == 503 and "another request about the past takes long" in answered.json["error"]
-        assert page.get("host", name="host-1", at="cell1:100")["host"] == "host-1"
-        for position in (50, 120, 80, 300, 10):
-            page.get("host", name="host-1", at=f"cell1:{position}")
-        assert len(past._kept) == 2
-
-
 def test_a_question_waits_until_the_logs_are_read():
     page = Served.of_names(DEMO)
     with pytest.raises(NotReady, match="the logs are not read yet"):

@@ -1,4 +1,4 @@
-"""No project sees what is another's, and no project sees hosts, through any route."""
+"""No project sees data of another project, or a host, through any route."""
 
 import json
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from nova_sched.page.frame import ABSENT, STATUSES
 from nova_sched.page.hosts import HostWatch
+from nova_sched.page.residents import LEAST_KEPT, Residents
 from nova_sched.page.tape import Change, Tape, absent
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
@@ -13,7 +14,7 @@ from nova_sched.replay.logs.moments import time_of
 from nova_sched.replay.state.history import History
 from nova_sched.replay.state.hosts import DISABLED, UP, rows_of
 from rpc_api import events
-from tests.builders import claim, inventory_of, of, provider, report, started, tree
+from tests.builders import claim, inventory_of, of, provider, report, started, tree, uuid_of
 from tests.nova_sched.replay.logs import Written, records_of
 from tests.nova_sched.replay.test_history import random_log
 
@@ -23,23 +24,23 @@ SMALL = 5
 def taped(log, most=10_000, segment=SMALL):
     """A Tape of a log, and the classes by their numbers."""
     table = HostTable()
-    projection, tape = Projection("cell1", table), Tape(most, segment)
-    watch = HostWatch(projection, tape)
+    projection, tape, residents = Projection("cell1", table), Tape(most, segment), Residents()
+    watch = HostWatch(projection, tape, residents)
     tape.start(-1, 0, [])
     for position, record in records_of(log):
         moment = watch.moment()
         projection.fold([(position, record)])
         tape.append(position, time_of(record.events) or 0, watch.changes(moment))
-    return tape, table.classes.values
+    return tape, table.classes.values, residents
 
 
-def hosts_on(tape, classes, place):
-    """Host -> (status, instances, amounts) on a tape."""
+def hosts_on(tape, classes, residents, place):
+    """Host -> (status, who is there, amounts) on a tape."""
     frame = tape.frame(place)
     return {
         name: (
             STATUSES[frame.status[number]],
-            int(frame.instances[number]),
+            [one[:4] for one in residents.at(number, place.position)],
             {
                 known: (int(frame.used[index, number]), int(frame.capacity[index, number]))
                 for index, known in enumerate(classes[: len(frame.used)])
@@ -60,7 +61,8 @@ def hosts_folded(log, position):
         status = row.status
         if status not in (UP, DISABLED):
             status = "lost" if host.lost else "forced down"
-        found[row.host] = status, row.instances, row.amounts
+        there = sorted((one.position, one.instance_uuid, one.project_id, one.state) for one in host.entries.values())
+        found[row.host] = status, [(uuid, of, state, at) for at, uuid, of, state in there], row.amounts
     return found
 
 
@@ -68,9 +70,9 @@ def hosts_folded(log, position):
 @given(seed=st.integers(0, 10**6))
 def test_the_tape_has_the_hosts_at_any_position(seed):
     log = random_log(seed)
-    tape, classes = taped(log)
+    tape, classes, residents = taped(log)
     for position in range(log.bounds().last + 1):
-        assert hosts_on(tape, classes, tape.before(position)) == hosts_folded(log, position), position
+        assert hosts_on(tape, classes, residents, tape.before(position)) == hosts_folded(log, position), position
 
 
 def test_hosts_that_are_trees_disabled_removed_and_come_back():
@@ -86,10 +88,12 @@ def test_hosts_that_are_trees_disabled_removed_and_come_back():
         report("b", forced_down=True),
     ):
         written.say(data)
-    tape, classes = taped(written.log)
+    tape, classes, residents = taped(written.log)
     for position in range(written.log.bounds().last + 1):
-        assert hosts_on(tape, classes, tape.before(position)) == hosts_folded(written.log, position), position
-    assert hosts_on(tape, classes, tape.last)["a"][2]["PCPU"] == (2, 4)
+        assert hosts_on(tape, classes, residents, tape.before(position)) == hosts_folded(written.log, position), (
+            position
+        )
+    assert hosts_on(tape, classes, residents, tape.last)["a"][2]["PCPU"] == (2, 4)
 
 
 def filled(count, most=20, segment=SMALL):
@@ -144,3 +148,18 @@ def test_a_look_while_the_tape_grows_sees_complete_changes():
     before = tape.frame(place).used[0, 0]
     tape.append(100, 500, [absent(1, 0)])
     assert tape.frame(place).used[0, 0] == before and tape.frame(tape.last).status[0] == ABSENT
+
+
+def test_visits_of_long_ago_are_forgotten_and_who_stays_is_not():
+    residents, projection = Residents(), Projection("cell1")
+    projection.fold(records_of(Written(report("a"), claim("stays", "a"), claim("comes", "a")).log))
+    entries = projection.hosts["a"].entries
+    stays, comes = sorted(entries, key=lambda uuid: entries[uuid].position)
+    for position in range(0, 400, 2):
+        residents.note(0, position, {stays: entries[stays], comes: entries[comes]}, first=position - 20)
+        residents.note(0, position + 1, {stays: entries[stays]}, first=position - 20)
+    assert len(residents._of[0].log) <= LEAST_KEPT + 20
+    for position in range(385, 400):
+        there = [one.instance for one in residents.at(0, position)]
+        assert there == [uuid_of("stays"), uuid_of("comes")][: 2 - position % 2]
+    assert residents.at(7, 400) == [] and residents.at(0, -1) == []
