@@ -14,7 +14,7 @@ function row(one, isShort) {
   const kind = make("span", {class: `kind ${KINDS[one.kind] ?? ""}`}, one.kind);
   const link = one.instance ? make("a", {href: `#/why/${encodeURIComponent(one.instance)}`, title: one.instance}, isShort ? one.instance.slice(0, 8) : one.instance) : "-";
   const host = one.host ? make("a", {href: `#/host/${encodeURIComponent(one.host)}`}, one.host) : "-";
-  if (isShort) return make("li", {}, kind, ` ${clock(one.time)} `, link, one.host ? [" ", host] : "", `: ${one.text}`);
+  if (isShort) return make("li", {}, kind, ` ${clock(one.time)} `, one.instance ? link : "", one.host ? [" ", host] : "", `: ${one.text}`);
   return make("tr", {}, make("td", {class: "time"}, day(one.time)), make("td", {}, kind), make("td", {class: "id"}, link),
     state.seesAll ? make("td", {}, host) : null, make("td", {class: "text"}, one.text),
     state.seesAll ? make("td", {}, positionLink(make, one.cell, one.position)) : null);
