@@ -258,7 +258,7 @@ def _picture(browser, path):
 
     browser.picture(path)
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(96).save(path, optimize=True)
+        picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE).save(path, optimize=True)
 
 
 @contextlib.contextmanager

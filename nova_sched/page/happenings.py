@@ -64,7 +64,7 @@ class Happening:
                 "cell": self.cell,
                 "position": self.position,
                 "by": self.event.producer,
-                "instance": getattr(data, "instance_uuid", None) or next(iter(getattr(data, "instances", ())), None),
+                "instance": self._instance(data),
                 "request": getattr(data, "request_id", None),
                 "host": self._host(data),
                 "text": self._text(data),
@@ -79,6 +79,11 @@ class Happening:
             **{name: whole[name] for name in ("number", "kind", "time", "at_ns", "instance", "request", "project")},
             "text": OF_PROJECT[self.kind],
         }
+
+    def _instance(self, data):
+        if self.kind in (EXPIRED, WRITE_REFUSED):
+            return getattr(data, "consumer_uuid", None)
+        return getattr(data, "instance_uuid", None) or next(iter(getattr(data, "instances", ())), None)
 
     def _host(self, data):
         if self.event.name == "DecisionMade":

@@ -47,6 +47,7 @@ function route() {
 function showSession() {
   const session = state.session;
   by("views").hidden = by("search").hidden = !session;
+  by("search-text").placeholder = session?.sees_all ? "Host, instance or request" : "Instance or request";
   for (const link of by("views").querySelectorAll("[data-all]")) link.hidden = !session?.sees_all;
   by("who").hidden = by("logout").hidden = !(session && state.hasLogin);
   say(by("who"), session ? `${session.user}${session.project ? ` in ${session.project}` : ""}` : "");

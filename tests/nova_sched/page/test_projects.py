@@ -95,7 +95,7 @@ def test_a_member_sees_its_own(member):
         ("no host", uuid_of(f"{MINE}-refused")),
         ("claim refused", uuid_of(f"{MINE}-lost")),
         ("build failed", uuid_of(f"{MINE}-failed")),
-        ("claim expired", None),
+        ("claim expired", uuid_of(f"{MINE}-late")),
     }
     assert {one["project"] for one in found} == {MINE}
     (explained,) = member.get("explain", key=uuid_of(f"{MINE}-refused"))["decisions"]
