@@ -79,6 +79,8 @@ class PolicyHistory(ReplayCommand):
                 }
             )
         rows.end()
+        if not shown:
+            self.say("no policy was adopted that is as wanted")
         gone = {name.removeprefix("scheduler/") for name in arguments.gone}
         now = in_force([one for one in found if one.service.removeprefix("scheduler/") not in gone])
         for digest, services in now.items():

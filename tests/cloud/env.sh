@@ -34,8 +34,8 @@ SQL="mariadb --no-defaults -S $CLOUD_DIR/mysql/s.sock -u root"
 mkdir -p "$ETC" "$LOG" "$RUN"
 
 alive() {            # alive NAME: it runs. One that has ended, and that nobody waited for, does not
-  local state
-  [ -f "$RUN/$1.pid" ] && state=$(ps -o stat= -p "$(cat "$RUN/$1.pid")") && [[ $state != Z* ]]
+  local stat
+  [ -f "$RUN/$1.pid" ] && stat=$(cat "/proc/$(cat "$RUN/$1.pid")/stat" 2> /dev/null) && [[ ${stat##*) } != Z* ]]
 }
 start() {            # start NAME COMMAND...: in the background, pid file, own log
   local name=$1; shift
