@@ -13,8 +13,8 @@ from rpc_api.wording import number_of
 EPILOG = """\
 By cell, zone or aggregate the amounts are used/capacity of the hosts; a host in several aggregates counts in each. By
 project, flavor, user or type they are what the consumers hold, also claims that are not built yet. An instance that
-moves holds resources twice, on both hosts, and is one instance. What is held of a provider that belongs to no host, such
-as a shared disk, counts for consumers only. The flavor is that of the last recorded decision that
+moves holds resources twice, on both hosts, and is one instance. What is held of a provider that belongs to no host,
+such as a shared disk, counts for consumers only. The flavor is that of the last recorded decision that
 found a host for the instance: for servers that came before nova_sched it is not known.
 
 examples:
