@@ -21,8 +21,8 @@ def counts_of(projection: State) -> dict[str, int]:
     """Count the hosts of a projection that are up, disabled, forced down and lost: each host once, for the last one of
     these that is true."""
     counts = dict.fromkeys((UP, DISABLED, FORCED_DOWN, LOST), 0)
-    # A copy: metrics are asked for while another thread folds.
-    for host in list(projection.hosts.values()):
+    # A copy, and only hosts whose report is folded: metrics are asked for while another thread folds.
+    for host in [host for host in list(projection.hosts.values()) if host.status is not None]:
         disabled = is_disabled(host, projection.table)
         counts[LOST if host.lost else FORCED_DOWN if host.status.forced_down else DISABLED if disabled else UP] += 1
     return counts

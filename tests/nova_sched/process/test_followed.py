@@ -6,6 +6,7 @@ import pytest
 
 from nova_sched.process.monitoring.followed import Ends, FollowedLog, samples_of
 from nova_sched.projection.host_status import counts_of
+from nova_sched.projection.ledger import Host
 from rpc_api import events
 from rpc_api.levels import LEVEL
 from tests.builders import Cell, HandClock, created, facts_of, inventory_of, put_inventories, put_traits, report
@@ -43,6 +44,13 @@ def test_hosts_by_status(batch, status):
     expected[status] += 1
     assert found == expected
     assert list(counts_of(cell.projection).values()) == list(expected.values())
+
+
+def test_a_host_whose_report_is_being_folded():
+    """Another thread asks: the host is there, and its status is not yet."""
+    cell = Cell(report("a"))
+    cell.projection.hosts["new"] = Host("new", "agent-of-new", "cell1")
+    assert hosts_in(cell.projection) == {"up": 1, "disabled": 0, "forced_down": 0, "lost": 0}
 
 
 def test_a_service_that_nova_disabled():
