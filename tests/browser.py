@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -104,8 +105,16 @@ class Browser:
         )
 
     def text(self, selector: str) -> str:
-        """The text of an element."""
-        return self.one(selector).text
+        """The text of an element that is visible."""
+        return self.wait(lambda: self._texts(selector), selector)[0]
+
+    def _texts(self, selector):
+        """The texts of all visible elements of a selector, read at once: the page replaces elements."""
+        return self.run(
+            "return [...document.querySelectorAll(arguments[0])].filter((one) => one.checkVisibility())"
+            ".map((one) => one.innerText.replace(/[ \\t]+/g, ' '))",
+            selector,
+        )
 
     def run(self, script: str, *arguments):
         """The value of a script."""
@@ -113,14 +122,15 @@ class Browser:
 
     def wait(self, check, what: str = "", seconds: float = WAIT_SECONDS):
         """Wait until a function returns something true, and return that."""
-        return WebDriverWait(self.driver, seconds, 0.05).until(lambda _: check(), f"waited for {what or check}")
+        waiting = WebDriverWait(self.driver, seconds, 0.05, ignored_exceptions=(StaleElementReferenceException,))
+        return waiting.until(lambda _: check(), f"waited for {what or check}")
 
     def wait_text(self, selector: str, part: str) -> str:
         """Wait until an element has a text in it; returns the whole text."""
         found = []
 
         def has():
-            found[:] = [one.text for one in self.driver.find_elements(By.CSS_SELECTOR, selector)]
+            found[:] = self._texts(selector)
             return any(part in text for text in found)
 
         try:

@@ -16,6 +16,7 @@ from nova_sched.page.limits import Rate, Waits
 from nova_sched.page.routes import ALL_PROJECTS, BY_PATH, OPEN
 from nova_sched.page.sessions import OF_LOOPBACK, Sessions
 from nova_sched.page.what_if import WhatIfs
+from nova_sched.process.text import one_line
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
 
@@ -75,8 +76,10 @@ class Application:
         except errors.NovaSchedError as fault:
             code = next((code for kind, code in CODES.items() if isinstance(fault, kind)), 404)
             answer = answers.as_json({"error": str(fault)}, code)
-        except Exception:
-            LOG.exception("the request %s %s has failed", environ.get("REQUEST_METHOD"), environ.get("PATH_INFO"))
+        except Exception as fault:
+            path = one_line(environ.get("PATH_INFO", ""))
+            LOG.error("the request %s %s has failed: %r", environ.get("REQUEST_METHOD"), path, fault)
+            LOG.debug("the fault of the request", exc_info=True)
             answer = answers.as_json({"error": "the page has failed to answer; its log has the reason"}, 500)
         return answers.send(answer, environ, start_response)
 

@@ -127,7 +127,8 @@ class Cloud:
                 LOG.warning("the logs are read again from their beginning: %s", fault)
                 self._fail(str(fault))
             except Exception as fault:
-                LOG.exception("a fault of the page itself; the logs are read again from their beginning")
+                LOG.error("a fault of the page itself (%r); the logs are read again from their beginning", fault)
+                LOG.debug("the fault of the fold", exc_info=True)
                 self._fail(f"a fault in nova_sched itself ({fault!r}); see the log of the page")
             self._stop.wait(AGAIN_SECONDS)
 
