@@ -9,7 +9,7 @@ from nova_sched.page.answers import TooMany
 from nova_sched.page.server import RunningPage
 from rpc_api import events
 from rpc_api.clock import Clock
-from tests.builders import decision, report
+from tests.builders import decision, report, uuid_of
 from tests.nova_sched.page.pages import DEMO, LogsOf, Served
 from tests.nova_sched.page.projects import MINE, TOKENS, USERS, served
 from tests.nova_sched.replay.logs import Written
@@ -332,6 +332,10 @@ def test_what_happens_is_shown_as_it_happens_and_lists_are_bounded(tab):
         tab.wait_text("#decisions tbody", "host-1")
         written.say(events.HostLost("host-2", "silent"))
         tab.wait_text("#decisions tbody", "lost: unreachable")
+        # What is in the logs is shown as text.
+        written.say(events.BuildFailed(uuid_of("vm-first"), "req-1", "host-1", 1, "<img src=x onerror=alert(1)>", True))
+        tab.wait_text("#decisions tbody", "<img src=x onerror=alert(1)>")
+        assert not tab.run("return !!document.querySelector('img')")
         for number in range(40):
             written.say(*(decision(f"vm-{number}-{part}", f"host-{part % 8}", attempt=0) for part in range(10)))
         tab.wait(lambda: tab.run("return document.querySelectorAll('#decisions tbody tr').length") == 200, "200 rows")

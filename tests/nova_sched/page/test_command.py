@@ -16,6 +16,8 @@ from nova_sched.page import config
 from nova_sched.page.policies import Rules
 from rpc_api import errors
 from tests.nova_sched.page.pages import DEMO, options_of
+from tests.nova_sched.page.projects import TOKENS, USERS
+from tests.placement_api.keystone import Keystone
 from tests.servers import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -130,3 +132,30 @@ def test_it_starts_answers_and_ends(tmp_path, number):
         assert waiting.getresponse().status == 200
         assert page.process.wait(20) == errors.EXIT_OK
         assert page.console().count("\n") == 1
+
+
+def test_with_keystone_it_listens_elsewhere_and_wants_a_login(tmp_path):
+    keystone = Keystone(TOKENS, USERS)
+    try:
+        path = tmp_path / "page.conf"
+        path.write_text(f"[page]\nauth_url = {keystone.url}\nhost = 0.0.0.0\n")
+        with Started(tmp_path, "--config-file", str(path)) as page:
+            wait_until(lambda: page.told().startswith("READY=1"), READY_SECONDS, "it is not ready")
+            wait_until(lambda: page.get("/healthz")[1]["is_ready"], READY_SECONDS, "the logs are not read")
+            assert "passwords cross the network unencrypted" in page.console()
+            assert page.get("/api/hosts")[0] == 401
+            connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=30)
+            headers = {"Content-Type": "application/json", "X-Nova-Sched-Page": "1"}
+            form = {"user": "boss", "password": "secret-c", "project": "admins"}
+            connection.request("POST", "/api/login", json.dumps(form), headers)
+            answer = connection.getresponse()
+            assert answer.status == 200 and json.loads(answer.read())["session"]["sees_all"]
+            cookie = answer.getheader("Set-Cookie").partition(";")[0]
+            connection.request("GET", "/api/hosts", headers={"Cookie": cookie})
+            answer = connection.getresponse()
+            assert answer.status == 200 and len(json.loads(answer.read())["names"]) == 120
+            connection.close()
+            page.process.send_signal(signal.SIGTERM)
+            assert page.process.wait(20) == errors.EXIT_OK
+    finally:
+        keystone.close()
