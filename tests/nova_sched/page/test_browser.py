@@ -242,6 +242,12 @@ def test_a_damaged_id_gets_a_sentence(page, text):
 
 
 def test_the_slider_shows_the_past(page):
+    # The mouse is where it will be in the end: on the map it would mark a host.
+    page.click("#time-now")
+    page.wait(
+        lambda: not page.run("return document.getElementById('tip').checkVisibility()"), "no host under the mouse"
+    )
+    page.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
     now, colours = page.text("#totals"), pixels(page)
     page.run(
         "const s = document.getElementById('time-slider'); s.value = 650;"
