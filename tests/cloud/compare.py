@@ -8,7 +8,7 @@ import sys
 
 def _ends(row):
     """Return what must be the same in both runs."""
-    kept = {name: value for name, value in row.items() if name not in ("seconds", "hosts", "on", "what")}
+    kept = {name: value for name, value in row.items() if name not in ("seconds", "hosts", "host", "on", "what")}
     for name in ("faults", "then"):
         if kept.get(name):
             texts = [kept[name]] if isinstance(kept[name], str) else kept[name]
@@ -17,6 +17,9 @@ def _ends(row):
         kept["placement"] = sorted(
             json.dumps(sorted(map(json.dumps, map(_sorted, held.values())))) for held in kept["placement"]
         )
+    for name in ("server", "migration"):
+        if name in kept:
+            kept[name] = sorted(json.dumps(_sorted(amounts)) for amounts in kept[name].values())
     if "migrations" in kept:
         kept["migrations"] = len(kept["migrations"])
     return kept

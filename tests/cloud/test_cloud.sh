@@ -43,6 +43,7 @@ else
   check prove-beside-stock python "$HERE/compare.py" "$HERE/baseline/prove-stock.json" "$REPORT/prove.json"
   check add-host failing_host
   check moves python "$HERE/moves.py" "${FAILING#*/}" "$REPORT/moves.json"
+  check moves-beside-stock python "$HERE/compare.py" "$HERE/baseline/moves-stock.json" "$REPORT/moves.json"
   for host in $CLOUD_HOSTS; do compute_up "$host"; done
   python "$HERE/seed.py" wait-computes $CLOUD_HOSTS
   check tempest "$HERE/tempest.sh" "$REPORT/tempest.txt"
