@@ -37,7 +37,7 @@ for point in metadata.distribution("nova_sched").entry_points:
         point.load()
     except Exception as fault:
         wrong.append(f"{point.group} {point.name}: {fault!r}")
-sys.exit("\\n".join(wrong))
+sys.exit("\\n".join(wrong) or 0)
 """
 #: No file of ours is also a file of another distribution.
 OVERLAPS = """
