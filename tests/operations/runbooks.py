@@ -9,6 +9,7 @@ FOLDER = ROOT / "docs" / "operating" / "runbooks"
 PAGES = sorted(path for path in FOLDER.glob("*.md") if path.stem != "index")
 SECTIONS = ("What is seen", "What it means", "What to type", "When it is over")
 TYPED, OVER = SECTIONS[2:]
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Step(NamedTuple):
@@ -44,7 +45,8 @@ def steps_of(path: Path) -> list[Step]:
 def difference(shown: tuple[str, ...], printed: str) -> str | None:
     """What a page shows and a command did not print, or the reverse; None if there is no difference. Columns may have
     another width."""
-    lines, position, anywhere = [line for line in printed.splitlines() if line.strip()], 0, False
+    lines = [line for line in COLOURS.sub("", printed).splitlines() if line.strip()]
+    position, anywhere = 0, False
     for wanted in shown:
         if wanted.strip() == "...":
             anywhere = True
