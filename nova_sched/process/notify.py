@@ -16,6 +16,8 @@ LOG = logging.getLogger(__name__)
 #: Seconds between two looks at the text that systemctl status shows.
 STATUS_SECONDS = 5.0
 STATUS_MAX = 400
+#: Seconds that a message may wait while the queue of the manager is full.
+SEND_SECONDS_MAX = 2.0
 
 
 class Notifier:
@@ -76,6 +78,8 @@ class Notifier:
         name = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending:
+                # A manager that does not read must not hold up the loop that tells it something.
+                sending.settimeout(SEND_SECONDS_MAX)
                 sending.connect(name)
                 sending.sendall(message.encode())
         except OSError as fault:

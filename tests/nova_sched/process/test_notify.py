@@ -1,12 +1,17 @@
 """Messages to systemd: the test owns the socket."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
+from nova_sched.process import notify
 from nova_sched.process.monitoring.pulse import Pulse
 from nova_sched.process.notify import STATUS_SECONDS, Notifier
 from tests.builders import HandClock
+
+#: Messages that the socket of a manager keeps: net.unix.max_dgram_qlen, or the system's usual limit.
+QUEUE_MAX = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text()) if Path("/proc/sys/net").exists() else 512
 
 
 class Manager:
@@ -52,6 +57,16 @@ def test_each_state_has_its_message(manager, notifier):
         "READY=1\nSTATUS=answers the topic scheduler",
         "STOPPING=1\nSTATUS=ends: the log has a gap",
     ]
+
+
+def test_a_manager_that_does_not_read_holds_nothing_up(manager, notifier, monkeypatch):
+    monkeypatch.setattr(notify, "SEND_SECONDS_MAX", 0.001)
+    # More than net.unix.max_dgram_qlen: the next one would wait for ever.
+    for number in range(2 * QUEUE_MAX):
+        notifier.status(f"status {number}")
+    assert 1 <= len(manager.received()) < 2 * QUEUE_MAX
+    notifier.status("it reads again")
+    assert manager.received() == ["STATUS=it reads again"]
 
 
 def test_a_status_is_sent_when_it_changes(manager, notifier):
