@@ -2,6 +2,7 @@
 ``nova_sched.replay`` for the replay tool."""
 
 import argparse
+import difflib
 import errno
 import logging
 import sys
@@ -23,6 +24,8 @@ newer version
 """
 
 
+#: How alike a word must be to a command that is named in its place (difflib's ratio).
+ALIKE_MIN = 0.6
 #: Faults of an output that takes nothing more: its reader has ended, its disk or quota is full, or its file too large.
 OUTPUT_FAULTS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -125,13 +128,22 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
     def _without_command(self, argv):
         """Return what is wrong with a command line that does not begin with a command, and what to type."""
         if not argv[0].startswith("-"):
-            return f"there is no command {argv[0]!r}; {self.NAME} --help lists the commands"
+            return self.unknown_command(argv[0])
         option, known = argv[0].partition("=")[0], {name for name, _ in self.command_manager}
         command = next((word for word in argv if word in known), "COMMAND")
         return (
             f"the option {option} is not known before a command; type it after the command, as in "
             f"{self.NAME} {command} {option} ..., or see {self.NAME} --help"
         )
+
+    def unknown_command(self, word) -> str:
+        """What is wrong with a word that no command begins with, or that is only the first word of some commands."""
+        known = sorted(name for name, _ in self.command_manager)
+        if family := [name for name in known if name.startswith(f"{word} ")]:
+            return f"{word!r} is the beginning of {', '.join(family)}; type one of them"
+        near = difflib.get_close_matches(word, sorted({*known, *(name.split()[0] for name in known)}), 1, ALIKE_MIN)
+        meant = f", the nearest is {near[0]!r}" if near else ""
+        return f"there is no command {word!r}{meant}; {self.NAME} --help lists the commands"
 
 
 class Help(HelpCommand):
@@ -144,9 +156,7 @@ class Help(HelpCommand):
                 return NovaSchedReplay().run(["help", *parsed_args.cmd[1:]])
             return super().take_action(parsed_args)
         except ValueError:
-            raise errors.UsageError(
-                f"there is no command {parsed_args.cmd[0]!r}; {self.app.NAME} --help lists the commands"
-            ) from None
+            raise errors.UsageError(self.app.unknown_command(parsed_args.cmd[0])) from None
 
 
 class NovaSchedReplay(NovaSched):

@@ -26,7 +26,12 @@ RUN = "import sys; from nova_sched.cli.main import replay; sys.exit(replay())"
     [
         (["replay"], 2, "usage: nova-sched-replay"),
         (["replay", "state"], 2, "no log is named; name one with --log"),
-        (["nonsense"], 2, "there is no command 'nonsense'"),
+        (["nonsense"], 2, "there is no command 'nonsense'; nova-sched --help lists the commands"),
+        (["host"], 2, "'host' is the beginning of host disable, host drain, host enable, host list, host remove; type"),
+        (["host", "--help"], 2, "'host' is the beginning of host disable"),
+        (["help", "policy"], 2, "'policy' is the beginning of policy history"),
+        (["hosts"], 2, "there is no command 'hosts', the nearest is 'host'"),
+        (["replay", "expalin"], 2, "there is no command 'expalin', the nearest is 'explain'"),
         (["replay", "nonsense"], 2, "there is no command 'nonsense'"),
         (["nonsense", "--help"], 2, "there is no command 'nonsense'"),
         (["replay", "help", "nonsense"], 2, "nova-sched-replay help: there is no command 'nonsense'"),
