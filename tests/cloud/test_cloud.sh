@@ -34,6 +34,9 @@ evidence() {         # every decision is in the log, verified, and made again
     "$SCHED/nova-sched-replay" $(logs) check &&
     "$SCHED/nova-sched-replay" $(logs) stats
 }
+operators() {        # the commands of operators; the names of the logs are in the environment
+  NOVA_SCHED_LOG=$(logs | sed 's/^--log //' | tr '\n' ' ') python "$HERE/operators.py" "$REPORT/operators.json"
+}
 failing_host() { CLOUD_FAILING=${FAILING#*/} "$HERE/add_host.sh" "$FAILING"; }
 if [ "$1" = short ]; then
   check add-host failing_host
@@ -41,6 +44,7 @@ if [ "$1" = short ]; then
 else
   check prove python "$HERE/prove.py" "$REPORT/prove.json"
   check prove-beside-stock python "$HERE/compare.py" "$HERE/baseline/prove-stock.json" "$REPORT/prove.json"
+  [ -n "$STOCK" ] || check operators operators
   check add-host failing_host
   check moves python "$HERE/moves.py" "${FAILING#*/}" "$REPORT/moves.json"
   check moves-beside-stock python "$HERE/compare.py" "$HERE/baseline/moves-stock.json" "$REPORT/moves.json"

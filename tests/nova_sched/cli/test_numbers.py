@@ -25,7 +25,7 @@ COMMANDS = [
     ("nova-sched-replay explain be1747a2", "--attempt", 1),
     ("nova-sched-replay show be1747a2", "--attempt", 1),
     ("nova-sched-replay why-not be1747a2 host-1", "--attempt", 1),
-    ("nova-sched import", "--threads", 1),
+    ("nova-sched import", "--threads", range(1, 65)),
     ("nova-sched import", "--rounds", 1),
     ("nova-sched trim cell1 sqlite:///none.db", "--keep", 1),
 ]
@@ -38,14 +38,22 @@ def said(capsys, words, *more):
     return code, *capsys.readouterr()
 
 
-@pytest.mark.parametrize("words, option, least", COMMANDS)
-def test_what_is_not_a_number_in_the_range_is_refused(capsys, words, option, least):
+@pytest.mark.parametrize("words, option, numbers", COMMANDS)
+def test_what_is_not_a_number_in_the_range_is_refused(capsys, words, option, numbers):
+    is_range = isinstance(numbers, range)
+    least = numbers.start if is_range else numbers
+    said_range = f"{least} to {numbers[-1]}" if is_range else f"{least} or more"
     for text, wanted in (
-        (str(least - 1), f"{option} is {least - 1}, wanted {least} or more; see nova-sched"),
-        ("-7", f"{option} is -7, wanted {least} or more; see nova-sched"),
-        ("many", f"{option} is 'many', wanted a whole number of {least} or more; see nova-sched"),
-        ("1.5", f"{option} is '1.5', wanted a whole number of {least} or more; see nova-sched"),
-        ("9" * 5000, f"{option} is '{'9' * 30}...', wanted a whole number of {least} or more; see nova-sched"),
+        (str(least - 1), f"{option} is {least - 1}, wanted {said_range}; see nova-sched"),
+        ("-7", f"{option} is -7, wanted {said_range}; see nova-sched"),
+        ("many", f"{option} is 'many', wanted a whole number of {said_range}; see nova-sched"),
+        ("1.5", f"{option} is '1.5', wanted a whole number of {said_range}; see nova-sched"),
+        ("9" * 5000, f"{option} is '{'9' * 30}...', wanted a whole number of {said_range}; see nova-sched"),
+        *(
+            [(str(numbers.stop), f"{option} is {numbers.stop}, wanted {said_range}; see nova-sched")]
+            if is_range
+            else ()
+        ),
     ):
         code, out, err = said(capsys, words, option, text)
         assert (code, out) == (2, "") and wanted in err and err.count("\n") == 1, text

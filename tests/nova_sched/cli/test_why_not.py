@@ -357,7 +357,10 @@ def test_attempts_are_named_by_the_number_that_is_shown(placed, command, capsys)
     with Logs(placed) as logs:
         assert logs.run(name, uuid_of("vm"), *more, "--attempt", "1") < 2
         assert capsys.readouterr().out
-        for wrong in ("0", "2"):
+        for wrong, fault in (
+            ("0", "--attempt is 0, wanted 1 or more"),
+            ("2", "there is no attempt 2, wanted one of 1"),
+        ):
             assert logs.run(name, uuid_of("vm"), *more, "--attempt", wrong) == 2
             said = capsys.readouterr()
-            assert said.out == "" and f"there is no attempt {wrong}, wanted one of 1" in said.err
+            assert said.out == "" and fault in said.err
