@@ -6,7 +6,7 @@ from nova_sched.cli.main import main, replay
 
 DEMO = "docs/operating/demo.nslog"
 PROGRAMS = {"nova-sched": main, "nova-sched-replay": replay}
-#: Each command with a number: its words, the option, and the least number.
+#: Each command with a number: its words, the option, and the least number or the range.
 COMMANDS = [
     ("nova-sched host list", "--limit", 1),
     ("nova-sched conflicts", "--limit", 1),
