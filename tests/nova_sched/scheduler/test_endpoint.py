@@ -174,7 +174,7 @@ def refused(scheduler):
 
 
 LARGE = Aggregate(
-    uuid=uuid_of("large"), name="large", hosts=[f"compute-{number:060}" for number in range(5000)], metadata={}
+    uuid=uuid_of("large"), name="large", hosts=[f"compute-{number:060}" for number in range(16_000)], metadata={}
 )
 UNKNOWN = Aggregate(uuid=uuid_of("half"), name="half", hosts=["\ud800"], metadata={})
 
