@@ -77,7 +77,7 @@ def make_event(data: FrozenRecord, producer: str, producer_epoch: int, sequence:
 
 
 def encode_events(batch: Iterable[Event], level: int = 1) -> list[bytes]:
-    """Pack each event in the form of a level; raises TooLarge for one over the ``MAX_BYTES`` of its class.
+    """Pack each event in the form of a level; raises TooLarge for one over the ``max_bytes`` of its class.
 
     Raises InvalidEvent for an event that readers would set aside, and for one that the level does not have.
     """
@@ -95,9 +95,9 @@ def encode_events(batch: Iterable[Event], level: int = 1) -> list[bytes]:
                 f"a {event.name} event cannot be packed ({fault}); fix the text or number in it "
                 "that msgpack does not accept"
             ) from None
-        if len(encoded) > schema.MAX_BYTES:
+        if len(encoded) > schema.max_bytes(level):
             raise errors.TooLarge(
-                f"a {event.name} event has {len(encoded)} bytes, wanted at most {schema.MAX_BYTES}; "
+                f"a {event.name} event has {len(encoded)} bytes, wanted at most {schema.max_bytes(level)}; "
                 "split its content, or shorten its texts"
             )
         packed.append(encoded)
@@ -159,7 +159,7 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
     if len(payload) > MAX_EVENT_BYTES:
         for index, size in enumerate(event_sizes(payload)):
             if size > MAX_EVENT_BYTES:
-                decoded[index] = _checked_size(decoded[index], size, batch[index])
+                decoded[index] = _checked_size(decoded[index], size, level, batch[index])
     return DecodedRecord(epoch, decoded, account, payload, level)
 
 
@@ -179,7 +179,7 @@ def decode_holding(payload: bytes, groups: Sequence[Collection[bytes]]) -> list[
     found = []
     for index in _holding(payload, sizes, groups):
         raw, size = batch[index], sizes[index]
-        found.append((index, _checked_size(_decode_event(raw, level, EVENT_FORMS[level]), size, raw)))
+        found.append((index, _checked_size(_decode_event(raw, level, EVENT_FORMS[level]), size, level, raw)))
     return found
 
 
@@ -248,9 +248,9 @@ def event_sizes(payload: bytes) -> Iterator[int]:
         yield unpacker.tell() - before
 
 
-def _checked_size(event: Event | SetAside, size: int, raw: object) -> Event | SetAside:
-    """An event that was read, or that it is too large for its class."""
-    most = MAX_EVENT_BYTES if type(event) is SetAside else event.data.schema.MAX_BYTES
+def _checked_size(event: Event | SetAside, size: int, level: int, raw: object) -> Event | SetAside:
+    """An event that was read from a record of a level, or that it is too large for its class."""
+    most = MAX_EVENT_BYTES if type(event) is SetAside else event.data.schema.max_bytes(level)
     if size <= most:
         return event
     return SetAside("too-large", f"an event of {size} bytes, wanted at most {most}", _raw(raw))

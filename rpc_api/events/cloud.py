@@ -95,6 +95,7 @@ class AggregateUpdated(SchemaObject):
     ROLES = SCHEDULER | frozenset({"operator"})
     #: More than 10,000 hosts whose names have 90 bytes.
     MAX_BYTES = 1000 * 1024
+    OLDER_MAX_BYTES = {2: 256 * 1024}
     fields = {
         "uuid": fields.UUIDField(),
         "name": fields.StringField(),

@@ -111,6 +111,9 @@ class SchemaObject(ovo_base.VersionedObject):
     LEVEL: ClassVar[int] = 1
     #: Greatest size of a packed event of this class, in bytes.
     MAX_BYTES: ClassVar[int] = 256 * 1024
+    #: The last level of a smaller limit -> that limit: ``{2: 1000}`` says that ``MAX_BYTES`` counts from level 3 on.
+    #: Services of one level must accept the same events, so a limit changes only with a level.
+    OLDER_MAX_BYTES: ClassVar[dict[int, int]] = {}
     #: Field -> the level of a log that it needs, of the fields that came after level 1: they are the last ones.
     NEWER: ClassVar[dict[str, int]] = {}
     #: The last level of older versions -> the version that is written up to it: ``{1: "1.1"}`` says that ``VERSION`` is
@@ -119,6 +122,11 @@ class SchemaObject(ovo_base.VersionedObject):
     #: Set by :func:`register`: the named tuple, and its check.
     Frozen: ClassVar[type[Any]]
     thaw: ClassVar[Check]
+
+    @classmethod
+    def max_bytes(cls, level: int) -> int:
+        """Greatest size of a packed event of this class in a log of a level, in bytes."""
+        return next((most for last, most in sorted(cls.OLDER_MAX_BYTES.items()) if level <= last), cls.MAX_BYTES)
 
     @classmethod
     def obj_class_from_name(cls, objname: str, objver: str) -> type[SchemaObject]:

@@ -173,6 +173,30 @@ def test_a_larger_event_is_not_read_whoever_wrote_it():
     assert (aside.code, len(aside.raw)) == ("too-large", MAX_RAW_BYTES)
 
 
+def aggregate(hosts):
+    """An AggregateUpdated event of so many hosts, whose names have 30 bytes."""
+    names = tuple(f"compute-{number:022}" for number in range(hosts))
+    return codec.make_event(events.AggregateUpdated(uuid_of("a"), "a", names, {}), "operator/one", 5, 1, AT_NS)
+
+
+@pytest.mark.parametrize("level, is_taken", [(1, False), (2, False), (3, True)])
+def test_services_of_one_level_take_aggregates_of_the_same_size(level, is_taken):
+    """320 KB: more than level 2 allows, whatever version reads or writes."""
+    event = aggregate(10_000)
+    (found,) = decode_record(packed(event, form=level)).events
+    if is_taken:
+        assert found == event and encode_events([event], level)
+    else:
+        assert found.code == "too-large"
+        with pytest.raises(errors.TooLarge, match="wanted at most 262144"):
+            encode_events([event], level)
+
+
+def test_an_aggregate_has_a_greatest_size():
+    with pytest.raises(errors.TooLarge, match="wanted at most 1024000"):
+        encode_events([aggregate(34_000)], 3)
+
+
 def test_events_are_parted_into_as_few_records_as_the_limits_allow():
     one = encode_events([sized(100_000)])[0]
     records = encode_records(EPOCH, [one] * 25)
