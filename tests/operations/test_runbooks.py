@@ -180,13 +180,12 @@ STATES = {
     "incident-broker-alarm": (disk_alarm, None),
     "incident-log-flooded": (log_is_flooded, None),
 }
-#: Pages whose commands or state take the broker away.
-OF_BROKER = ("incident-broker-down", "incident-cell-broker-down", "incident-broker-alarm", "incident-stream-dead")
+#: Pages whose commands "make test" types; those of the others take minutes.
+SHORT = ("NovaSchedServiceDown", "NovaSchedNotReady", "NovaSchedHostsLost", "NovaSchedNoValidHost")
 
 
 @pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, marks=pytest.mark.long if path.stem in OF_BROKER else (), id=path.stem) for path in PAGES],
+    "path", [pytest.param(path, marks=() if path.stem in SHORT else pytest.mark.long, id=path.stem) for path in PAGES]
 )
 def test_the_commands_of_a_page(site, path):
     happens, heals = STATES.get(path.stem, (None, None))
@@ -202,7 +201,7 @@ def test_the_commands_of_a_page(site, path):
 
 
 def test_each_state_is_of_a_page():
-    assert {*STATES, *OF_BROKER} <= {path.stem for path in PAGES}
+    assert {*STATES, *SHORT} <= {path.stem for path in PAGES}
 
 
 def test_every_fault_that_was_tried_is_in_the_index():
