@@ -5,6 +5,8 @@ from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.intervals import add_intervals, configuration, intervals_of
 from nova_sched.cli.output import add_form
 from nova_sched.process.snapshot_store import open_store
+from nova_sched.projection.ledger import AGENT
+from nova_sched.projection.state import CELL0
 from nova_sched.replay.health import doctor as diagnosis
 from nova_sched.replay.health import twice
 from rpc_api import errors
@@ -49,14 +51,9 @@ class Doctor(ReplayCommand):
         store = open_store(url) if url else None
         rows = output.Rows(self.out, arguments.output, diagnosis.Finding._fields, (), self.paint)
         states, levels, names, down = [], {}, {}, bool(source.down)
+        self._agents_of = {}
         for finding in diagnosis.of_here():
             rows.write(finding._asdict())
-        if arguments.ask:
-            from nova_sched.replay.health import asking
-
-            for finding in asking.of_services(configuration(arguments.config_files)):
-                states.append(finding.state)
-                rows.write(finding._asdict())
         for cell in sorted({*source.logs, *source.down}):
             try:
                 for finding in (
@@ -78,6 +75,12 @@ class Doctor(ReplayCommand):
                 for finding in diagnosis.of_down(cell, fault):
                     states.append(finding.state)
                     rows.write(finding._asdict())
+        if arguments.ask:
+            from nova_sched.replay.health import asking
+
+            for finding in asking.of_services(configuration(arguments.config_files), self._may_have_agents(source)):
+                states.append(finding.state)
+                rows.write(finding._asdict())
         for finding in (*diagnosis.of_levels(levels), *twice.of_names(names)):
             states.append(finding.state)
             rows.write(finding._asdict())
@@ -92,4 +95,12 @@ class Doctor(ReplayCommand):
         with self.history(source, arguments) as history:
             projection = history.world_at({cell: source.logs[cell].bounds().last}).projections[cell]
         levels[cell], names[cell] = projection.level, twice.names_of(projection)
+        self._agents_of[cell] = not projection.hosts or any(
+            host.authority == AGENT for host in projection.hosts.values()
+        )
         return projection
+
+    def _may_have_agents(self, source):
+        """Whether a cell has hosts of agents, or it is not known: only their instances are built by our conductors."""
+        cells = {*source.logs, *source.down} - {CELL0}
+        return not cells or any(self._agents_of.get(cell, True) for cell in cells)

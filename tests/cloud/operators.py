@@ -112,7 +112,8 @@ def what_is_used():
 
 def bundle():
     """A support bundle of a cloud that works, without passwords of it."""
-    ask("support bundle", "nova-sched", "support-bundle", "-o", BUNDLE, "--force", "--config-file", CONFIG)
+    # 1: something is missing, here the journal of systemd and metrics, which this cloud does not have.
+    ask("support bundle", "nova-sched", "support-bundle", "-o", BUNDLE, "--force", "--config-file", CONFIG, code=1)
     with tarfile.open(BUNDLE) as files:
         texts = {member.name: files.extractfile(member).read() for member in files if member.isfile()}
     leaking = [name for name, text in texts.items() if b":lab@" in text]

@@ -479,6 +479,11 @@ def test_doctor_asks_services(capsys, tmp_path, monkeypatch):
         for topic, version in (("asked", "4.5"), ("asked_c", "1.1"), ("asked_c.cell.cell1", "1.1"))
     ]
     assert found(capsys, "doctor", cloud, *options) == (0, [])
-    for server in servers:
+    servers[1].stop()
+    assert found(capsys, "doctor", cloud, *options) == (1, [("API conductors", "fail")])
+    # Nova's own conductors call the schedulers where all hosts are Nova's.
+    found_here = {one.check: one for one in asking.of_services(configuration([str(path)]), has_agents=False)}
+    assert found_here["API conductors"].state == "ok" and "none is needed" in found_here["API conductors"].found
+    for server in servers[::2]:
         server.stop()
     bus.close()
