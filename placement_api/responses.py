@@ -42,17 +42,3 @@ def timed(request, response, last_modified_ns: int | None = None):
         # (As a list: webob looks through all headers for each one that is set.)
         response.headerlist += [("Last-Modified", http_date(at_ns // 10**9)), ("Cache-Control", "no-cache")]
     return response
-
-
-def error_body(status, detail: str, code: str | None, request_id: str | None, **more) -> bytes:
-    """The JSON of an error; without a ``code`` below microversion 1.23."""
-    error = {"status": int(status), "title": _title(status), "detail": detail}
-    if code is not None:
-        error["code"] = code
-    if request_id is not None:
-        error["request_id"] = request_id
-    return json.dumps({"errors": [{**error, **more}]}).encode()
-
-
-def _title(status) -> str:
-    return webob.util.status_reasons[int(status)]

@@ -6,11 +6,11 @@ import logging
 import webob
 from webob.acceptparse import create_accept_header
 
+from nova_sched.process.web.error_body import error_body
 from placement_api import http_errors, routes, versions
 from placement_api.measures import ROUTE
 from placement_api.policies import Enforcer
 from placement_api.request import Request
-from placement_api.responses import error_body
 from rpc_api import errors
 
 LOG = logging.getLogger(__name__)

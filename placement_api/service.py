@@ -1,13 +1,11 @@
 """The API as a service process, with a web server of its own."""
 
 import logging
-import socket
-import threading
 
 from nova_sched.process.service import Remaining, Service
+from nova_sched.process.web.serving import serve, stop
 from placement_api import config
 from placement_api.app import make_app
-from placement_api.connections import WebServer
 from placement_api.shown import ShownRegion
 from placement_api.starting import ServedPort, region_of, state_dir_of
 from rpc_api import concurrency, errors
@@ -16,6 +14,9 @@ LOG = logging.getLogger(__name__)
 
 #: What --help says about the service.
 DESCRIPTION = "Serve Placement's API from the logs of the cells."
+
+#: Section of the configuration that has the options of the web server.
+SECTION = "placement_api"
 
 register = config.register
 
@@ -73,10 +74,18 @@ class PlacementService(Service):
 
 
 class RunningServer:
-    """A WebServer in a thread of its own. ``options`` are those of [placement_api]; see :func:`serve` for the rest."""
+    """A WebServer in a thread of its own; UsageError if it cannot listen. ``options`` are those of [placement_api]; see
+    :func:`serve` for the rest."""
 
     def __init__(self, app, options, host: str, port: int, is_alone: bool = False):
-        self._server = serve(app, host, port, options.threads, options.connections, options.max_body_bytes, is_alone)
+        limits = (options.threads, options.connections, options.max_body_bytes)
+        try:
+            self._server = serve(app, host, port, *limits, SECTION, is_alone)
+        except OSError as fault:
+            raise errors.UsageError(
+                f"the Placement API cannot listen on {host}:{port} ({fault.strerror or fault}); choose another port or "
+                f"address{'' if is_alone else ' ([placement_api] bind_host and bind_port)'}"
+            ) from None
         self._thread = concurrency.vital_thread(self._server.run, "web server")
         self._thread.start()
 
@@ -88,41 +97,6 @@ class RunningServer:
     def stop(self, timeout: float) -> bool:
         """Take no more requests, and finish those in hand; returns whether all were finished."""
         return stop(self._server, self._thread, timeout)
-
-
-def serve(
-    app, host: str, port: int, threads: int, connections: int, max_body_bytes: int, is_alone: bool = False
-) -> WebServer:
-    """A web server for an application; UsageError if it cannot listen. Several processes may listen on one port, unless
-    one ``is_alone``: the system gives each connection to one of them."""
-    try:
-        listening = [_listen(is_alone, *found) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    except OSError as fault:
-        raise errors.UsageError(
-            f"the Placement API cannot listen on {host}:{port} ({fault.strerror or fault}); choose another port or "
-            f"address{'' if is_alone else ' ([placement_api] bind_host and bind_port)'}"
-        ) from None
-    return WebServer(app, listening, threads, connections, max_body_bytes)
-
-
-def _listen(is_alone, family, kind, protocol, _, address):
-    listening = socket.socket(family, kind, protocol)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if not is_alone:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.bind(address)
-    except OSError:
-        listening.close()
-        raise
-    return listening
-
-
-def stop(server: WebServer, thread: threading.Thread, timeout: float) -> bool:
-    """Take no more requests, and finish those in hand; returns whether all were finished."""
-    server.close()
-    thread.join(timeout)
-    return not thread.is_alive()
 
 
 service = PlacementService

@@ -4,7 +4,7 @@ import ipaddress
 
 from nova_sched.page.app import Application, Page
 from nova_sched.page.asked import BODY_MAX
-from placement_api.service import serve, stop
+from nova_sched.process.web.serving import serve, stop
 from rpc_api import concurrency, errors
 
 #: Names of this machine that no other machine can mean.
@@ -21,8 +21,8 @@ class RunningPage:
         try:
             # A thread for each browser that waits for news, and those that answer the others.
             threads = options.threads + options.waiting
-            self._server = serve(application, host, port, threads, options.connections, BODY_MAX, is_alone=True)
-        except errors.UsageError:
+            self._server = serve(application, host, port, threads, options.connections, BODY_MAX, "page", True)
+        except OSError:
             raise errors.UsageError(
                 f"the page cannot listen on {host}:{port}; choose another --port, or end what listens there"
             ) from None

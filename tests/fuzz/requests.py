@@ -7,7 +7,7 @@ import types
 from waitress.adjustments import Adjustments
 from waitress.task import WSGITask
 
-from placement_api.connections import ErrorAnswer, Parser
+from nova_sched.process.web.server import ErrorAnswer, Parser
 from placement_api.region import Region
 from tests.against_nova.ledger_answers import state_of
 from tests.fuzz import mutation

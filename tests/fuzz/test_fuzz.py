@@ -8,10 +8,10 @@ import time
 
 import pytest
 
+from nova_sched.process.web.server import Parser
 from nova_sched.projection import fold, snapshot
 from nova_sched.scheduler.claim_driver import ClaimDriver
 from nova_sched.scheduler.engine import Engine
-from placement_api.connections import Parser
 from placement_api.handlers import inventories
 from placement_api.request import Request
 from rpc_api import codec, events

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.nova_sched.cli.shown import first_difference
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "operating" / "runbooks"
 PAGES = sorted(path for path in FOLDER.glob("*.md") if path.stem != "index")
@@ -46,19 +48,7 @@ def difference(shown: tuple[str, ...], printed: str) -> str | None:
     """What a page shows and a command did not print, or the reverse; None if there is no difference. Columns may have
     another width."""
     lines = [line for line in COLOURS.sub("", printed).splitlines() if line.strip()]
-    position, anywhere = 0, False
-    for wanted in shown:
-        if wanted.strip() == "...":
-            anywhere = True
-            continue
-        places = range(position, len(lines) if anywhere else min(position + 1, len(lines)))
-        place = next((place for place in places if _is(wanted, lines[place])), None)
-        if place is None:
-            return f"shows  {wanted!r}\nprints {lines[position] if position < len(lines) else 'no more lines'!r}"
-        position, anywhere = place + 1, False
-    if position < len(lines) and not anywhere:
-        return f"shows  no more lines\nprints {lines[position]!r}"
-    return None
+    return first_difference([line.strip() for line in shown], lines, _is)
 
 
 def _is(wanted, line):

@@ -2,7 +2,7 @@
 
 import threading
 
-from placement_api.service import serve, stop
+from nova_sched.process.web.serving import serve, stop
 
 SECONDS = 20.0
 
@@ -11,7 +11,7 @@ class Server:
     """Serves an application on a free port until it is closed."""
 
     def __init__(self, app, host="127.0.0.1", threads=4, connections=100, body_bytes=4 << 20):
-        self._server = serve(app, host, 0, threads, connections, body_bytes)
+        self._server = serve(app, host, 0, threads, connections, body_bytes, "placement_api")
         self.addresses = self._server.addresses
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()

@@ -12,9 +12,9 @@ import pytest
 import requests
 import webob
 
-from placement_api import connections
+from nova_sched.process.web import server as connections
+from nova_sched.process.web.server import allowed_connections
 from placement_api.app import make_app
-from placement_api.connections import allowed_connections
 from placement_api.region import Region
 from tests.against_nova.ledger_answers import state_of
 from tests.placement_api.client import HEADERS, World, client_of, config_of

@@ -117,14 +117,14 @@ def test_a_client_that_leaves_before_its_answer(connect):
 
 def test_waiting_costs_nothing(server, connect, monkeypatch):
     """Idle connections are looked at from time to time, and not for each request."""
-    from placement_api.connections import Channel
+    from nova_sched.process.web.server import Channel
 
     looks, readable = [], Channel.readable
     idle = [connect() for _ in range(IDLE)]
     connection = connect()
     connection.send("/one")
     assert connection.read() == b"/one"
-    monkeypatch.setattr("placement_api.event_loop.Watched.look_at_all", lambda self: None)
+    monkeypatch.setattr("nova_sched.process.web.event_loop.Watched.look_at_all", lambda self: None)
     monkeypatch.setattr(Channel, "readable", lambda self: (looks.append(self), readable(self))[1])
     for _ in range(50):
         connection.send("/one")
@@ -133,7 +133,7 @@ def test_waiting_costs_nothing(server, connect, monkeypatch):
 
 
 def test_idle_connections_are_closed(connect, monkeypatch, caplog):
-    from placement_api.connections import Channel
+    from nova_sched.process.web.server import Channel
 
     with caplog.at_level(logging.ERROR):
         connection = connect()
@@ -145,8 +145,8 @@ def test_idle_connections_are_closed(connect, monkeypatch, caplog):
 
 
 def test_a_request_that_has_arrived_is_answered_however_idle_its_connection_was(server, connect, monkeypatch):
-    from placement_api.connections import Channel
-    from placement_api.event_loop import Watched
+    from nova_sched.process.web.event_loop import Watched
+    from nova_sched.process.web.server import Channel
 
     wait, waits, goes_on = Watched.wait, threading.Event(), threading.Event()
 
@@ -173,7 +173,7 @@ def test_a_request_that_has_arrived_is_answered_however_idle_its_connection_was(
 
 def test_an_urgent_byte_costs_nothing(server, connect, monkeypatch):
     """Nobody reads it. It must not be reported for ever."""
-    from placement_api.event_loop import Watched
+    from nova_sched.process.web.event_loop import Watched
 
     waits, wait = [], Watched.wait
     connection, other = connect(), connect()
@@ -226,7 +226,7 @@ def test_without_a_free_file_new_connections_wait(server, connect, monkeypatch, 
 
 
 def test_an_error_of_one_connection_does_not_close_the_server(server, connect, monkeypatch, caplog):
-    from placement_api.connections import Channel
+    from nova_sched.process.web.server import Channel
 
     def fails(*arguments, **options):
         raise MemoryError
@@ -250,7 +250,7 @@ def test_a_client_that_does_not_read_loses_its_connection(monkeypatch):
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
 
-    monkeypatch.setattr("placement_api.connections.STALLED_SECONDS", 0.5)
+    monkeypatch.setattr("nova_sched.process.web.server.STALLED_SECONDS", 0.5)
     served = Server(answers, threads=1)
     try:
         with contextlib.closing(Connection(served)) as stalled, contextlib.closing(Connection(served)) as other:

@@ -10,6 +10,7 @@ import io
 import os
 import re
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nova_sched.cli.main import main, replay
@@ -50,15 +51,21 @@ def run(command: str, variables: dict[str, str]) -> tuple[int, str]:
     return code, printed.getvalue()
 
 
-def difference(shown: list[str], printed: str) -> str | None:
+def difference(shown: Sequence[str], printed: str) -> str | None:
     """What a page shows and the command did not print, or the reverse; None if there is no difference."""
-    lines, position, anywhere = [line.rstrip() for line in printed.splitlines()], 0, False
+    return first_difference(shown, [line.rstrip() for line in printed.splitlines()], _is)
+
+
+def first_difference(shown: Sequence[str], lines: Sequence[str], is_line: Callable[[str, str], bool]) -> str | None:
+    """The first difference between the lines of a page, in which ``...`` is any lines, and those that were printed;
+    ``is_line`` compares two of them."""
+    position, anywhere = 0, False
     for wanted in shown:
         if wanted.strip() == "...":
             anywhere = True
             continue
         places = range(position, len(lines) if anywhere else min(position + 1, len(lines)))
-        place = next((place for place in places if _is(wanted, lines[place])), None)
+        place = next((place for place in places if is_line(wanted, lines[place])), None)
         if place is None:
             return f"shows  {wanted!r}\nprints {lines[position] if position < len(lines) else 'no more lines'!r}"
         position, anywhere = place + 1, False

@@ -1,4 +1,4 @@
-"""Connections of clients to the web server of the service: how many there may be, and errors that no application sees.
+"""The web server of a service, made of waitress: how many connections there may be, errors that no application sees.
 
 The server reads a request as a whole before one of its threads answers it, so that a client that sends or reads slowly
 occupies a connection and no thread.
@@ -19,8 +19,8 @@ from waitress.server import BaseWSGIServer, create_server
 from waitress.task import ErrorTask, WSGITask
 
 from nova_sched.process.connections import Accepting, close_stalled
-from placement_api.event_loop import LOOK_SECONDS, Watched
-from placement_api.responses import error_body
+from nova_sched.process.web.error_body import error_body
+from nova_sched.process.web.event_loop import LOOK_SECONDS, Watched
 from rpc_api.clock import SYSTEM
 
 # It warns of each request that waits for a thread.
@@ -40,7 +40,6 @@ STALLED_AT_END_SECONDS = 10
 SENT_AT_ONCE = 64 * 1024
 #: Seconds in which a request must have come as a whole that was being read when the server began to stop.
 LAST_SECONDS = 2.0
-_MORE_FILES = "raise LimitNOFILE of the unit, or lower [placement_api] connections"
 #: Connections that wait to be accepted, at most, when the server stops.
 WAITING_MAX = 1024
 #: Files that a process needs beside its connections: logs, bodies that do not fit into memory.
@@ -178,10 +177,16 @@ def _has_input(connection: Any) -> bool:
 
 class WebServer:
     """A web server for an application over listening sockets. Requests with a body of more than ``body_bytes`` get 413,
-    before the body is read."""
+    before the body is read. ``section`` is the section of the configuration that has its options."""
 
     def __init__(
-        self, application: Callable[..., Any], listening: list[Any], threads: int, connections: int, body_bytes: int
+        self,
+        application: Callable[..., Any],
+        listening: list[Any],
+        threads: int,
+        connections: int,
+        body_bytes: int,
+        section: str,
     ) -> None:
         self._sockets = Watched()
         made = create_server(
@@ -209,7 +214,7 @@ class WebServer:
         for server in self._servers:
             server.channel_class = Channel
             server.is_stopping = False
-            Accepting(server, _MORE_FILES)
+            Accepting(server, f"raise LimitNOFILE of the unit, or lower [{section}] connections")
             server.wake = partial(self._wake, server)
 
     @property
