@@ -40,6 +40,7 @@ OF_OPERATORS = {
     "target_host": None,
     "target_node": None,
     "target_cell": None,
+    "preferred_cell": None,
 }
 
 
