@@ -188,7 +188,9 @@ def test_a_recorded_request_and_a_server_that_moves(played_cloud, capsys):
     host = next(row["host"] for row in played_cloud.rows if row["instance"] == built)
     code = main(["dry-run", "--like", built, "--move", "-o", "json", *logs])
     answer = json.loads(capsys.readouterr().out)
-    assert code == (0 if answer["placed"] else 1) and f"not on {host}" in answer["asked"]
+    # A host where its first build failed may be among them.
+    left_out = answer["asked"].partition("not on ")[2].partition(";")[0].split(", ")
+    assert code == (0 if answer["placed"] else 1) and host in left_out
     assert host not in [one["host"] for one in answer["placed"]]
     code = main(["dry-run", "--like", built, "--host", host, *logs])
     out, err = capsys.readouterr()

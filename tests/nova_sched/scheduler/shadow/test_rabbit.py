@@ -248,6 +248,8 @@ def test_the_broker_restarts(rabbit, request):
         waiting = next(iter(shadow.scheduler.engine.waiting.values()))
         rabbit.kill()
         wait_until(lambda: waiting.is_blind, SECONDS_MAX, "the shadow did not notice")
+        # Both, because each has a connection of its own: what is published before a queue is there again is lost.
+        wait_until(lambda: shadow.requests.state != READING, SECONDS_MAX, "its reader of requests did not notice")
         rabbit.start()
         nova = Nova(rabbit, "/")
         wait_until(
