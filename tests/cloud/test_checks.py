@@ -14,7 +14,7 @@ import pytest
 from tests.devstack.cloud import program
 
 HERE = Path(__file__).parent
-NAMES = ("openstack", "asked", "moves", "some_servers", "compare", "chaos")
+NAMES = ("openstack", "asked", "moves", "some_servers", "compare", "compare_chaos", "chaos")
 
 
 class FakeCloud:
@@ -157,6 +157,23 @@ def test_rows_beside_those_of_stock_services(cloud, tmp_path, ours, code):
     for name, rows in (("stock", [{"what": "a", "states": ["ACTIVE"], "seconds": 1}]), ("ours", ours)):
         (tmp_path / name).write_text(json.dumps(rows))
     assert cloud.load("compare").main(tmp_path / "stock", tmp_path / "ours") == code
+
+
+@pytest.mark.parametrize(
+    "ours, code",
+    [
+        pytest.param([{"create ACTIVE": 30}], 0, id="none in ERROR"),
+        pytest.param([{"create ACTIVE": 39, "create ERROR": 1}], 0, id="a smaller share"),
+        pytest.param([{"create ACTIVE": 9}, {"create ERROR": 1}], 0, id="the same share, in another round"),
+        pytest.param([{"create ACTIVE": 8, "create ERROR": 1}], 1, id="a greater share"),
+        pytest.param([{"create ACTIVE": 30, "resize ERROR": 1}], 1, id="a request that stock had no fault with"),
+    ],
+)
+def test_servers_in_error_under_chaos(cloud, tmp_path, ours, code):
+    stock = [{"create ACTIVE": 9, "create ERROR": 1, "resize ACTIVE": 4}]
+    for name, found in (("stock", stock), ("ours", ours)):
+        (tmp_path / name).write_text(json.dumps([{"what": "a round", "states": states} for states in found]))
+    assert cloud.load("compare_chaos").main(tmp_path / "stock", tmp_path / "ours") == code
 
 
 def test_whether_a_process_of_the_cloud_runs(cloud, tmp_path, monkeypatch):

@@ -52,6 +52,7 @@ else
   python "$HERE/seed.py" wait-computes $CLOUD_HOSTS
   check tempest "$HERE/tempest.sh" "$REPORT/tempest.txt"
   check chaos python "$HERE/chaos.py" "$REPORT/chaos.json"
+  check chaos-beside-stock python "$HERE/compare_chaos.py" "$HERE/baseline/chaos-stock.json" "$REPORT/chaos.json"
 fi
 check audit nothing_left
 [ -n "$STOCK" ] || check evidence evidence

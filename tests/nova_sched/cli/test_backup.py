@@ -284,12 +284,13 @@ def test_a_log_with_a_checkpoint_is_not_rebased(kept, url, capsys):
     assert code == 2 and "needs no rebase" in err
 
 
-# --- the page of the documentation -------------------------------------------------------------------------------
+# --- the pages of the documentation ------------------------------------------------------------------------------
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs/operating/retention.md").read_text()
+DOCS = Path(__file__).resolve().parents[3] / "docs/operating"
+RETENTION, BACKUP = [(DOCS / name).read_text() for name in ("retention.md", "backup.md")]
 
 
-def test_each_command_of_the_page_does_what_it_shows(tmp_path, capsys, monkeypatch):
+def test_each_command_of_the_pages_does_what_it_shows(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with open_log("sqlite:///cell1.db") as log:
         kept = KeptLog(log=log)
@@ -298,7 +299,7 @@ def test_each_command_of_the_page_does_what_it_shows(tmp_path, capsys, monkeypat
         kept.keep()
         while log.bounds().last < 45:
             kept.hosts("late")
-    examples = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
+    examples = re.findall(r"```console\n(.*?)```", RETENTION + BACKUP, re.DOTALL)
     assert len(examples) == 3
     for example in examples:
         command, _, output = example.partition("\n")
@@ -311,9 +312,9 @@ def test_each_command_of_the_page_does_what_it_shows(tmp_path, capsys, monkeypat
 
 @pytest.mark.rabbit
 def test_the_commands_of_the_page_for_a_broker(capsys, rabbit_server):
-    policy = re.search(r"^rabbitmqctl (set_policy .*)$", PAGE, re.MULTILINE)[1]
+    policy = re.search(r"^rabbitmqctl (set_policy .*)$", RETENTION, re.MULTILINE)[1]
     rabbit_server.rabbitmqctl(*shlex.split(policy))
-    rebase = re.search(r"^nova-sched (rebase .*)$", PAGE, re.MULTILINE)[1]
+    rebase = re.search(r"^nova-sched (rebase .*)$", RETENTION, re.MULTILINE)[1]
     url = rabbit_server.url(f"nova_sched.rebased-{next(_NUMBERS)}")
     with open_log(url) as log:
         kept = KeptLog(log=log, opened=False)
