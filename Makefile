@@ -6,7 +6,9 @@ NOVA_VENV ?= .venv-nova
 OUT ?= out/demo
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # More than the two processors of CI: the tests of real servers wait more than they compute. The tests of a file stay together.
-TEST_JOBS ?= 3
+TEST_JOBS ?= 4
+# The tests start many processes, and none of them should compile all modules again.
+export PYTHONDONTWRITEBYTECODE :=
 # The interpreter that has the real nova and Placement, with which tests/against_nova compares.
 export NOVA_SCHED_PEER_PYTHON ?= $(CURDIR)/$(NOVA_VENV)/bin/python
 
@@ -100,6 +102,7 @@ test-functional: setup nova-setup
 # Placement's own tests of its API, and the API beside the real Placement, alone.
 test-placement: setup nova-setup
 	$(BIN)/python -m pytest -m 'not long' tests/placement_api tests/against_nova/test_placement_*.py
+	$(BIN)/python -m pytest -m long tests/against_nova/test_placement_objects.py
 
 # Clients of Placement that users have, against our API, alone.
 test-clients: setup nova-setup clients-setup

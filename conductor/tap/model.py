@@ -59,7 +59,9 @@ class TapModel:
         #: Host -> (inventory, status) as it should be in the log.
         self._wanted: dict[str, tuple[bytes, events.HostStatus]] = {}
         self._instances = Instances()
+        #: Host -> why it is to be removed; and the hosts whose removal the log may not show yet.
         self._removed: dict[str, str] = {}
+        self._leaving: set[str] = set()
         self._looked_at = now
         #: Host -> names of the objects that must come before its facts are certain again.
         self.unsure: dict[str, set[str]] = {}
@@ -99,12 +101,13 @@ class TapModel:
         self._unexplained.clear()
         self._devices.forget_all()
         self._instances.forget_all()
-        for published in (self._said, self._wanted, self._removed, self.doubled):
+        for published in (self._said, self._wanted, self._removed, self._leaving, self.doubled):
             published.clear()
 
     def log_began(self) -> None:
         """The log is another one, or may have lost records: all known hosts are reported again."""
         self._said.clear()
+        self._leaving.clear()
         self._instances.publish_again()
         self._changed.update(dict.fromkeys(self._node_of, True))
 
@@ -148,6 +151,7 @@ class TapModel:
         if "id" in node:
             self._host_of_id[node["id"]] = host
         self._removed.pop(host, None)
+        self._leaving.discard(host)
         self._changed[host] = True
         self._is_sure(host, NODE)
         return None
@@ -167,8 +171,8 @@ class TapModel:
         """Uuid of the compute node of a host: of the one that published, else of the one in the log."""
         if host in self._node_of:
             return self._node_of[host]
-        known = _host_in(projection, host)
-        if known is None or known.authority != NOVA or host in self._removed:
+        known = self._host_in(projection, host)
+        if known is None or known.authority != NOVA:
             return None
         return read(known.inventory).inventory.root_uuid
 
@@ -229,6 +233,15 @@ class TapModel:
         self.unsure.pop(host, None)
         self.doubled.pop(host, None)
         self._removed[host] = reason
+        self._leaving.add(host)
+
+    def _host_in(self, projection, host):
+        """A host of the log, also one that waits for its root provider; None for another name, and for a host that is
+        removed, before the log shows that: a heartbeat of that moment must not report it again."""
+        known = _host_in(projection, host)
+        if known is None:
+            self._leaving.discard(host)
+        return None if host in self._leaving else known
 
     # --- what is due -----------------------------------------------------------------------------------------------
 
@@ -271,12 +284,12 @@ class TapModel:
 
     def _differs(self, host, projection):
         """Whether the log has a host otherwise than it should."""
-        known = _host_in(projection, host)
+        known = self._host_in(projection, host)
         return known is None or (known.inventory, known.status) != self._wanted[host]
 
     def _report(self, host, projection, now):
         """The HostReported of a host; None if the log has it, or too little is known yet."""
-        known = _host_in(projection, host)
+        known = self._host_in(projection, host)
         if known is not None and known.authority == AGENT:
             return None
         node = self._nodes.get(self._node_of.get(host, ""), {})

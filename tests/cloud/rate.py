@@ -3,13 +3,16 @@
 Each round creates SERVERS servers with USERS threads, waits for the last one, and deletes them. The rate is that of the
 whole cloud: nova-api, conductors, scheduler, Placement, nova-computes and RabbitMQ share this machine."""
 
+import os
 import sys
 import threading
 import time
 
 from asked import create, expect, finish, gone, note, nova
 
-ROUNDS, SERVERS, USERS = 5, 100, 8
+SERVERS, USERS = 100, 8
+#: Rounds: RATE_ROUNDS in the environment.
+ROUNDS = int(os.environ.get("RATE_ROUNDS", "5"))
 
 
 def _round(number):

@@ -296,6 +296,7 @@ def test_a_log_that_cannot_be_read_for_a_while(caplog):
 
 
 @pytest.mark.rabbit
+@pytest.mark.long
 def test_services_that_are_killed_and_started_again(rabbit_server, vhost, tmp_path):
     """Each loss is one line in the log of another service, and so is its end."""
     config = tmp_path / "nova_sched.conf"

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -84,6 +85,47 @@ def test_one_unit_has_one_winner(tmp_path, url):
 def test_one_unit_has_one_winner_in_many_rounds(tmp_path, url, clients):
     with workers(tmp_path, url) as found:
         race(found, clients, ROUNDS_LONG)
+
+
+#: What a client asks after a write of its consumer's memory -> that memory in the answer's body.
+ASKED = {
+    "/allocations/{consumer}": lambda body, consumer: body["allocations"][PROVIDER]["resources"]["MEMORY_MB"],
+    f"/resource_providers/{PROVIDER}/allocations": lambda body, consumer: body["allocations"][consumer]["resources"][
+        "MEMORY_MB"
+    ],
+    "/usages?project_id={consumer}": lambda body, consumer: body["usages"]["INSTANCE"]["MEMORY_MB"],
+}
+
+
+def write_and_read(found, consumer, rounds):
+    """A client writes through one worker and reads through the other one, in turns. Returns the answers that do not
+    show what it wrote last."""
+    connections, generation, wrong = [Connection(worker) for worker in found], None, []
+    asked = itertools.cycle(ASKED.items())
+    for number in range(1, rounds + 1):
+        writer, reader = connections if number % 2 else connections[::-1]
+        body = {
+            "allocations": {PROVIDER: {"resources": {"MEMORY_MB": number}}},
+            "consumer_generation": generation,
+            "project_id": consumer,
+            "user_id": "user",
+            "consumer_type": "INSTANCE",
+        }
+        status, answer = writer.ask("PUT", f"/allocations/{consumer}", body)
+        generation = (generation or 0) + 1
+        path, memory_in = next(asked)
+        shown = reader.ask("GET", path.format(consumer=consumer)) if status == 204 else (status, answer)
+        if shown[0] != 200 or memory_in(shown[1], consumer) != number:
+            wrong.append((number, path, shown))
+    return wrong
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("rounds", [200, pytest.param(50_000, marks=pytest.mark.long)])
+def test_what_one_worker_wrote_the_other_one_shows(tmp_path, url, rounds):
+    with workers(tmp_path, url) as found, ThreadPoolExecutor() as pool:
+        clients = [pool.submit(write_and_read, found, uuid_of(f"client {number}"), rounds) for number in range(2)]
+        assert [client.result() for client in clients] == [[], []]
 
 
 class Load:

@@ -60,6 +60,7 @@ def test_a_mixture_builds(tmp_path, rabbit_server, vhost, previous, mixture):
         assert audit(cloud, load).wrong() == []
 
 
+@pytest.mark.long
 def test_an_upgrade_and_its_way_back_under_load(tmp_path, rabbit_server, vhost, previous):
     with cloud_of(tmp_path, rabbit_server, vhost, dict.fromkeys(NAMES, previous)) as cloud:
         with Load(cloud, rate=10.0, builds=True) as load:

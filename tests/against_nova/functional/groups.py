@@ -30,10 +30,7 @@ GROUPS = {
 #: A few of them, for each run of the project's own tests.
 QUICK = (
     "test_aggregates.TestAggregateFiltersTogether.test_tenant_with_az_match",
-    "test_server_group.ServerGroupTestV21.test_boot_server_with_anti_affinity_no_valid_host",
     "test_servers.ServerMovingTests.test_migrate_confirm",
-    "test_servers.ServerMovingTests.test_evacuate_instance_kept_on_the_hypervisor",
     "test_servers.ServerRescheduleTests.test_rescheduling_when_booting_instance",
-    "test_cross_cell_migrate.TestMultiCellMigrate.test_anti_affinity_group",
     "libvirt.test_pci_in_placement.PlacementPCIAllocationHealingTests.test_heal_allocation_during_same_host_resize",
 )

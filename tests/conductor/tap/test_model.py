@@ -428,6 +428,23 @@ def test_a_destroyed_node_removes_its_host():
     assert names(tapped.take("node created")) == ["HostReported"]
 
 
+@pytest.mark.parametrize("body", ["heartbeat", "disabled"])
+def test_a_service_that_speaks_before_the_log_shows_the_removal_of_its_host(body):
+    tapped = Tapped()
+    tapped.take("heartbeat", "node saved")
+    for change in map(decode, (BODIES["node destroyed"], with_fields(BODIES[body], version=75, disabled_reason="x"))):
+        tapped.model.take(change, tapped.projection, tapped.now)
+    tapped.now += REPORT_PAUSE
+    removal = tapped.model.due(tapped.projection, tapped.now)
+    assert names(removal) == ["HostRemoved"]
+    tapped.model.take(decode(BODIES[body]), tapped.projection, tapped.now)
+    assert tapped.model.due(tapped.projection, tapped.now + REPORT_AGAIN) == []
+    tapped.append(removal)
+    assert tapped.take(body) == [] and not tapped.projection.hosts
+    tapped.now += REPORT_PAUSE
+    assert names(tapped.take("node created")) == ["HostReported"]
+
+
 def test_a_destroyed_node_removes_a_host_that_only_the_log_knows():
     tapped = Tapped(facts_of("host1", authority="nova")._replace(server=""), root=True)
     if "host1" not in tapped.projection.hosts:
