@@ -1,5 +1,6 @@
 """Answers whose endpoints learn if they are not delivered: on a timetable without a broker, and with one."""
 
+import socket
 import threading
 import uuid
 
@@ -226,8 +227,15 @@ class Caller:
 
     def die(self):
         """Its connections are closed, as the kernel does when a process is killed; its reply queue stays."""
-        self.bus._transport._driver._reply_q_conn.connection.close()
+        connection = self.bus._transport._driver._reply_q_conn.connection.connection
+        # The thread that reads the queue would connect again.
+        connection._establish_connection = self._stays_dead
+        connection._connection.sock.shutdown(socket.SHUT_RDWR)
         self.bus.close()
+
+    @staticmethod
+    def _stays_dead():
+        raise RuntimeError("the process is dead")
 
 
 @pytest.fixture
