@@ -24,6 +24,11 @@ def echo(environ, start_response):
     return [body]
 
 
+@pytest.fixture(autouse=True)
+def look_often(monkeypatch):
+    monkeypatch.setattr("nova_sched.process.web.server.LOOK_SECONDS", 0.1)
+
+
 @pytest.fixture
 def server():
     made = Server(echo, connections=IDLE + 20)
@@ -142,6 +147,31 @@ def test_idle_connections_are_closed(connect, monkeypatch, caplog):
         monkeypatch.setattr(Channel, "last_activity", property(lambda self: 0, lambda self, value: None))
         assert connection.socket.recv(1) == b""
     assert not caplog.records
+
+
+def test_requests_are_answered_between_the_parts_of_a_round(server, connect, monkeypatch):
+    """A round through many connections at once would hold up the requests that come meanwhile."""
+    from nova_sched.process.web import event_loop
+    from nova_sched.process.web.event_loop import Watched
+
+    idle, connection = [connect() for _ in range(IDLE // 4)], connect()
+    connection.send("/one")
+    assert connection.read() == b"/one"
+    happened, wait, look_on = [], Watched.wait, Watched.look_on
+
+    def look(self):
+        has_more = look_on(self)
+        happened.append("part" if has_more else "end")
+        return has_more
+
+    monkeypatch.setattr(event_loop, "LOOK_MAX", 10)
+    monkeypatch.setattr(Watched, "look_on", look)
+    monkeypatch.setattr(Watched, "wait", lambda self, seconds: (happened.append("wait"), wait(self, seconds)))
+    wait_until(lambda: happened.count("end") >= 3, SECONDS, "there are no rounds")
+    first, second, *_ = [place for place, what in enumerate(happened) if what == "end"]
+    round_ = happened[first + 1 : second + 1]
+    assert round_.count("part") >= len(idle) // 10
+    assert all(round_[place - 1] == "wait" for place, what in enumerate(round_) if what != "wait" and place)
 
 
 def test_a_request_that_has_arrived_is_answered_however_idle_its_connection_was(server, connect, monkeypatch):

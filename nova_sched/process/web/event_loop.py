@@ -12,8 +12,10 @@ from typing import Any
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 
-#: Seconds between two looks at all connections: whether they are idle or slow for too long.
-LOOK_SECONDS = 1.0
+#: The longest wait for something to happen.
+WAIT_SECONDS = 1.0
+#: So many connections are looked at in one go: that takes less than a millisecond, for which requests wait.
+LOOK_MAX = 200
 
 #: (Not EPOLLPRI: nobody reads an urgent byte, so it would be reported again and again.)
 _READ = select.EPOLLIN
@@ -29,6 +31,8 @@ class Watched(dict[int, Any]):
         self._changed: deque[int] = deque()
         #: Listening sockets and triggers -> what is waited for.
         self._lasting: dict[int, int] = {}
+        #: What is left to look at of a round through all connections.
+        self._round: deque[int] = deque()
 
     def __setitem__(self, descriptor: int, dispatcher: Any) -> None:
         is_channel = isinstance(dispatcher, HTTPChannel)
@@ -74,11 +78,24 @@ class Watched(dict[int, Any]):
                 wasyncore.readwrite(dispatcher, flags)
                 self._wait_again(descriptor)
 
-    def look_at_all(self) -> None:
-        """Look at all connections, of which some may have to be closed."""
-        for descriptor, dispatcher in list(self.items()):
+    def begin_round(self) -> None:
+        """Begin to look at all connections, of which some may have to be closed: :meth:`look_on` does it."""
+        self._round = deque(self)
+
+    def look_on(self) -> bool:
+        """Look at the next connections of the round; returns whether there are more."""
+        for _ in range(min(LOOK_MAX, len(self._round))):
+            descriptor = self._round.popleft()
+            dispatcher = self.get(descriptor)
             if isinstance(dispatcher, HTTPChannel) and not dispatcher.requests:
                 self._wait_again(descriptor)
+        return bool(self._round)
+
+    def look_at_all(self) -> None:
+        """Look at all connections now."""
+        self.begin_round()
+        while self.look_on():
+            pass
 
     def _wait_again(self, descriptor: int) -> None:
         channel = self.get(descriptor)

@@ -20,7 +20,7 @@ from waitress.task import ErrorTask, WSGITask
 
 from nova_sched.process.connections import Accepting, close_stalled
 from nova_sched.process.web.error_body import error_body
-from nova_sched.process.web.event_loop import LOOK_SECONDS, Watched
+from nova_sched.process.web.event_loop import WAIT_SECONDS, Watched
 from rpc_api.clock import SYSTEM
 
 # It warns of each request that waits for a thread.
@@ -30,6 +30,8 @@ logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 NEVER_SECONDS = 10**9
 #: The same for this server.
 IDLE_SECONDS = 60
+#: Seconds between two rounds through all connections: whether they are idle or slow for too long.
+LOOK_SECONDS = 5.0
 #: Seconds in which a request must have come as a whole.
 REQUEST_SECONDS = 60
 #: Seconds after which a client has gone away that takes no byte of its answer.
@@ -224,28 +226,27 @@ class WebServer:
 
     def run(self) -> None:
         """Answer requests until :meth:`close` is called, and those that are in hand then."""
-        looked_at = SYSTEM.monotonic()
+        looked_at, is_looking = SYSTEM.monotonic(), False
         while not self._is_stopping:
-            self._sockets.wait(LOOK_SECONDS)
-            if SYSTEM.monotonic() - looked_at >= LOOK_SECONDS:
-                self._look_at_all()
-                looked_at = SYSTEM.monotonic()
+            self._sockets.wait(0.0 if is_looking else WAIT_SECONDS)
+            if not is_looking and SYSTEM.monotonic() - looked_at >= LOOK_SECONDS:
+                looked_at, is_looking = SYSTEM.monotonic(), True
+                close_stalled(self._servers, STALLED_SECONDS)
+                self._sockets.begin_round()
+            is_looking = is_looking and self._sockets.look_on()
         for server in self._servers:
             self._accept_waiting(server)
             wasyncore.dispatcher.close(server)
         while any(server.active_channels for server in self._servers):
-            self._look_at_all()
-            self._sockets.wait(LOOK_SECONDS)
+            close_stalled(self._servers, STALLED_AT_END_SECONDS)
+            self._sockets.look_at_all()
+            self._sockets.wait(WAIT_SECONDS)
         self._threads.shutdown()
         with self._waking:
             self._has_ended = True
             for server in self._servers:
                 server.trigger.close()
         self._sockets.close()
-
-    def _look_at_all(self) -> None:
-        close_stalled(self._servers, STALLED_AT_END_SECONDS if self._is_stopping else STALLED_SECONDS)
-        self._sockets.look_at_all()
 
     def _wake(self, server: Any) -> None:
         """Wake the loop, if it has not ended: what wakes it is closed then, and its descriptor may be another file."""
