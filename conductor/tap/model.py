@@ -35,6 +35,15 @@ class Said(NamedTuple):
     at: float
 
 
+class Gone:
+    """A host that Nova removed. ``is_in_log``: the log has it, or is about to: a report of it was published. ``at`` is
+    when its removal was published, None before."""
+
+    def __init__(self, reason: str, is_in_log: bool) -> None:
+        self.reason, self.is_in_log = reason, is_in_log
+        self.at: float | None = None
+
+
 class TapModel:
     """``service_down_time`` in seconds. All times are monotonic seconds."""
 
@@ -59,9 +68,13 @@ class TapModel:
         #: Host -> (inventory, status) as it should be in the log.
         self._wanted: dict[str, tuple[bytes, events.HostStatus]] = {}
         self._instances = Instances()
-        #: Host -> why it is to be removed; and the hosts whose removal the log may not show yet.
-        self._removed: dict[str, str] = {}
-        self._leaving: set[str] = set()
+        #: Hosts that Nova removed, until their compute node comes again, or the log has shown for long that they are
+        #: gone: a heartbeat must not report them again meanwhile.
+        self._gone: dict[str, Gone] = {}
+        #: Host -> why it is removed before it is reported anew: what it had is another's now.
+        self._replaced: dict[str, str] = {}
+        #: Hosts to report although the log has them as they are: their removal was published, and comes first.
+        self._come_back: set[str] = set()
         self._looked_at = now
         #: Host -> names of the objects that must come before its facts are certain again.
         self.unsure: dict[str, set[str]] = {}
@@ -96,18 +109,23 @@ class TapModel:
         the hosts is dropped, as the log may know better."""
         self.monitor.heard_nothing_for(away, now)
         self._began_at = now
+        # They are reported when their compute node comes, which may have to change first: it is known that it is due.
+        for host in self._changed:
+            self.unsure[host] = {NODE, SERVICE}
         for known in (self._nodes, self._published_at, self._node_of, self._host_of_id, self._services, self._changed):
             known.clear()
         self._unexplained.clear()
         self._devices.forget_all()
         self._instances.forget_all()
-        for published in (self._said, self._wanted, self._removed, self._leaving, self.doubled):
+        for published in (self._said, self._wanted, self._gone, self._replaced, self.doubled):
             published.clear()
+        self._come_back.clear()
 
     def log_began(self) -> None:
         """The log is another one, or may have lost records: all known hosts are reported again."""
         self._said.clear()
-        self._leaving.clear()
+        for gone in self._gone.values():
+            gone.at = None
         self._instances.publish_again()
         self._changed.update(dict.fromkeys(self._node_of, True))
 
@@ -124,18 +142,23 @@ class TapModel:
             return f"a ComputeNode {change.method} without a uuid; upgrade that nova-compute"
         known = self._nodes.get(uuid, {})
         before = known.get("host") or _host_of_root(projection, uuid)
+        was_used = before is not None and self._root_of(projection, before) in (uuid, None)
         if change.method == "destroy":
+            if self.doubled.get(before) == uuid:
+                del self.doubled[before]
             self._forget_node(uuid)
-            if before is not None and self._root_of(projection, before) in (uuid, None):
-                self._remove(before, "nova-compute removed its compute node")
+            if was_used:
+                self._remove(before, "nova-compute removed its compute node", projection)
             return None
         node = {**known, **fields}
         host = node.get("host")
         self._nodes[uuid], self._published_at[uuid] = node, now
         if not is_complete(node):
             return None
-        if before is not None and before != host:
-            self._remove(before, f"its compute node {uuid} is that of the host {host} now")
+        if before != host and self.doubled.get(before) == uuid:
+            del self.doubled[before]
+        if was_used and before != host:
+            self._remove(before, f"its compute node {uuid} is that of the host {host} now", projection)
         root = self._root_of(projection, host)
         if root not in (None, uuid) and not self._replaces(change, root, node, projection, now):
             self.doubled[host] = uuid
@@ -145,16 +168,23 @@ class TapModel:
             )
         if root not in (None, uuid):
             self._forget_node(root)
+        self._use_node(host, uuid, projection)
+        return None
+
+    def _use_node(self, host, uuid, projection):
+        """A complete compute node is that of its host from now on."""
         if self.doubled.get(host) == uuid:
             del self.doubled[host]
         self._node_of[host] = uuid
-        if "id" in node:
-            self._host_of_id[node["id"]] = host
-        self._removed.pop(host, None)
-        self._leaving.discard(host)
+        if "id" in self._nodes[uuid]:
+            self._host_of_id[self._nodes[uuid]["id"]] = host
+        gone = self._gone.pop(host, None)
+        if gone is not None and gone.at is not None:
+            self._come_back.add(host)
+        elif gone is not None and gone.is_in_log and _root_in(projection, host) != uuid:
+            self._replaced[host] = gone.reason
         self._changed[host] = True
         self._is_sure(host, NODE)
-        return None
 
     def _replaces(self, change, root, node, projection, now):
         """Whether a compute node takes the place of the one that its host had: it was created again under the same
@@ -225,34 +255,49 @@ class TapModel:
         if host is not None and self._node_of.get(host) == uuid:
             del self._node_of[host]
 
-    def _remove(self, host, reason):
+    def _remove(self, host, reason, projection):
+        """Nova has no such host any more, unless a second compute node of its name waited."""
+        is_in_log = host in self._said or self._host_in(projection, host) is not None
+        waiting = self.doubled.get(host)
         self._node_of.pop(host, None)
         self._said.pop(host, None)
         self._wanted.pop(host, None)
         self._changed.pop(host, None)
         self.unsure.pop(host, None)
         self.doubled.pop(host, None)
-        self._removed[host] = reason
-        self._leaving.add(host)
+        before = self._gone.get(host)
+        self._gone[host] = Gone(reason, is_in_log or (before is not None and before.is_in_log))
+        self._come_back.discard(host)
+        if waiting in self._nodes:
+            self._use_node(host, waiting, projection)
 
     def _host_in(self, projection, host):
         """A host of the log, also one that waits for its root provider; None for another name, and for a host that is
-        removed, before the log shows that: a heartbeat of that moment must not report it again."""
-        known = _host_in(projection, host)
-        if known is None:
-            self._leaving.discard(host)
-        return None if host in self._leaving else known
+        gone."""
+        return None if host in self._gone else _host_in(projection, host)
+
+    def _removals(self, projection, now):
+        """The HostRemoved that are due. One that the log does not show is published again: the host may have had
+        another authority."""
+        replaced, self._replaced = self._replaced, {}
+        found = [events.HostRemoved(host, reason) for host, reason in replaced.items()]
+        for host, gone in list(self._gone.items()):
+            known = _host_in(projection, host)
+            if gone.at is not None and now - gone.at < REPORT_AGAIN:
+                continue
+            is_due = gone.is_in_log and gone.at is None if known is None else known.authority == NOVA
+            if is_due:
+                gone.at = now
+                found.append(events.HostRemoved(host, gone.reason))
+            elif known is None:
+                del self._gone[host]
+        return found
 
     # --- what is due -----------------------------------------------------------------------------------------------
 
     def due(self, projection: Projection, now: float) -> list[Any]:
         """The events that are due, in their order. The log must be at its end, and at LEVEL or above."""
-        removed, self._removed = self._removed, {}
-        found: list[Any] = [
-            events.HostRemoved(host, reason)
-            for host, reason in removed.items()
-            if (known := _host_in(projection, host)) is not None and known.authority == NOVA
-        ]
+        found: list[Any] = self._removals(projection, now)
         if now - self._looked_at >= REPORT_AGAIN:
             self._looked_at = now
             self._look_again(projection)
@@ -264,6 +309,7 @@ class TapModel:
             report = self._report(host, projection, now)
             if report is not None:
                 self._said[host] = Said(report.inventory, report.status, now)
+                self._come_back.discard(host)
                 found.append(report)
         return found + self._instances.due(projection)
 
@@ -285,7 +331,7 @@ class TapModel:
     def _differs(self, host, projection):
         """Whether the log has a host otherwise than it should."""
         known = self._host_in(projection, host)
-        return known is None or (known.inventory, known.status) != self._wanted[host]
+        return known is None or host in self._come_back or (known.inventory, known.status) != self._wanted[host]
 
     def _report(self, host, projection, now):
         """The HostReported of a host; None if the log has it, or too little is known yet."""
@@ -336,6 +382,12 @@ def _hosts_of_nova(projection):
 def _host_in(projection, host):
     """A host of the log, also one that waits for its root provider; None for another name."""
     return projection.hosts.get(host) or projection.waiting.named(host)
+
+
+def _root_in(projection, host):
+    """Uuid of the root provider of a host of the log; None for another name."""
+    known = _host_in(projection, host)
+    return None if known is None else read(known.inventory).inventory.root_uuid
 
 
 def _has_trait(projection, host):

@@ -48,7 +48,17 @@ steps = st.lists(
     st.one_of(
         nodes,
         st.builds(service, st.sampled_from(HOSTS), st.booleans()),
-        st.sampled_from(["restart", "loss", "time passes", "the log is refused", "a provider goes"]),
+        st.sampled_from(
+            [
+                "restart",
+                "loss",
+                "time passes",
+                "the log is refused",
+                "a provider goes",
+                "the log is slow",
+                "the log is read",
+            ]
+        ),
     ),
     max_size=30,
 )
@@ -61,6 +71,8 @@ class World:
         self.cell = Cell(events.LevelPinned(LEVEL), *(created(name) for name in NODES))
         self.now = 0.0
         self.model = TapModel(60.0, self.now)
+        #: Published and not folded yet, while the log is slow.
+        self.published, self.is_slow = [], False
 
     @property
     def projection(self):
@@ -75,6 +87,8 @@ class World:
             self.model.messages_were_lost(self.projection)
         elif step == "time passes":
             self.now += REPORT_AGAIN
+        elif step in ("the log is slow", "the log is read"):
+            self.is_slow = step == "the log is slow"
         elif step == "the log is refused":
             self.model.due(self.projection, self.now)
         else:
@@ -83,11 +97,14 @@ class World:
         self.publish()
 
     def publish(self):
-        for data in self.model.due(self.projection, self.now) + self.model.liveness(self.projection, self.now):
-            self.cell.say(data, by=TAP)
+        self.published += self.model.due(self.projection, self.now) + self.model.liveness(self.projection, self.now)
+        while self.published and not self.is_slow:
+            self.cell.say(self.published.pop(0), by=TAP)
 
     def settle(self):
         """Each nova-compute publishes once more: the first with a new node, as after a restart of all of them."""
+        self.is_slow = False
+        self.publish()
         self.now += REPLACED_AFTER
         for _ in range(3):
             for name, host in zip(NODES, HOSTS, strict=True):

@@ -438,7 +438,7 @@ def test_a_service_that_speaks_before_the_log_shows_the_removal_of_its_host(body
     removal = tapped.model.due(tapped.projection, tapped.now)
     assert names(removal) == ["HostRemoved"]
     tapped.model.take(decode(BODIES[body]), tapped.projection, tapped.now)
-    assert tapped.model.due(tapped.projection, tapped.now + REPORT_AGAIN) == []
+    assert tapped.model.due(tapped.projection, tapped.now + REPORT_AGAIN - REPORT_PAUSE) == []
     tapped.append(removal)
     assert tapped.take(body) == [] and not tapped.projection.hosts
     tapped.now += REPORT_PAUSE
@@ -493,6 +493,130 @@ def test_a_renamed_host_that_only_the_log_knows():
     tapped.model = TapModel(DOWN_TIME, tapped.now)
     renamed = [with_fields(BODIES[name], host="host9") for name in ("heartbeat", "node saved")]
     assert names(tapped.take(*renamed)) == ["HostRemoved", "HostReported"]
+
+
+# --- removals that the log does not show yet -------------------------------------------------------------------------
+
+
+class Late(Tapped):
+    """As Tapped, but nothing is folded before :meth:`read`."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell.say(created("new"))
+        self.published = []
+
+    def append(self, due):
+        self.published += due
+        return due
+
+    def read(self):
+        """The log is read to its end; returns the names of its hosts."""
+        published, self.published = self.published, []
+        for data in published:
+            assert self.cell.say(data, by=TAP) == "ok", data
+        return sorted(self.projection.hosts)
+
+
+def second(name, **fields):
+    """A message of a second compute node, with the provider "new"."""
+    return with_fields(BODIES[name], uuid=uuid_of("new"), id=2, **fields)
+
+
+def test_a_host_that_goes_before_the_log_shows_its_report():
+    tapped = Late()
+    tapped.take("heartbeat", "node created")
+    assert names(tapped.take("node destroyed")) == ["HostRemoved"] and tapped.take("disabled") == []
+    assert tapped.read() == []
+    tapped.now += REPORT_PAUSE
+    assert tapped.take("heartbeat") == []
+
+
+def test_a_rename_that_is_taken_back_before_the_log_shows_it():
+    tapped = Late()
+    tapped.take("heartbeat", "node saved", with_fields(BODIES["heartbeat"], host="host9"))
+    assert tapped.read() == ["host1"]
+    tapped.now += REPORT_PAUSE
+    for host in ("host9", "host1"):
+        tapped.take(with_fields(BODIES["node saved"], host=host))
+    tapped.now += REPORT_PAUSE
+    tapped.take("heartbeat")
+    assert tapped.read() == ["host1"] and tapped.inventory().root_uuid == NODE
+
+
+@pytest.mark.parametrize("is_published", [False, True])
+def test_a_host_that_is_created_again_and_destroyed_before_the_log_shows_it(is_published):
+    tapped = Late()
+    tapped.take("heartbeat", "node saved")
+    tapped.read()
+    tapped.now += REPORT_PAUSE
+    if is_published:
+        tapped.take("node destroyed", second("node created"))
+        tapped.take(second("node destroyed"))
+    else:
+        tapped.take("node destroyed", second("node created"), second("node destroyed"))
+    assert tapped.read() == []
+
+
+def test_a_new_node_takes_the_place_of_the_old_one_when_that_goes():
+    """nova-compute with another name of its hypervisor makes the new node first."""
+    tapped = Tapped()
+    tapped.cell.say(created("new"))
+    tapped.take("heartbeat", "node saved")
+    tapped.now += REPORT_PAUSE
+    assert tapped.take(second("node created", hypervisor_hostname="another")) == [] and tapped.refused
+    assert names(tapped.take("node destroyed")) == ["HostRemoved", "HostReported"]
+    assert tapped.inventory().root_uuid == uuid_of("new")
+    assert tapped.model.facts(tapped.projection)["hosts with two compute nodes"] == "none"
+
+
+def test_two_hosts_swap_their_nodes():
+    tapped = Tapped()
+    tapped.cell.say(created("new"))
+    other = with_fields(BODIES["heartbeat"], host="host2")
+    tapped.take("heartbeat", "node saved", other, second("node saved", host="host2"))
+    tapped.now += REPORT_PAUSE
+    tapped.take(with_fields(BODIES["node saved"], host="host2"), second("node saved", host="host1"))
+    assert {name: tapped.inventory(name).root_uuid for name in tapped.projection.hosts} == {
+        "host1": uuid_of("new"),
+        "host2": NODE,
+    }
+
+
+def test_a_second_node_that_goes_is_not_shown_any_more():
+    tapped = Tapped()
+    tapped.take("heartbeat", "node saved", second("node saved", hypervisor_hostname="another"))
+    tapped.take(second("node destroyed"))
+    assert tapped.model.facts(tapped.projection)["hosts with two compute nodes"] == "none" and tapped.host()
+
+
+def test_a_host_that_goes_while_it_belongs_to_an_agent():
+    """When it is passed back to Nova, it is removed."""
+    tapped = Tapped()
+    tapped.take("heartbeat", "node saved")
+    tapped.cell.say(events.AuthorityPassed("host1", "agent"), by="operator/one")
+    assert tapped.take("node destroyed") == []
+    tapped.cell.say(events.AuthorityPassed("host1", "nova"), by="operator/one")
+    assert names(tapped.take("heartbeat")) == ["HostRemoved"] and not tapped.projection.hosts
+
+
+def test_a_removal_that_the_log_lost_is_published_again():
+    tapped = Late()
+    tapped.take("heartbeat", "node saved")
+    assert tapped.read() == ["host1"]
+    assert names(tapped.take("node destroyed")) == ["HostRemoved"]
+    tapped.published.clear()
+    tapped.model.log_began()
+    assert names(tapped.take("disabled")) == ["HostRemoved"] and tapped.read() == []
+
+
+def test_a_change_that_waited_when_the_tap_began_to_read_again():
+    """Another process may have read meanwhile, so it is not reported, but known to be missing."""
+    tapped = Tapped()
+    tapped.take("heartbeat", "node created")
+    assert tapped.take("node saved") == []
+    tapped.model.read_again(0.2, tapped.now)
+    assert "host1" in tapped.model.unsure
 
 
 # --- instances -------------------------------------------------------------------------------------------------------
