@@ -142,10 +142,10 @@ class TapModel:
             return f"a ComputeNode {change.method} without a uuid; upgrade that nova-compute"
         known = self._nodes.get(uuid, {})
         before = known.get("host") or _host_of_root(projection, uuid)
-        was_used = before is not None and self._root_of(projection, before) in (uuid, None)
         if change.method == "destroy":
             if self.doubled.get(before) == uuid:
                 del self.doubled[before]
+            was_used = before is not None and self._root_of(projection, before) in (uuid, None)
             self._forget_node(uuid)
             if was_used:
                 self._remove(before, "nova-compute removed its compute node", projection)
@@ -155,10 +155,14 @@ class TapModel:
         self._nodes[uuid], self._published_at[uuid] = node, now
         if not is_complete(node):
             return None
-        if before != host and self.doubled.get(before) == uuid:
-            del self.doubled[before]
-        if was_used and before != host:
-            self._remove(before, f"its compute node {uuid} is that of the host {host} now", projection)
+        # The log may show one from before this process began to read.
+        for other in dict.fromkeys((before, _host_of_root(projection, uuid))):
+            if other in (None, host):
+                continue
+            if self.doubled.get(other) == uuid:
+                del self.doubled[other]
+            if other not in self._gone and self._root_of(projection, other) in (uuid, None):
+                self._remove(other, f"its compute node {uuid} is that of the host {host} now", projection)
         root = self._root_of(projection, host)
         if root not in (None, uuid) and not self._replaces(change, root, node, projection, now):
             self.doubled[host] = uuid

@@ -18,6 +18,7 @@ from nova_sched.replay.logs.moments import Span
 from nova_sched.replay.logs.source import Source
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
+from rpc_api.feed.epoch import opening_in
 from rpc_api.log import open_log
 from rpc_api.log.checks import mask_password
 from rpc_api.wording import number_of
@@ -72,15 +73,20 @@ class Backup(Command):
 
     def take_action(self, arguments):
         if not arguments.all:
-            if arguments.log is None:
+            if not arguments.cell or not arguments.log:
                 raise errors.UsageError("a CELL and the URL of its log are needed, or --all; name them")
             return self._write(arguments.cell, arguments.log, arguments.output, arguments.force)
         if arguments.cell is not None:
             raise errors.UsageError(f"--all writes all logs, and {arguments.cell!r} names one; leave one of them out")
-        os.makedirs(arguments.output, mode=0o700, exist_ok=True)
         logs = command_config.logs(command_config.read(arguments.config_files, self.app.NAME))
         if not logs:
             raise errors.UsageError("the configuration names no log; name a file with --config-file")
+        try:
+            os.makedirs(arguments.output, mode=0o700, exist_ok=True)
+        except OSError as fault:
+            raise errors.UsageError(
+                f"the directory {arguments.output!r} cannot be made ({fault.strerror}); name another one with --output"
+            ) from None
         worst = errors.EXIT_OK
         for cell, _, url in (log.partition("=") for log in logs):
             try:
@@ -98,7 +104,7 @@ class Backup(Command):
         try:
             with Source([f"{cell}={url}"], False) as source:
                 bounds = source.logs[cell].bounds()
-                if not bounds.count:
+                if opening_in(source.logs[cell], cell) is None:
                     raise errors.UsageError(f"{mask_password(url)} has no record; name another log")
                 with open(fresh, "wb", opener=_private) as file:
                     done = export(source, {cell: Span(*bounds)}, file, SYSTEM.now_ns(), redact=False)

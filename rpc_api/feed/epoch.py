@@ -68,6 +68,15 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
     return None
 
 
+def opening_in(log: EventLog, cell: str) -> Opening | None:
+    """How the log of a cell begins; None when it is empty. Raises as :func:`opening_of`, and UsageError for the log of
+    another cell, if its first record is still there and says so."""
+    opening = opening_of(log)
+    if opening is not None and opening.cell not in (None, cell):
+        raise errors.UsageError(f"{log.url} is the log of {opening.cell}, wanted that of {cell}; name another log")
+    return opening
+
+
 def epoch_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> str | None:
     """Epoch of a log; None when it is empty. Raises as :func:`opening_of`."""
     opening = opening_of(log, timeout)
@@ -79,9 +88,7 @@ def ensure_open(
 ) -> Opening:
     """How a log begins; an empty log gets its first record. If several processes do so at once, the first record
     counts."""
-    opening = opening_of(log)
-    if opening is not None and opening.cell not in (None, cell):
-        raise errors.UsageError(f"{log.url} is the log of {opening.cell}, wanted that of {cell}; name another log")
+    opening = opening_in(log, cell)
     if opening is None:
         mine = str(new_uuid())
         # Earlier than any later incarnation of the same producer: its first event must not look like a duplicate of

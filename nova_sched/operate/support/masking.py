@@ -4,10 +4,11 @@ A value of a configuration file is shown only if its option is known and not sec
 removed from every other text too, wherever it occurs.
 """
 
+import json
 import re
 from collections.abc import Iterable
 from importlib import metadata
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from oslo_config import cfg
 from oslo_utils import strutils
@@ -31,10 +32,31 @@ NOT_SECRET = frozenset({"token_cache_time", "ssl_key_file", "keyfile", "key_file
 LENGTH_MIN = 4
 _LOGIN = re.compile(r"(?<=://)([^\s/?#'\"@]*@)")
 _PASSWORD = re.compile(r":([^:@,/]*)@")
-#: Words after which a text has a secret, in headers and messages.
-_SPOKEN = re.compile(
-    r"((?:X-(?:Auth|Service|Subject)-Token|Authorization)['\"]?\s*[:=]\s*['\"]?)(?:Bearer\s+)?[^\s'\",]+", re.I
-)
+#: A quote, which is escaped where its text is within another one.
+_QUOTE = r"\\*['\"]"
+#: From a name to its value, which is quoted there, and may be the first of a list.
+_TO_QUOTED = rf"(?:(?:{_QUOTE})?\s*[:=]\s*(?:[\[(]\s*)?|{_QUOTE}\s*,\s*)b?"
+_TO_BARE = rf"(?:{_QUOTE})?\s*[:=][^\S\n]*(?!\s*[\[(]?\s*b?{_QUOTE})"
+#: What is in a quote that the group ``quote`` has begun: up to its end, or the end of the line.
+_QUOTED = r"(?:(?!(?P=quote))(?:\\+[^\\\n]?|[^\\\n]))+"
+#: A value without quotes around it: up to the end of a text around it, or of the line. A quote after a = begins a
+#: parameter of the value, unless what follows shows that it ends the text around it.
+_BARE = r"(?:=\s*\"(?!\s*(?:[,}\])]|$))(?:[^\"\\\n]|\\.)*\"?|\\.|[^'\"\\\n])+"
+#: Names of headers with a token: one word.
+_TOKEN = r"X[-_](?:Auth|Service|Subject)[-_]Token"
+#: Names of headers with credentials of any scheme: several words.
+_CREDENTIALS = r"(?:Proxy[-_]|HTTP_(?:PROXY_)?)?Authorization"
+#: What has a secret after its first group, in headers and messages.
+_SPOKEN = [
+    re.compile(pattern, re.IGNORECASE | re.MULTILINE)
+    for pattern in (
+        rf"({_TOKEN}{_TO_QUOTED}{_QUOTE}(?:Bearer\s+)?)[^\s'\",\\]+",
+        rf"({_TOKEN}{_TO_BARE}(?:Bearer\s+)?)[^\s'\",\\]+",
+        rf"({_CREDENTIALS}{_TO_QUOTED}(?P<quote>{_QUOTE})){_QUOTED}",
+        rf"((?<!\\)(?P<quote>{_QUOTE}){_CREDENTIALS}\s*[:=][^\S\n]*){_QUOTED}",
+        rf"({_CREDENTIALS}{_TO_BARE}){_BARE}",
+    )
+]
 
 
 class Options:
@@ -97,10 +119,12 @@ class Secrets:
         self._found = set()
 
     def add(self, text: str) -> None:
-        """Remember a secret, as it is and as it is in a URL."""
-        for form in {text, unquote(text)}:
-            if len(form.strip()) >= LENGTH_MIN:
-                self._found.add(form.strip())
+        """Remember a secret, as it is and as it is in a URL, in JSON and in Python's text of a value."""
+        for plain in {text.strip(), unquote(text).strip()}:
+            if len(plain) >= LENGTH_MIN:
+                # (Twice: the JSON of a message has what was already escaped in the message.)
+                once = {plain, *_escaped(plain)}
+                self._found.update(once, *map(_escaped, once))
 
     def shown(self, options: Options, section: str, name: str, value: str) -> str:
         """The value of an option as a bundle shows it. What is masked is remembered."""
@@ -146,5 +170,19 @@ class Secrets:
         for secret in sorted(self._found, key=len, reverse=True):
             text = text.replace(secret, MASK)
         text = _LOGIN.sub(lambda found: re.sub(r":[^:@,]*@", f":{MASK}@", found[1]), text)
-        text = _SPOKEN.sub(rf"\1{MASK}", text)
+        for spoken in _SPOKEN:
+            text = spoken.sub(rf"\1{MASK}", text)
         return strutils.mask_password(text, MASK)
+
+
+def _escaped(text):
+    """The forms that a text has within other texts."""
+    # (backslashreplace: a variable of the environment may have bytes that are no text.)
+    in_url = quote(text, safe="", errors="backslashreplace")
+    return {
+        in_url,
+        re.sub("%..", lambda found: found[0].lower(), in_url),
+        json.dumps(text)[1:-1],
+        json.dumps(text, ensure_ascii=False)[1:-1],
+        repr(text)[1:-1],
+    }

@@ -35,7 +35,8 @@ def restore(log, cell: str, target, producer: str, progress=lambda label, done, 
     """Write an exported log into a new, empty one. It gets the same records at the same positions if the back-end can
     keep them and no account must be proven; else the state, as a checkpoint after a LogRestored.
 
-    Raises UsageError for a log that is not empty, and LogGap if the state of the backup is not known.
+    Raises UsageError for a log that is not empty, and LogGap if the state of the backup is not known. Nothing is
+    written then.
     """
     bounds = target.bounds()
     if bounds.count or bounds.first:
@@ -44,6 +45,7 @@ def restore(log, cell: str, target, producer: str, progress=lambda label, done, 
     if state.is_too_new:
         raise state.unknown_level()
     if _keeps_positions(log, target) and needs_accounts(log) is None:
+        _prove_records(cell, log, state)
         import_log(log, target, progress)
         written = True
     else:
@@ -55,6 +57,28 @@ def restore(log, cell: str, target, producer: str, progress=lambda label, done, 
             f"the new log {target.url} does not give the state of the backup; remove it, and restore into another one"
         )
     return Restored(found.position, state_digest(found), written)
+
+
+class _Records:
+    """An exported log without the snapshots in its file: a new log gets only its records."""
+
+    def __init__(self, log):
+        self.url, self.bounds, self.read_from = log.url, log.bounds, log.read_from
+
+
+def _prove_records(cell, log, state):
+    """Raise LogGap or SnapshotMismatch unless the records alone give the state of an exported log."""
+    try:
+        found = state_of(cell, _Records(log))
+    except errors.LogGap:
+        raise errors.LogGap(
+            f"{log.url} begins at position {log.bounds().first}, and from its records alone the state there is not "
+            "known, so nothing is restored; take a file of nova-sched backup"
+        ) from None
+    if state_digest(found) != state_digest(state):
+        raise errors.SnapshotMismatch(
+            f"the records of {log.url} do not give the state in it, so nothing is restored; take another backup"
+        )
 
 
 def _keeps_positions(log, target):

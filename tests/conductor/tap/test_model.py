@@ -583,6 +583,16 @@ def test_two_hosts_swap_their_nodes():
     }
 
 
+def test_a_rename_while_the_tap_restarts_and_the_log_is_slow():
+    tapped = Late()
+    tapped.take("heartbeat", "node saved")
+    tapped.model = TapModel(DOWN_TIME, tapped.now)
+    renamed = [with_fields(BODIES[name], host="host9") for name in ("heartbeat", "node saved")]
+    tapped.model.take(decode(renamed[1]), tapped.projection, tapped.now)
+    tapped.read()
+    assert names(tapped.take(*renamed)) == ["HostRemoved", "HostReported"] and tapped.read() == ["host9"]
+
+
 def test_a_second_node_that_goes_is_not_shown_any_more():
     tapped = Tapped()
     tapped.take("heartbeat", "node saved", second("node saved", hypervisor_hostname="another"))

@@ -159,6 +159,30 @@ def test_a_log_whose_state_is_lost_is_not_backed_up(kept, url, tmp_path, capsys)
     assert code == 4 and not (tmp_path / "x").exists()
 
 
+def test_a_file_whose_records_do_not_give_its_state_leaves_the_new_log_empty(kept, url, tmp_path, capsys):
+    part, whole = f"{tmp_path}/part.nslog", f"{tmp_path}/whole.nslog"
+    export = ["replay", "export", "--log", f"cell1={url}", "--no-redact", "-o"]
+    assert shown(capsys, *export, part, "cell1:1:")[0] == 0
+    assert shown(capsys, *export, whole)[0] == 0
+    fresh = f"sqlite:///{tmp_path}/new.db"
+    code, _, err = shown(capsys, "restore", part, "--to", fresh)
+    assert code == 4 and "begins at position 1" in err and "is not known, so nothing is restored" in err
+    assert err.count("\n") == 1
+    with open_log(fresh) as log:
+        assert log.bounds().count == 0
+    assert shown(capsys, "restore", whole, "--to", fresh)[0] == 0
+    with open_log(fresh) as log:
+        assert log.bounds() == kept.log.bounds()
+        assert state_digest(state_of("cell1", log)) == state_digest(state_of("cell1", kept.log))
+
+
+def test_a_file_without_its_beginning_is_restored_where_its_state_is_enough(kept, url, tmp_path, capsys):
+    part, fresh = f"{tmp_path}/part.nslog", f"memory://restored-{next(_NUMBERS)}"
+    assert shown(capsys, "replay", "export", "cell1:1:", "--log", f"cell1={url}", "--no-redact", "-o", part)[0] == 0
+    code, out, err = shown(capsys, "restore", part, "--to", fresh)
+    assert (code, err) == (0, "") and "the state, in a checkpoint" in out
+
+
 # --- all logs of a configuration ---------------------------------------------------------------------------------
 
 
@@ -187,6 +211,20 @@ def test_all_logs_are_backed_up_and_one_that_is_not_there_is_named(configured, t
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"cell0.nslog", "cell1.nslog"}
 
 
+def test_a_log_of_another_cell_is_not_backed_up(kept, url, tmp_path, capsys):
+    """Its records would be set aside by whoever restores it under the wrong name."""
+    code, out, err = shown(capsys, "backup", "cell0", url, "-o", f"{tmp_path}/cell0.nslog")
+    assert code == 2 and "is the log of cell1, wanted that of cell0" in err and not out
+    assert not (tmp_path / "cell0.nslog").exists()
+
+
+def test_without_a_configured_log_no_directory_is_made(tmp_path, capsys):
+    empty = tmp_path / "empty.conf"
+    empty.write_text("")
+    code, _, err = shown(capsys, "backup", "--all", "-o", f"{tmp_path}/kept", "--config-file", str(empty))
+    assert code == 2 and "names no log" in err and not (tmp_path / "kept").exists()
+
+
 def test_a_backup_is_restored_into_the_log_that_the_configuration_names(configured, kept, url, tmp_path, capsys):
     wanted, file = state_digest(state_of("cell1", kept.log)), f"{tmp_path}/cell1.nslog"
     assert shown(capsys, "backup", "cell1", url, "-o", file)[0] == 0
@@ -201,6 +239,23 @@ def test_a_backup_is_restored_into_the_log_that_the_configuration_names(configur
     configured.write_text(configured.read_text().replace("cell1\n", "cell2\n").replace("cell:cell1", "cell:cell2"))
     code, _, err = shown(capsys, *words)
     assert code == 2 and "the backup is of cell1, and the configuration names cell0, cell2" in err
+
+
+@pytest.mark.parametrize("place", ["{dir}/there", "{dir}/there/below", "/proc/xx"])
+def test_a_directory_that_cannot_be_made_is_named(configured, tmp_path, capsys, place):
+    (tmp_path / "there").write_bytes(b"mine")
+    place = place.format(dir=tmp_path)
+    code, _, err = shown(capsys, "backup", "--all", "-o", place, "--config-file", str(configured))
+    assert code == 2 and err.count("\n") == 1
+    assert f"the directory {place!r} cannot be made (" in err and "name another one with --output" in err
+    assert (tmp_path / "there").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("cell, is_named", [("", True), ("cell1", False)])
+def test_an_empty_name_is_refused(url, kept, tmp_path, capsys, cell, is_named):
+    code, _, err = shown(capsys, "backup", cell, url if is_named else "", "-o", f"{tmp_path}/x")
+    assert code == 2 and "a CELL and the URL of its log are needed" in err and err.count("\n") == 1
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(

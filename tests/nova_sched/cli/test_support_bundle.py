@@ -198,6 +198,83 @@ def test_what_is_shown_of_an_option(options, section, name, value, shown):
     assert "planted" not in secrets.scrubbed("before planted after") or "planted" not in value
 
 
+DIGEST = 'Digest username="planted", realm="a, b", response="planted"'
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("Authorization: Basic planted=\nnext", f"Authorization: {MASK}\nnext"),
+        ("Proxy-Authorization: Negotiate planted==\nnext", f"Proxy-Authorization: {MASK}\nnext"),
+        (f"authorization: {DIGEST}\nnext", f"authorization: {MASK}\nnext"),
+        ('Authorization: Digest response="planted', f"Authorization: {MASK}"),
+        ("Authorization: Bearer planted", f"Authorization: {MASK}"),
+        ('curl -H "Authorization: Basic planted=" -H "Accept: x"', f'curl -H "Authorization: {MASK}" -H "Accept: x"'),
+        ("HTTP_AUTHORIZATION='Basic planted' next", f"HTTP_AUTHORIZATION='{MASK}' next"),
+        ("'X-Auth-Token': b'planted', 'next': 1", f"'X-Auth-Token': b'{MASK}', 'next': 1"),
+        (r'{"text": "{\"X-Auth-Token\": \"planted\"}"}', rf'{{"text": "{{\"X-Auth-Token\": \"{MASK}\"}}"}}'),
+        ("X-Service-Token: planted next", f"X-Service-Token: {MASK} next"),
+        ("Authorization:\nnext", "Authorization:\nnext"),
+        ("Authorization failed: next", "Authorization failed: next"),
+    ],
+)
+def test_credentials_of_any_scheme_are_masked(text, shown):
+    assert Secrets().scrubbed(text) == shown
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Proxy-Authorization"])
+@pytest.mark.parametrize("value", ["Basic planted==", DIGEST, "Unheard-Of a=planted, b=planted"])
+def test_credentials_are_masked_in_values_and_what_is_after_them_is_not(name, value):
+    for headers in (
+        {name: value, "next": 1},
+        {name: [value], "next": 1},
+        {name.encode(): value.encode(), "next": 1},
+        [(name, value), ("next", 1)],
+    ):
+        found = Secrets().scrubbed(repr(headers))
+        assert "planted" not in found and "next" in found
+    for text in (json.dumps({name: value}), f"saw {name}: {value}", repr({name: value})):
+        # (A file of JSON stays one.)
+        for indent in (None, 2):
+            found = json.loads(Secrets().scrubbed(json.dumps({"text": text, "next": 1}, indent=indent)))
+            assert "planted" not in found["text"] and MASK in found["text"] and found["next"] == 1
+
+
+def test_a_known_secret_is_masked_in_json(tmp_path):
+    secrets = Secrets()
+    secrets.add_passwords_of('rabbit://nova:Tr"ick\\y1@h1,b:pässwört@h2/')
+    contents = Contents(tmp_path / "files", secrets, 10_000, 10.0)
+    words = ['-p Tr"ick\\y1', "-p pässwört", repr({"x": 'Tr"ick\\y1'}), json.dumps("pässwört"), "next"]
+    contents.json("processes.json", words)
+    found = (tmp_path / "files" / "processes.json").read_text()
+    assert "ick" not in found and "ssw" not in found
+    assert json.loads(found) == [f"-p {MASK}", f"-p {MASK}", f"{{'x': '{MASK}'}}", f'"{MASK}"', "next"]
+
+
+@pytest.mark.parametrize("secret", ["Pl@in/pass", "Pl%40in%2Fpass", "Pl%40in%2fpass"])
+@pytest.mark.parametrize("form", ["Pl@in/pass", "Pl%40in%2Fpass", "Pl%40in%2fpass"])
+def test_a_known_secret_is_masked_in_each_form_of_a_url(secret, form):
+    secrets = Secrets()
+    secrets.add(secret)
+    assert secrets.scrubbed(f"it is {form} there") == f"it is {MASK} there"
+
+
+@pytest.mark.parametrize(
+    "secret", ['it\'s "both"', "tab\there", "back\\slash", "päss wört", "not text \udc80\ud800", "end\\"]
+)
+def test_a_known_secret_is_masked_in_each_text_of_a_value(secret):
+    secrets = Secrets()
+    secrets.add(secret)
+    for text in (json.dumps([secret]), json.dumps([secret], ensure_ascii=False), repr([secret])):
+        assert secrets.scrubbed(text)[2:-2] == MASK
+
+
+def test_a_short_secret_is_not_masked():
+    secrets = Secrets()
+    secrets.add("ä/")
+    assert secrets.scrubbed(r"b\u00e4/c") == r"b\u00e4/c"
+
+
 @pytest.fixture(scope="module")
 def options():
     return Options([])
