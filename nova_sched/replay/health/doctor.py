@@ -97,6 +97,11 @@ def of_log(cell: str, log, clock: Clock, store=None, intervals=Intervals(), stat
             cell, "log", WARN, "it is there, and empty", "start the conductor of the cell, or check the name in the URL"
         )
         return
+    if opening.cell not in (None, cell):
+        yield Finding(
+            cell, "log", FAIL, f"it is the log of {opening.cell}", "fix the name in --log, or [cell:NAME] log"
+        )
+        return
     recent = _Recent(log, bounds)
     now_ns = clock.now_ns()
     yield from _of_bounds(cell, log, bounds, opening, recent)

@@ -203,6 +203,12 @@ def diagnosed(capsys, *arguments):
     return code, {(row["subject"], row["check"]): row for row in json.loads(capsys.readouterr().out)}
 
 
+def test_the_log_of_another_cell(log, capsys):
+    code = replay(["doctor", "-o", "json", "--log", f"cell2={log.url}"])
+    (row,) = (row for row in json.loads(capsys.readouterr().out) if row["state"] == "fail")
+    assert code == 1 and (row["subject"], row["found"]) == ("cell2", "it is the log of cell1")
+
+
 def told(log, at_ns, *names):
     """Each of some agents reports, at a time."""
     log.append([record_of(Voice(f"compute_agent/{name}").say(report(name))._replace(at_ns=at_ns)) for name in names])
