@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from conductor.monitor import Monitor
 from conductor.tap.decode import Change
 from conductor.tap.instances import Instances
+from conductor.tap.removals import REPORT_AGAIN, Removals
 from nova_sched.nova_objects.devices import Devices
 from nova_sched.nova_objects.facts import SERVICE_VERSION, inventory_of, is_complete, report_of, status_of
 from nova_sched.nova_objects.names import BINARY, DEVICE, NODE, SERVICE
@@ -19,8 +20,6 @@ from rpc_api import events
 
 #: Seconds from one report of a host to the next one, as with agents.
 REPORT_PAUSE = 1.0
-#: Seconds after which a report is published again if the log does not have it.
-REPORT_AGAIN = 60.0
 #: Seconds after which another compute node takes the place of one with the same host that published nothing.
 REPLACED_AFTER = 600.0
 #: Level of the log from which on a conductor may report hosts.
@@ -33,15 +32,6 @@ class Said(NamedTuple):
     inventory: bytes
     status: events.HostStatus
     at: float
-
-
-class Gone:
-    """A host that Nova removed. ``is_in_log``: the log has it, or is about to: a report of it was published. ``at`` is
-    when its removal was published, None before."""
-
-    def __init__(self, reason: str, is_in_log: bool) -> None:
-        self.reason, self.is_in_log = reason, is_in_log
-        self.at: float | None = None
 
 
 class TapModel:
@@ -68,13 +58,7 @@ class TapModel:
         #: Host -> (inventory, status) as it should be in the log.
         self._wanted: dict[str, tuple[bytes, events.HostStatus]] = {}
         self._instances = Instances()
-        #: Hosts that Nova removed, until their compute node comes again, or the log has shown for long that they are
-        #: gone: a heartbeat must not report them again meanwhile.
-        self._gone: dict[str, Gone] = {}
-        #: Host -> why it is removed before it is reported anew: what it had is another's now.
-        self._replaced: dict[str, str] = {}
-        #: Hosts to report although the log has them as they are: their removal was published, and comes first.
-        self._come_back: set[str] = set()
+        self._removals = Removals()
         self._looked_at = now
         #: Host -> names of the objects that must come before its facts are certain again.
         self.unsure: dict[str, set[str]] = {}
@@ -109,23 +93,21 @@ class TapModel:
         the hosts is dropped, as the log may know better."""
         self.monitor.heard_nothing_for(away, now)
         self._began_at = now
-        # They are reported when their compute node comes, which may have to change first: it is known that it is due.
-        for host in self._changed:
-            self.unsure[host] = {NODE, SERVICE}
+        # They were not reported yet, and are as soon as nova-compute publishes them again.
+        self.unsure.update((host, {NODE, SERVICE}) for host in self._changed)
         for known in (self._nodes, self._published_at, self._node_of, self._host_of_id, self._services, self._changed):
             known.clear()
         self._unexplained.clear()
         self._devices.forget_all()
         self._instances.forget_all()
-        for published in (self._said, self._wanted, self._gone, self._replaced, self.doubled):
+        for published in (self._said, self._wanted, self.doubled):
             published.clear()
-        self._come_back.clear()
+        self._removals.forget_all()
 
     def log_began(self) -> None:
         """The log is another one, or may have lost records: all known hosts are reported again."""
         self._said.clear()
-        for gone in self._gone.values():
-            gone.at = None
+        self._removals.log_began()
         self._instances.publish_again()
         self._changed.update(dict.fromkeys(self._node_of, True))
 
@@ -155,13 +137,12 @@ class TapModel:
         self._nodes[uuid], self._published_at[uuid] = node, now
         if not is_complete(node):
             return None
-        # The log may show one from before this process began to read.
-        for other in dict.fromkeys((before, _host_of_root(projection, uuid))):
-            if other in (None, host):
-                continue
+        # The log may show one from before this process.
+        others = dict.fromkeys((before, _host_of_root(projection, uuid)))
+        for other in [other for other in others if other not in (None, host)]:
             if self.doubled.get(other) == uuid:
                 del self.doubled[other]
-            if other not in self._gone and self._root_of(projection, other) in (uuid, None):
+            if other not in self._removals and self._root_of(projection, other) in (uuid, None):
                 self._remove(other, f"its compute node {uuid} is that of the host {host} now", projection)
         root = self._root_of(projection, host)
         if root not in (None, uuid) and not self._replaces(change, root, node, projection, now):
@@ -182,11 +163,7 @@ class TapModel:
         self._node_of[host] = uuid
         if "id" in self._nodes[uuid]:
             self._host_of_id[self._nodes[uuid]["id"]] = host
-        gone = self._gone.pop(host, None)
-        if gone is not None and gone.at is not None:
-            self._come_back.add(host)
-        elif gone is not None and gone.is_in_log and _root_in(projection, host) != uuid:
-            self._replaced[host] = gone.reason
+        self._removals.came_back(host, _root_in(projection, host) == uuid)
         self._changed[host] = True
         self._is_sure(host, NODE)
 
@@ -263,45 +240,21 @@ class TapModel:
         """Nova has no such host any more, unless a second compute node of its name waited."""
         is_in_log = host in self._said or self._host_in(projection, host) is not None
         waiting = self.doubled.get(host)
-        self._node_of.pop(host, None)
-        self._said.pop(host, None)
-        self._wanted.pop(host, None)
-        self._changed.pop(host, None)
-        self.unsure.pop(host, None)
-        self.doubled.pop(host, None)
-        before = self._gone.get(host)
-        self._gone[host] = Gone(reason, is_in_log or (before is not None and before.is_in_log))
-        self._come_back.discard(host)
+        for known in (self._node_of, self._said, self._wanted, self._changed, self.unsure, self.doubled):
+            known.pop(host, None)
+        self._removals.removed(host, reason, is_in_log)
         if waiting in self._nodes:
             self._use_node(host, waiting, projection)
 
     def _host_in(self, projection, host):
-        """A host of the log, also one that waits for its root provider; None for another name, and for a host that is
-        gone."""
-        return None if host in self._gone else _host_in(projection, host)
-
-    def _removals(self, projection, now):
-        """The HostRemoved that are due. One that the log does not show is published again: the host may have had
-        another authority."""
-        replaced, self._replaced = self._replaced, {}
-        found = [events.HostRemoved(host, reason) for host, reason in replaced.items()]
-        for host, gone in list(self._gone.items()):
-            known = _host_in(projection, host)
-            if gone.at is not None and now - gone.at < REPORT_AGAIN:
-                continue
-            is_due = gone.is_in_log and gone.at is None if known is None else known.authority == NOVA
-            if is_due:
-                gone.at = now
-                found.append(events.HostRemoved(host, gone.reason))
-            elif known is None:
-                del self._gone[host]
-        return found
+        """A host of the log, as the function of this name gives it; None for one that is gone."""
+        return None if host in self._removals else _host_in(projection, host)
 
     # --- what is due -----------------------------------------------------------------------------------------------
 
     def due(self, projection: Projection, now: float) -> list[Any]:
         """The events that are due, in their order. The log must be at its end, and at LEVEL or above."""
-        found: list[Any] = self._removals(projection, now)
+        found: list[Any] = self._removals.due(lambda host: _host_in(projection, host), now)
         if now - self._looked_at >= REPORT_AGAIN:
             self._looked_at = now
             self._look_again(projection)
@@ -313,7 +266,7 @@ class TapModel:
             report = self._report(host, projection, now)
             if report is not None:
                 self._said[host] = Said(report.inventory, report.status, now)
-                self._come_back.discard(host)
+                self._removals.was_reported(host)
                 found.append(report)
         return found + self._instances.due(projection)
 
@@ -335,7 +288,11 @@ class TapModel:
     def _differs(self, host, projection):
         """Whether the log has a host otherwise than it should."""
         known = self._host_in(projection, host)
-        return known is None or host in self._come_back or (known.inventory, known.status) != self._wanted[host]
+        return (
+            known is None
+            or self._removals.must_be_reported(host)
+            or (known.inventory, known.status) != self._wanted[host]
+        )
 
     def _report(self, host, projection, now):
         """The HostReported of a host; None if the log has it, or too little is known yet."""

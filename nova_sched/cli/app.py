@@ -93,8 +93,9 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
             handler.addFilter(noise.is_wanted)
 
     def interact(self):
-        """Print the help if no command was named. (cliff would open its own shell.)"""
+        """Print the options if no command was named, and how to list the commands. (cliff would open its own shell.)"""
         self.parser.print_help(sys.stderr)
+        sys.stderr.write(f"\n{self.NAME}: no command is named; {self.NAME} --help lists the commands\n")
         raise SystemExit(errors.EXIT_USAGE)
 
     def run_subcommand(self, argv):

@@ -5,6 +5,7 @@ from nova_sched.cli.durations import duration
 from nova_sched.cli.numbers import add_limit
 from nova_sched.cli.output import Rows, add_form, stamp
 from nova_sched.cli.ranges import add_range, bounds_of
+from nova_sched.replay.decisions.why_not import row_named
 from nova_sched.replay.statistics.conflicts import Conflict, conflicts_in, counted
 from rpc_api import errors
 from rpc_api.wording import number_of
@@ -27,8 +28,8 @@ examples:
   nova-sched conflicts @-1d: --by time --interval 1h -o csv --log out/demo
   nova-sched conflicts --by each --host $HOST --log out/demo
 
-exit codes: 0 shown, also if there is none, 2 wrong usage, 3 a log cannot be reached, 4 the state before the range is
-not known, so the claims of a cell are left out
+exit codes: 0 shown, also if there is none, 1 there is no such host, 2 wrong usage, 3 a log cannot be reached, 4 the
+state before the range is not known, so the claims of a cell are left out
 """
 EACH = "each"
 COLUMNS = {
@@ -62,6 +63,9 @@ class Conflicts(ReplayCommand):
         unknown = {}
         with self.history(source, arguments) as history:
             found = conflicts_in(history, first, last, interval_ns, unknown, arguments.host)
+            if arguments.host is not None and not found.claims and not unknown:
+                # A host that was removed may have claims; a name without any must be one of a known host.
+                row_named(history.world_at(last, {}).table, arguments.host, "at the end of the range the logs know")
         for cell, gap in unknown.items():
             self.say(f"{self.app.NAME} {self.cmd_name}: {gap}; the claims of {cell} are left out")
         if arguments.by == EACH:

@@ -26,6 +26,8 @@ examples:
 exit codes: 0 shown, 1 no host is as wanted, 2 wrong usage, 3 a log cannot be reached, 4 the state of a cell is not
 known
 """
+#: Another word for DOWN.
+LOST = "lost"
 SORTS = ("host", "full", "empty", "heard", "instances")
 
 
@@ -37,7 +39,11 @@ class HostList(ReplayCommand):
     def add_arguments(self, parser):
         parser.add_argument("hosts", nargs="*", metavar="HOST", help="names of hosts, or globs (default: all)")
         add_at(parser)
-        parser.add_argument("--status", choices=(UP, DISABLED, DOWN), help="only hosts of this status")
+        parser.add_argument(
+            "--status",
+            choices=(UP, DISABLED, DOWN, LOST),
+            help="only hosts of this status; lost is another word for down",
+        )
         parser.add_argument("--authority", choices=sorted(AUTHORITIES), help="only hosts of this authority")
         parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell; may be given again")
         parser.add_argument("--zone", metavar="NAME", help="only hosts of this availability zone")
@@ -132,7 +138,7 @@ def fullest(row) -> tuple[float, str | None]:
 
 def _is_wanted(row, arguments):
     return (
-        (arguments.status is None or row.status == arguments.status)
+        (arguments.status is None or row.status == (DOWN if arguments.status == LOST else arguments.status))
         and (arguments.authority is None or row.authority == arguments.authority)
         and (arguments.zone is None or row.zone == arguments.zone)
         and (arguments.aggregate is None or arguments.aggregate in row.aggregates)

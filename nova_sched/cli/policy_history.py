@@ -21,9 +21,10 @@ examples:
   nova-sched policy history --since -7d --changes --log out/demo
   nova-sched policy history --digest $DIGEST --full -o json --log out/demo
 
-exit codes: 0 shown, and all schedulers have one policy, 1 they have different ones, or no policy is as wanted, 2 wrong
-usage, 3 a log cannot be reached, 4 a part of an exported file is missing
+exit codes: 0 shown, and all schedulers have one policy, 1 they have different ones, no policy is as wanted, or no
+scheduler has the name of --gone, 2 wrong usage, 3 a log cannot be reached, 4 a part of an exported file is missing
 """
+SCHEDULER = "scheduler/"
 COLUMNS = ("time", "service", "digest", "cell", "position", "changes")
 
 
@@ -51,6 +52,8 @@ class PolicyHistory(ReplayCommand):
     def run_on(self, source, arguments):
         since_ns = None if arguments.since is None else parse_time(arguments.since, self.now_ns)
         found = adoptions(source.logs)
+        gone = {name.removeprefix(SCHEDULER) for name in arguments.gone}
+        _check_gone(gone, {one.service.removeprefix(SCHEDULER) for one in found})
         shown = [
             one
             for one in found
@@ -81,8 +84,7 @@ class PolicyHistory(ReplayCommand):
         rows.end()
         if not shown:
             self.say("no policy was adopted that is as wanted")
-        gone = {name.removeprefix("scheduler/") for name in arguments.gone}
-        now = in_force([one for one in found if one.service.removeprefix("scheduler/") not in gone])
+        now = in_force([one for one in found if one.service.removeprefix(SCHEDULER) not in gone])
         for digest, services in now.items():
             self.say(one_line(f"{digest} was adopted last by {', '.join(services)}"))
         if len(now) > 1:
@@ -91,3 +93,12 @@ class PolicyHistory(ReplayCommand):
                 "differ; name those that do not run any more with --gone"
             )
         return errors.EXIT_NEGATIVE if len(now) > 1 or not shown else errors.EXIT_OK
+
+
+def _check_gone(gone, known):
+    """NovaSchedError for a name of --gone that no service has."""
+    for name in sorted(gone - known):
+        raise errors.NovaSchedError(
+            f"no scheduler {name!r} adopted a policy in the logs, wanted one of "
+            f"{', '.join(sorted(known)) or '(none)'}; fix --gone"
+        )

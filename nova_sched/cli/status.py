@@ -16,6 +16,8 @@ EPILOG = (
     "Exit codes: 0 nothing to do, 1 at least one check has a warning, 2 at least one check fails: do not upgrade, "
     "255 the check could not run."
 )
+#: Options that may be written after the command too.
+FILE_OPTIONS = ("--config-file", "--config-dir")
 #: The exit code if the checks could not run, as in other projects of OpenStack.
 UNEXPECTED = 255
 
@@ -60,13 +62,31 @@ def options():
     return conf, checks
 
 
+def _files_first(argv):
+    """The words with the options that name files before the command, where oslo.config wants them."""
+    files, others = [], []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        name, is_one_word, _ = word.partition("=")
+        if name not in FILE_OPTIONS:
+            others.append(word)
+        elif is_one_word:
+            files.append(word)
+        elif words and not words[0].startswith("-"):
+            files += [word, words.pop(0)]
+        else:  # a value is missing; oslo.config says so, or does not know the option there
+            others.append(word)
+    return [*files, *others]
+
+
 def _run(argv):
     from oslo_upgradecheck import upgradecheck
 
     from nova_sched.process import process
 
     conf, checks = options()
-    process.parse(conf, PROGRAM, argv, DESCRIPTION, EPILOG)
+    process.parse(conf, PROGRAM, _files_first(argv), DESCRIPTION, EPILOG)
     words = [conf.command.name, getattr(conf.command, "check", None)]
     if words != ["upgrade", "check"]:
         raise errors.UsageError(f"there is no command {' '.join(map(str, words))!r}, wanted 'upgrade check'; type that")

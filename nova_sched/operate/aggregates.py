@@ -55,6 +55,7 @@ class Aggregates:
             raise errors.NovaSchedError(f"there is an aggregate {name!r} already; change it with aggregate set")
         if not name:
             raise errors.UsageError("the name of an aggregate is empty; name it")
+        _check_zone_name(metadata)
         made = events.AggregateUpdated(str(uuid.uuid4()), name, tuple(sorted(set(hosts))), metadata)
         return f"aggregate {name} {made.uuid} is created {self._put(made, hosts)}"
 
@@ -63,6 +64,7 @@ class Aggregates:
         return what was done, in words."""
         known = self.one(name)
         self._check_is_ours(known)
+        _check_zone_name(metadata)
         strange = sorted(set(remove) - set(known.hosts))
         if strange:
             raise errors.NovaSchedError(
@@ -136,3 +138,12 @@ class Aggregates:
                     f"{both[0]} is in the zone {elsewhere} by the aggregate {other.name}, and a host is in one zone; "
                     "remove it there first"
                 )
+
+
+def _check_zone_name(metadata):
+    """As in Nova, where a server may be requested in ZONE:HOST."""
+    zone = metadata.get(ZONE, "")
+    if ":" in zone:
+        raise errors.UsageError(
+            f"{zone!r} cannot be the name of a zone, because Nova allows no ':' in it; choose another name"
+        )

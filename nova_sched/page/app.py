@@ -16,6 +16,7 @@ from nova_sched.page.limits import Rate, Waits
 from nova_sched.page.routes import ALL_PROJECTS, BY_PATH, OPEN
 from nova_sched.page.sessions import OF_LOOPBACK, Sessions
 from nova_sched.page.what_if import WhatIfs
+from nova_sched.process.monitoring.health import OK
 from nova_sched.process.text import one_line
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
@@ -87,6 +88,8 @@ class Application:
         path, method = environ.get("PATH_INFO", ""), environ.get("REQUEST_METHOD", "")
         if path == "/healthz":
             return answers.as_json({"is_ready": self._page.cloud.shown.is_ready})
+        if path == "/readyz":
+            return self._readiness(environ)
         # A site of someone else may give its own name the address of this page, and read what it answers.
         if self._own_hosts and environ.get("HTTP_HOST", "").lower() not in self._own_hosts:
             raise answers.NotAllowed(
@@ -107,6 +110,17 @@ class Application:
         if method == "POST":
             _check_origin(environ)
         return route.handler(self._asked(route, environ, client))
+
+    def _readiness(self, environ):
+        """As /readyz of the services: OK, or the reasons, one per line or as JSON."""
+        reasons = self._page.cloud.why_not_ready()
+        if reasons and self._page.keystone is not None:
+            # Nobody has logged in here, and the reasons name cells and files.
+            reasons = ["the logs cannot be read, or are not read yet; the log of the page has the reason"]
+        code = 503 if reasons else 200
+        if "application/json" in environ.get("HTTP_ACCEPT", ""):
+            return answers.as_json({"reasons": reasons or [OK]}, code)
+        return answers.Answer(code, "\n".join(reasons or [OK]).encode("utf-8", "replace"), "text/plain; charset=utf-8")
 
     def _asked(self, route, environ, client):
         cookie = _cookie(environ)
@@ -150,10 +164,18 @@ def _not_allowed(method, allowed):
 def _check_origin(environ):
     """Raise NotAllowed for a request that a page of another site may have sent."""
     origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE", "same-origin")
-    is_own = origin is None or urlsplit(origin).netloc.lower() == environ.get("HTTP_HOST", "").lower()
+    is_own = origin is None or _host_of(origin) == environ.get("HTTP_HOST", "").lower()
     is_json = environ.get("CONTENT_TYPE", "").partition(";")[0].strip() == "application/json"
     if not (is_own and site == "same-origin" and is_json and environ.get(PROOF) == "1"):
         raise answers.NotAllowed("the request was not sent by this page itself; open the page and try again")
+
+
+def _host_of(origin):
+    """The host and port of an origin; None for a text that is not a URL."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _cookie(environ):

@@ -12,6 +12,7 @@ import numpy as np
 from nova_sched.page.frame import Frame
 from nova_sched.page.happenings import OF_HOSTS, Happenings
 from nova_sched.page.hosts import HostWatch
+from nova_sched.page.reopening import Reopening
 from nova_sched.page.residents import Residents
 from nova_sched.page.tape import Place, Tape
 from nova_sched.process.monitoring.pulse import Pulse
@@ -34,7 +35,7 @@ WAITING = 64
 PUBLISH_SECONDS = 0.25
 #: Seconds that a question to the thread may take.
 ASK_SECONDS = 5.0
-#: Seconds after which the logs are read again, if they do not continue at our position.
+#: Seconds after which the logs are opened and read again, after a fault.
 AGAIN_SECONDS = 5.0
 #: Events that are kept of each host.
 EVENTS_OF_HOST = 10
@@ -75,7 +76,7 @@ class Cloud:
     """Follows the logs of a Source. ``most`` is how many changes of hosts, and how many happenings, are kept."""
 
     def __init__(self, source, most_changes: int, most_happenings: int, cache=None, store=None, clock=SYSTEM):
-        self._source = source
+        self._source, self._reopening = source, Reopening(source)
         self._most, self._clock = most_changes, clock
         self._cache, self._store = cache, store
         self.happenings = Happenings(most_happenings)
@@ -83,7 +84,7 @@ class Cloud:
         #: Cell -> Tape, and cell -> Residents.
         self.tapes, self.residents = {}, {}
         self._host_events = {}
-        self._world = None
+        self._world = self._topology_key = None
         self._waiting = queue.Queue(WAITING)
         self._stop = threading.Event()
         self._pulse = Pulse("fold", clock)
@@ -99,10 +100,22 @@ class Cloud:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(5)
+        self._reopening.close()
 
     def pulses(self) -> list[Pulse]:
         """Return the pulse of the thread, for a watchdog."""
         return [self._pulse]
+
+    def why_not_ready(self) -> list[str]:
+        """Return a sentence for each reason why the page cannot show the cloud: nothing if it can show a part of it."""
+        shown = self.shown
+        stuck = self._pulse.why_stuck()
+        if stuck is not None:
+            return [stuck]
+        if shown.is_ready and (not shown.faults or any(cell not in shown.faults for cell in shown.places)):
+            return []
+        faults = [f"{cell}: {text}" if cell else text for cell, text in sorted(shown.faults.items())]
+        return faults or [f"the logs are not read yet: {shown.progress:.0%} of their records"]
 
     def ask(self, question):
         """Return ``question(world, host_events)``, which the thread of the fold answers between two batches. Raise
@@ -120,16 +133,23 @@ class Cloud:
     # --- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self):
+        has_failed = False
         while not self._stop.is_set():
+            # While a log cannot be read, the loop goes round all the same.
+            self._pulse.beat()
             try:
+                if has_failed:
+                    self._reopening.open_again()
                 self._follow()
             except errors.NovaSchedError as fault:
-                LOG.warning("the logs are read again from their beginning: %s", fault)
-                self._fail(str(fault))
+                text = f"{fault} (the page opens the logs again by itself, every {AGAIN_SECONDS:.0f} s)"
+                LOG.warning("the logs are read again from their beginning: %s", text)
+                self._fail(text)
             except Exception as fault:
                 LOG.error("a fault of the page itself (%r); the logs are read again from their beginning", fault)
                 LOG.debug("the fault of the fold", exc_info=True)
                 self._fail(f"a fault in nova_sched itself ({fault!r}); see the log of the page")
+            has_failed = True
             self._stop.wait(AGAIN_SECONDS)
 
     def _fail(self, text):
@@ -160,6 +180,8 @@ class Cloud:
         for cell, projection in projections.items():
             tapes[cell].start(projection.position, 0, self._watches[cell].all())
         self.happenings.clear()
+        # The hosts of a log that was replaced are others, even if there are as many.
+        self._topology_key = None
         starts = {
             cell: (self._source.logs[cell], max(projection.position + 1, self._source.logs[cell].bounds().first))
             for cell, projection in projections.items()
@@ -313,7 +335,7 @@ class Cloud:
         table = self._world.table
         names = [tuple(tape.names) for tape in self.tapes.values()]
         key = (table.topology_version, tuple(map(len, names)), len(table.classes.values))
-        if key == getattr(self, "_topology_key", None):
+        if key == self._topology_key:
             return before
         self._topology_key = key
         zones, aggregates = zone_names(table, "nova"), aggregates_by_host(table)

@@ -8,6 +8,8 @@ from rpc_api import errors
 
 #: Characters of a moment at most.
 LONGEST = 64
+#: The first time after those that a tape can have: it keeps nanoseconds since 1970 in 64 bits.
+END_NS = 2**63
 
 
 class At(NamedTuple):
@@ -44,6 +46,8 @@ def at_of(cloud, text: str | None, now_ns: int) -> At:
     if cell not in tapes:
         raise NotThere(f"there is no log of {cell!r} among {', '.join(sorted(tapes))}; name one of them")
     tape = tapes[cell]
+    if type(moment.position) is int and moment.position > tape.last.position:
+        raise _too_late(moment, tape.last.position)
     place = getattr(tape, moment.position) if type(moment.position) is str else tape.before(moment.position)
     if place is None:
         raise _too_early(cell, tape)
@@ -55,9 +59,12 @@ def _parsed(text: str, now_ns: int) -> Moment:
     if len(text) > LONGEST:
         raise PageError(f"a moment has {LONGEST} characters at most, got {len(text)}; name a position or a time")
     try:
-        return parse_moment(text, now_ns)
+        moment = parse_moment(text, now_ns)
     except errors.UsageError as fault:
         raise PageError(str(fault)) from None
+    if moment.at_ns is not None and not 0 <= moment.at_ns < END_NS:
+        raise PageError(f"the moment {text!r} is not a time from 1970 to 2262; name another one")
+    return moment
 
 
 def _only(tapes):
@@ -83,3 +90,11 @@ def _too_early(cell, tape):
         f"the page keeps the hosts of {cell} from position {first.position} on ({stamp(first.at_ns or None)}); "
         "nova-sched-replay state --at shows an earlier moment"
     )
+
+
+def _too_late(moment, last):
+    # (Who does not see the cells may name one, but is not told one.)
+    log = "the log" if moment.cell is None else f"the log of {moment.cell}"
+    if last < 0:
+        return NotThere(f"{log} has no record yet, got position {moment.position}; ask for the present")
+    return NotThere(f"{log} ends at position {last}, got {moment.position}; name an earlier position")

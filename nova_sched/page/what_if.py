@@ -43,6 +43,9 @@ class WhatIfs:
         with self._lock:
             if self.job.state == "running":
                 raise Conflict("a what-if runs already; wait for its end, or stop it")
+            if self._process is not None:
+                # The one before has answered or was stopped, but its process may still be there.
+                self._process.kill()
             self._process = subprocess.Popen(
                 self._program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
@@ -53,7 +56,8 @@ class WhatIfs:
                 "records": self._records_max,
                 "sides": sides,
             }
-            threading.Thread(target=self._watch, args=(self._process, asked), name="what-if", daemon=True).start()
+            watched = (self.job.number, self._process, asked)
+            threading.Thread(target=self._watch, args=watched, name="what-if", daemon=True).start()
             return self.job
 
     def stop(self) -> Job:
@@ -64,33 +68,38 @@ class WhatIfs:
                 self._process.kill()
             return self.job
 
-    def _watch(self, process, asked):
-        timer = threading.Timer(self._seconds, self._end_late, (process,))
+    def _runs(self, number):
+        """Whether the job of a number runs. The process of one that was stopped, or has answered, may still write
+        and end when the next one runs already."""
+        return self.job.number == number and self.job.state == "running"
+
+    def _watch(self, number, process, asked):
+        said = []
+        timer = threading.Timer(self._seconds, self._end_late, (number, process))
         timer.daemon = True
         timer.start()
-        failed = threading.Thread(target=lambda: self._errors.append(process.stderr.read()), daemon=True)
-        self._errors = []
+        failed = threading.Thread(target=lambda: said.append(process.stderr.read()), daemon=True)
         failed.start()
         try:
             process.stdin.write(json.dumps(asked) + "\n")
             process.stdin.close()
             for line in process.stdout:
-                self._see(json.loads(line))
+                self._see(number, json.loads(line))
         except (OSError, ValueError) as fault:
             LOG.debug("a what-if ended early: %s", fault)
         code = process.wait()
         timer.cancel()
         failed.join(5)
         with self._lock:
-            if self.job.state == "running":
-                LOG.error("a what-if ended with %d: %s", code, "".join(self._errors)[-2000:])
+            if self._runs(number):
+                LOG.error("a what-if ended with %d: %s", code, "".join(said)[-2000:])
                 self.job = self.job._replace(
                     state="failed", error="a fault in nova_sched itself; see the log of the page"
                 )
 
-    def _see(self, line):
+    def _see(self, number, line):
         with self._lock:
-            if self.job.state != "running":
+            if not self._runs(number):
                 return
             if "error" in line:
                 self.job = self.job._replace(state="failed", error=line["error"])
@@ -99,9 +108,9 @@ class WhatIfs:
             else:
                 self.job = self.job._replace(progress=line["progress"], label=line["label"])
 
-    def _end_late(self, process):
+    def _end_late(self, number, process):
         with self._lock:
-            if self.job.state == "running":
+            if self._runs(number):
                 self.job = self.job._replace(
                     state="failed",
                     error=f"the what-if took more than {self._seconds} s ([page] what_if_seconds); use "

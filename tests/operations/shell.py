@@ -145,6 +145,11 @@ class Shell:
         if verb == "reload":
             process.send(signal.SIGHUP)
             return Done(0, "")
+        if verb == "stop":
+            if runs:
+                self._journals[name] = self._journal(name)
+                self.cloud.stop(name)
+            return Done(0, "")
         assert verb in ("start", "restart"), verb
         if verb == "restart" or not runs:
             if process is not None:

@@ -65,7 +65,7 @@ class Site:
             self.cloud,
             self.cloud._config,
             server,
-            {"VHOST": self.vhost, "USER": "agent-7"},
+            {"VHOST": self.vhost, "USER": "agent-7", "LIMIT": "50MB"},
             UNITS,
             {API_PORT: self.cloud.api_port, **addresses},
         )

@@ -120,7 +120,7 @@ def write_and_read(found, consumer, rounds):
     return wrong
 
 
-#: No conductor writes checkpoints here, and after so many writes without one a log takes no more.
+#: No conductor writes checkpoints here, and after so many writes without a checkpoint a log takes none.
 WRITES_MAX = 40_000
 
 

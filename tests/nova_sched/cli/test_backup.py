@@ -212,7 +212,7 @@ def test_all_logs_are_backed_up_and_one_that_is_not_there_is_named(configured, t
 
 
 def test_a_log_of_another_cell_is_not_backed_up(kept, url, tmp_path, capsys):
-    """Its records would be set aside by whoever restores it under the wrong name."""
+    """Its records would be set aside under that name, one by one."""
     code, out, err = shown(capsys, "backup", "cell0", url, "-o", f"{tmp_path}/cell0.nslog")
     assert code == 2 and "is the log of cell1, wanted that of cell0" in err and not out
     assert not (tmp_path / "cell0.nslog").exists()

@@ -119,6 +119,11 @@ def test_who_adopted_what_and_what_changed(cloud):
     for name in ("two", "scheduler/two"):
         code, out, err = cloud.run("policy", "history", "--gone", name)
         assert code == 0 and "policies are in use" not in err and "scheduler/two" in out
+    code, out, err = cloud.run("policy", "history", "--gone", "two", "--gone", "nobody")
+    assert (code, out) == (
+        1,
+        "",
+    ) and "no scheduler 'nobody' adopted a policy in the logs, wanted one of one, two" in err
     assert len(cloud.rows("policy", "history", "--changes")) == 3
     assert len(cloud.rows("policy", "history", "--service", "scheduler/two")) == 1
     (row,) = cloud.rows("policy", "history", "--digest", second.digest[:6], "--full", "--changes")
@@ -173,7 +178,7 @@ def test_conflicts_of_a_recorded_log_are_those_that_other_tools_count(ask):
 
 def test_conflicts_of_one_host(cloud):
     """The claims of other hosts are not in the share of one."""
-    for name in "ab":
+    for name in "abc":
         cloud.say(report(name))
     for number in range(3):
         cloud.say(claim(f"x{number}", "a", of("a", 4)), by=f"scheduler/{number}")
@@ -183,7 +188,19 @@ def test_conflicts_of_one_host(cloud):
     (row,) = json.loads(out)
     assert code == 0 and (row["conflicts"], row["claims"], row["share"]) == (1, 3, 33.3)
     assert err == "1 of 3 claims of schedulers on a lost (33.3 %)\n"
-    assert cloud.run("conflicts", "--host", "c")[2] == "0 of 0 claims of schedulers on c lost\n"
+    assert cloud.run("conflicts", "--host", "c")[::2] == (0, "0 of 0 claims of schedulers on c lost\n")
+
+
+def test_conflicts_of_an_unknown_host_are_refused(cloud):
+    for name in ("compute-1", "old"):
+        cloud.say(report(name))
+        cloud.say(claim(f"x on {name}", name), by="scheduler/one")
+    cloud.say(events.HostRemoved("old", "gone"))
+    code, out, err = cloud.run("conflicts", "--host", "compute-2")
+    assert (code, out) == (1, "")
+    assert "the logs know no host 'compute-2', of 1 host; there are compute-1; name another" in err
+    # A host that was removed since has its claims in the log.
+    assert cloud.run("conflicts", "--host", "old")[::2] == (0, "0 of 1 claim of schedulers on old lost (0.0 %)\n")
 
 
 def test_what_is_no_conflict(cloud):

@@ -67,6 +67,12 @@ def test_globs_and_several_hosts(cloud):
     assert [row["host"] for row in cloud.rows("host", "list", "--status", "disabled")] == ["a", "b"]
 
 
+def test_lost_is_another_word_for_down(cloud):
+    cloud.say(events.HostLost("a", "silent"))
+    down, lost = (cloud.rows("host", "list", "--status", word) for word in ("down", "lost"))
+    assert [row["host"] for row in lost] == ["a", "gone"] and lost == down
+
+
 @pytest.mark.parametrize(
     "words, code, told",
     [

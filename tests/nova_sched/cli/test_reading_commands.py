@@ -9,6 +9,7 @@ import pytest
 
 from nova_sched.cli import create_log
 from nova_sched.cli.main import main
+from nova_sched.cli.main import replay as replay_main
 from nova_sched.replay.decisions.recorded import difference
 from nova_sched.replay.logs.source import Source
 from nova_sched.replay.verify.decisions import replay
@@ -98,6 +99,13 @@ def test_a_full_disk_below_the_output(form):
 def test_a_store_that_is_none(played, capsys, to, told):
     assert main(["snapshot", "--log", str(played), "--to", to]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program, name", [(main, "nova-sched"), (replay_main, "nova-sched-replay")])
+def test_without_a_command_the_way_to_the_commands_is_shown(capsys, program, name):
+    assert program([]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.endswith(f"\n{name}: no command is named; {name} --help lists the commands\n")
 
 
 def test_help_is_no_fault(capsys):

@@ -106,9 +106,19 @@ def test_the_table_is_that_of_other_projects(cloud):
     assert shown.count("| Result: Success") == len(CHECKS)
 
 
+@pytest.mark.parametrize("form", ["{} {}", "{}={}"])
+def test_the_configuration_may_be_named_after_the_command(cloud, form):
+    words = ["upgrade", "check", *form.format("--config-file", cloud.file).split(), "--json"]
+    assert status.main(words) == OK
+    shown = json.loads(cloud.capsys.readouterr().out)
+    assert [row["check"] for row in shown["checks"]] == list(CHECKS)
+
+
 @pytest.mark.parametrize(
     "words, text",
     [
+        (["upgrade", "check", "--config-file", "/nowhere.conf"], "there is no configuration file /nowhere.conf"),
+        (["upgrade", "check", "--config-file"], "unrecognized arguments: --config-file"),
         (["upgrade", "chekc"], "there is no command 'upgrade chekc', wanted 'upgrade check'"),
         (["downgrade"], "invalid choice: 'downgrade'"),
         (["--config-file", "/nowhere.conf", "upgrade", "check"], "there is no configuration file /nowhere.conf"),

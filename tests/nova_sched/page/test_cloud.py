@@ -1,5 +1,7 @@
 """The page follows logs that grow, cannot be read, begin late, are recreated, or are of a newer version."""
 
+import shutil
+
 import pytest
 
 from nova_sched.replay.logs.source import Source
@@ -76,6 +78,70 @@ def test_a_log_that_is_gone_is_named_and_read_again_when_it_is_back(soon):
         has(page, {"c": 0})
 
 
+def test_a_file_that_is_removed_and_restored_is_opened_again(soon, tmp_path, caplog):
+    path, backup = tmp_path / "log.cell1.db", tmp_path / "backup.db"
+    for place, hosts in ((path, "ab"), (backup, "cd")):
+        Written(*map(report, hosts), url=f"sqlite:///{place}").log.close()
+    with (
+        Source([f"cell1=sqlite:///{path}"]) as source,
+        Served(source, requests_per_second=1e6, request_burst=10**6) as page,
+    ):
+        assert hosts_of(page) == {"a": 0, "b": 0}
+        assert page.ask("/readyz")[::2] == (200, b"OK")
+        topology = page.get("hosts")["topology"]
+        for beside in tmp_path.glob("log.cell1.db*"):
+            beside.unlink()
+        # Several attempts find no file.
+        page.wait(lambda shown: "there is no file" in shown.faults.get("", ""))
+        assert "the page opens the logs again by itself" in page.get("news")["faults"][0]["text"]
+        assert "the page opens the logs again by itself" in caplog.text
+        assert page.ask("/healthz").json == {"is_ready": False}
+        found = page.ask("/readyz")
+        assert found.code == 503 and found.headers["Content-Type"].startswith("text/plain")
+        assert f"there is no file {path}".encode() in found.body
+        found = page.ask("/readyz", headers={"HTTP_ACCEPT": "application/json"})
+        assert found.code == 503 and str(path) in found.json["reasons"][0]
+        assert page.ask("/readyz", "HEAD")[::2] == (503, b"")
+        shutil.copy(backup, path)
+        # There are as many hosts as before, at the same positions.
+        has(page, {"c": 0, "d": 0})
+        assert page.get("hosts")["topology"] > topology and not page.get("news")["faults"]
+        assert page.ask("/readyz").code == 200 and page.ask("/healthz").json == {"is_ready": True}
+        # The new file is followed, and explanations read it too.
+        written = open_log(f"sqlite:///{path}", create=False)
+        last = source.logs["cell1"].bounds().last
+        with written.read_from(last) as reader:
+            written.append([reader.read(1)[0].payload])
+        written.close()
+        page.wait(lambda shown: shown.places["cell1"].position == last + 1)
+
+
+def test_a_page_without_any_log_that_can_be_read_is_not_ready(tmp_path):
+    with Source([f"cell1=sqlite:///{tmp_path}/nothing.db"], tolerant=True) as source, Served(source) as page:
+        found = page.ask("/readyz")
+        assert found.code == 503 and found.body.startswith(b"cell1: cannot open the log")
+        # With a login, who has none is not told cells and files.
+        page.page.keystone = object()
+        found = page.ask("/readyz")
+        assert found.code == 503 and b"cell1" not in found.body and b"the log of the page has the reason" in found.body
+
+
+def test_a_page_that_has_not_read_its_logs_yet_is_not_ready():
+    page = Served(LogsOf(cell1=Written(report("a")).log))
+    found = page.ask("/readyz")
+    assert found.code == 503 and found.body == b"the logs are not read yet: 0% of their records"
+
+
+def test_a_position_after_the_end_of_the_log():
+    with Served(LogsOf(cell1=Written(report("a")).log)) as page:
+        for path in ("use", "host", "instances", "happenings"):
+            for at, log in (("cell1:2", "the log of cell1"), ("99999", "the log")):
+                found = page.ask(f"/api/{path}", at=at, name="a")
+                expected = f"{log} ends at position 1, got {at.rpartition(':')[2]}; name an earlier position"
+                assert (found.code, found.json) == (404, {"error": expected}), path
+            assert page.ask(f"/api/{path}", at="cell1:1", name="a").code == 200
+
+
 def test_a_log_of_a_newer_version_is_named():
     written = Written(report("a"), events.LevelPinned(LEVEL + 1))
     with Served(LogsOf(cell1=written.log)) as page:
@@ -87,6 +153,7 @@ def test_a_log_of_a_newer_version_is_named():
 def test_an_empty_log():
     with open_log("memory://page-empty") as log, Served(LogsOf(cell1=log)) as page:
         assert page.get("use")["status"] == [] and page.get("hosts")["names"] == []
-        assert page.ask("/api/use", at="cell1:3").code == 200
+        found = page.ask("/api/use", at="cell1:3")
+        assert found.code == 404 and "the log of cell1 has no record yet, got position 3" in found.json["error"]
         assert page.ask("/api/use", at="-15m").code == 200
         assert page.get("news")["first_ns"] == "0"

@@ -1,10 +1,15 @@
 """Limits: of requests, of browsers that wait, of questions about the past, of what-ifs, of what is kept."""
 
+import io
+import json
+import queue
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from nova_sched.page import what_if
 from nova_sched.page.answers import Busy, Conflict, TooMany
 from nova_sched.page.cloud import NotReady
 from nova_sched.page.explain import AT_ONCE, WAITING
@@ -188,6 +193,136 @@ def test_a_what_if_that_breaks_is_reported(caplog):
     what_ifs.start([{}])
     assert wait(what_ifs, "failed").error == "a fault in nova_sched itself; see the log of the page"
     assert "out of order" in caplog.text
+
+
+class Scripted:
+    """As the process of a what-if. It says and ends what the test has it say and end: being killed does not end it at
+    once."""
+
+    def __init__(self, number):
+        self.stdin, self.stderr = io.StringIO(), io.StringIO(f"the errors of {number}")
+        self.is_killed, self.code = False, None
+        self._said, self._ended = queue.Queue(), threading.Event()
+        self.stdout = self._lines()
+        #: What its what-if would call when it takes too long, and the thread that watches it.
+        self.late = self.watcher = None
+
+    def _lines(self):
+        for line, is_seen in iter(self._said.get, None):
+            yield line
+            is_seen.set()
+
+    def say(self, **what):
+        """Write a line, and wait until it was taken."""
+        is_seen = threading.Event()
+        self._said.put((json.dumps(what), is_seen))
+        assert is_seen.wait(30)
+
+    def end(self, code):
+        """End, and wait until nobody watches it any more."""
+        self.code = code
+        self._said.put(None)
+        self._ended.set()
+        self.watcher.join(30)
+        assert not self.watcher.is_alive()
+
+    def wait(self):
+        assert self._ended.wait(30)
+        return self.code
+
+    def kill(self):
+        self.is_killed = True
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """WhatIfs whose processes are Scripted; ``start()`` starts the next one and returns its process."""
+    made = []
+
+    def timer(_seconds, function, args):
+        made[-1].late = lambda: function(*args)
+        is_set.set()
+        return SimpleNamespace(start=lambda: None, cancel=lambda: None)
+
+    def thread(*args, **more):
+        found = threading.Thread(*args, **more)
+        if more.get("name") == "what-if":
+            made[-1].watcher = found
+        return found
+
+    def process(*_, **__):
+        made.append(Scripted(len(made) + 1))
+        return made[-1]
+
+    is_set = threading.Event()
+    what_ifs = WhatIfs([DEMO], [], 1000, 600)
+    monkeypatch.setattr(what_if, "subprocess", SimpleNamespace(Popen=process, PIPE=None))
+    monkeypatch.setattr(what_if, "threading", SimpleNamespace(Timer=timer, Thread=thread))
+
+    def start():
+        is_set.clear()
+        assert what_ifs.start([{}]).state == "running"
+        assert is_set.wait(30)
+        return made[-1]
+
+    yield SimpleNamespace(what_ifs=what_ifs, start=start)
+    for one in made:
+        if one.watcher.is_alive():
+            one.end(0)
+
+
+#: How a what-if stops being the one that runs while its process is still there -> what does it.
+DISPLACED = {
+    "failed": lambda what_ifs, process: process.say(error="the error of the first"),
+    "stopped": lambda what_ifs, process: what_ifs.stop(),
+    "done": lambda what_ifs, process: process.say(facts={}),
+    "late": lambda what_ifs, process: process.late(),
+}
+#: What its process may do afterwards.
+AFTERWARDS = {
+    "ends with 2": lambda process: process.end(2),
+    "ends with -9": lambda process: process.end(-9),
+    "fails": lambda process: process.say(error="the error of the first"),
+    "is done": lambda process: process.say(facts={}),
+    "goes on": lambda process: process.say(progress=0.9, label="B"),
+    "is late": lambda process: process.late(),
+}
+
+
+@pytest.mark.parametrize("afterwards", AFTERWARDS)
+@pytest.mark.parametrize("displaced", DISPLACED)
+def test_a_what_if_does_not_write_into_the_next_one(scripted, caplog, displaced, afterwards):
+    what_ifs, first = scripted.what_ifs, scripted.start()
+    DISPLACED[displaced](what_ifs, first)
+    assert what_ifs.job.state != "running"
+    second = scripted.start()
+    running = what_ifs.job
+    AFTERWARDS[afterwards](first)
+    assert what_ifs.job == running and running.number == 2 and not second.is_killed
+    assert "a what-if ended with" not in caplog.text
+    with pytest.raises(Conflict):
+        what_ifs.start([{}])
+    second.say(facts={"of": "the second"})
+    assert what_ifs.job.state == "done" and what_ifs.job.result == {"facts": {"of": "the second"}}
+
+
+@pytest.mark.parametrize("displaced", DISPLACED)
+def test_the_process_of_a_what_if_is_ended_before_the_next_one_starts(scripted, displaced):
+    first = scripted.start()
+    DISPLACED[displaced](scripted.what_ifs, first)
+    second = scripted.start()
+    assert first.is_killed and not second.is_killed
+
+
+def test_the_log_has_the_errors_of_the_what_if_that_broke(scripted, caplog):
+    first = scripted.start()
+    scripted.what_ifs.stop()
+    second = scripted.start()
+    first.end(-9)
+    assert caplog.text == "" and scripted.what_ifs.job.state == "running"
+    second.end(3)
+    assert scripted.what_ifs.job.state == "failed"
+    assert "a what-if ended with 3: the errors of 2" in caplog.text
 
 
 def test_a_what_if_over_too_many_records_is_refused():

@@ -129,12 +129,34 @@ def test_search(page, text, first, may_be_id):
     assert found["may_be_id"] is may_be_id
 
 
+def nested(depth):
+    """A list in a list, and so on."""
+    found = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
 BAD = [
     ("/api/host", {"name": "nothing"}, 404, "there is no host 'nothing' at that moment"),
     ("/api/host", {}, 400, "name is missing; name it"),
     ("/api/host", {"name": "x" * 1000}, 400, "name has 1000 characters, wanted 512 at most"),
     ("/api/use", {"at": "sometime"}, 400, "'sometime' is not a moment, wanted a position"),
     ("/api/use", {"at": "x" * 100}, 400, "a moment has 64 characters at most"),
+    *(
+        (path, {"name": HOST, "at": at}, 400, f"the moment {at!r} is not a time from 1970 to 2262; name another one")
+        for path in ("/api/use", "/api/host", "/api/instances", "/api/happenings")
+        for at in (
+            "-800000d",
+            "@-99999999999999d",
+            "@-99999999999999999d",
+            f"-{'9' * 60}w",
+            "@999999999999",
+            "1969-12-31T23:59:59Z",
+            "0001-01-01T00:00:00+14:00",
+            "9999-12-31T23:59:59-14:00",
+        )
+    ),
     ("/api/use", {"at": "cell9:1"}, 404, "there is no log of 'cell9' among cell0, cell1"),
     ("/api/host", {"name": HOST, "at": "cell1:0"}, 404, "there is no host 'host-62' at that moment"),
     ("/api/explain", {"key": "abc"}, 400, "'abc' names no request, wanted a request id"),
@@ -196,6 +218,21 @@ def test_a_bad_request(page, method, path, body, headers, code):
     assert answered.code == code and answered.json["error"]
 
 
+@pytest.mark.parametrize("at", ["@0", "1970-01-01", "@9223372036.854775807", "2262-04-11"])
+def test_the_first_and_the_last_moment(page, at):
+    for path in ("/api/use", "/api/instances", "/api/happenings"):
+        assert page.ask(path, at=at).code == 200, path
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://[bad", "http://[::1", "http://]", "http://[v.]/", "//[", "null", "", "http://else:8790"]
+)
+@pytest.mark.parametrize("path", ["/api/what-if", "/api/what-if/stop", "/api/login", "/api/logout"])
+def test_an_origin_that_is_not_that_of_the_page(page, path, origin):
+    answered = page.ask(path, "POST", b"{}", {**OWN, "HTTP_ORIGIN": origin})
+    assert answered.code == 403 and answered.json["error"].startswith("the request was not sent by this page itself")
+
+
 @pytest.mark.parametrize(
     "sides, text",
     [
@@ -204,10 +241,33 @@ def test_a_bad_request(page, method, path, body, headers, code):
         ([{"policy": {}}], "a side is an object with weighers"),
         ([{"weighers": {"NothingWeigher": 1}}], "there is no weigher 'NothingWeigher', wanted one of"),
         ([{"weighers": {"RAMWeigher": "1"}}], "weighers has a wrong value for 'RAMWeigher'"),
+        ([{"weighers": {"RAMWeigher": 10**400}}], "the multiplier of RAMWeigher is 1000"),
         ([{"ratios": {"VCPU": 0}}], "the allocation ratio is '0', wanted a number above 0"),
         ([{"added": {"host-1": 10**6}}], "1000000 hosts like host-1 must be added"),
         ([{"dropped": [1]}], "dropped is not a list of 50 names at most"),
         ([{"options": {str(number): 1 for number in range(60)}}], "options is not an object with 50 names at most"),
+        ([{"options": {"nothing": 1}}], "a policy has no option 'nothing', wanted one of aggregate_image"),
+        ([{"options": {"enabled_filters": ["Nothing"]}}], "there is no filter 'Nothing', wanted one of"),
+        *(
+            (
+                [{}, {"options": {"host_subset_size": 2, name: value}}],
+                f"the option {name} of a policy has a wrong value",
+            )
+            for name, value in (
+                ("enabled_filters", [[]]),
+                ("enabled_filters", [{}]),
+                ("enabled_filters", None),
+                ("enabled_filters", nested(300)),
+                ("max_attempts", "1"),
+                ("max_attempts", 10**60),
+                ("metrics_weight_of_unavailable", 10**400),
+                ("metrics_weight_of_unavailable", float("nan")),
+                ("default_availability_zone", "\ud800"),
+                ("weighers", [[[], 1]]),
+                ("weighers", [["RAMWeigher", 10**400]]),
+                ("weighers", 1),
+            )
+        ),
     ],
 )
 def test_a_what_if_that_is_wrong(page, sides, text):
