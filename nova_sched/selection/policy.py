@@ -1,7 +1,7 @@
 """The policy: every option that a decision depends on, frozen, with a digest that each decision records."""
 
 import json
-import math
+import sys
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -160,7 +160,8 @@ def _is_pair(value: object) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    # (math.isfinite raises for an int that is too large for a float.)
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _frozen(value: Any) -> Any:

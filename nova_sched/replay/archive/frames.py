@@ -203,7 +203,9 @@ class Reader:
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as fault:
-            raise errors.LogUnavailable(f"cannot read {path} ({fault.strerror}); check its permissions") from None
+            raise errors.LogUnavailable(
+                f"cannot read {path} ({fault.strerror}); check its name and its permissions"
+            ) from None
         self._size = os.fstat(self._fd).st_size
         self.faults = []
         try:
@@ -240,7 +242,9 @@ class Reader:
     def _check_start(self):
         start = os.pread(self._fd, _START.size, 0)
         if len(start) < _START.size or start[: len(MAGIC)] != MAGIC:
-            raise errors.UsageError(f"{self.path} was not written by nova-sched-replay export; name another file")
+            raise errors.UsageError(
+                f"{self.path} is not a file of nova-sched-replay export or nova-sched backup; name another one"
+            )
         format_ = _START.unpack(start)[1]
         if format_ != FORMAT:
             raise errors.UnknownSchema(
@@ -289,7 +293,7 @@ class Reader:
         self.faults.append(
             Damaged(
                 f"{self.path} has no index, or a damaged one: the file was cut off "
-                "or changed; the readable records are shown; export the logs again"
+                "or changed; only what can be read counts; export the logs again, or take another backup"
             )
         )
         frames, place = [], _START.size

@@ -99,6 +99,7 @@ def test_times_of_the_picture_have_a_unit_for_people(seconds, unit):
     [
         (["--set", "nothing=1"], "a policy has no option 'nothing'"),
         (["--set", 'max_attempts="x"'], "max_attempts is of another kind"),
+        (["--set", f"metrics_weight_of_unavailable={'9' * 400}"], "metrics_weight_of_unavailable is of another kind"),
         (["--weigher", "Nobody=1"], "there is no weigher 'Nobody'"),
         (["--weigher", "CPUWeigher"], "wanted NAME=MULTIPLIER"),
         (["--weigher", "CPUWeigher=x"], "wanted a number"),
