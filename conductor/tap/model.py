@@ -125,8 +125,7 @@ class TapModel:
         known = self._nodes.get(uuid, {})
         before = known.get("host") or _host_of_root(projection, uuid)
         if change.method == "destroy":
-            if self.doubled.get(before) == uuid:
-                del self.doubled[before]
+            _drop(self.doubled, before, uuid)
             was_used = before is not None and self._root_of(projection, before) in (uuid, None)
             self._forget_node(uuid)
             if was_used:
@@ -140,8 +139,7 @@ class TapModel:
         # The log may show one from before this process.
         others = dict.fromkeys((before, _host_of_root(projection, uuid)))
         for other in [other for other in others if other not in (None, host)]:
-            if self.doubled.get(other) == uuid:
-                del self.doubled[other]
+            _drop(self.doubled, other, uuid)
             if other not in self._removals and self._root_of(projection, other) in (uuid, None):
                 self._remove(other, f"its compute node {uuid} is that of the host {host} now", projection)
         root = self._root_of(projection, host)
@@ -158,12 +156,12 @@ class TapModel:
 
     def _use_node(self, host, uuid, projection):
         """A complete compute node is that of its host from now on."""
-        if self.doubled.get(host) == uuid:
-            del self.doubled[host]
+        _drop(self.doubled, host, uuid)
         self._node_of[host] = uuid
         if "id" in self._nodes[uuid]:
             self._host_of_id[self._nodes[uuid]["id"]] = host
-        self._removals.came_back(host, _root_in(projection, host) == uuid)
+        if host in self._removals:
+            self._removals.came_back(host, _root_in(projection, host) == uuid)
         self._changed[host] = True
         self._is_sure(host, NODE)
 
@@ -247,7 +245,7 @@ class TapModel:
             self._use_node(host, waiting, projection)
 
     def _host_in(self, projection, host):
-        """A host of the log, as the function of this name gives it; None for one that is gone."""
+        """A host of the log; None for another name, and for one that is gone."""
         return None if host in self._removals else _host_in(projection, host)
 
     # --- what is due -----------------------------------------------------------------------------------------------
@@ -338,6 +336,12 @@ class TapModel:
 
 def _hosts_of_nova(projection):
     return {name: host for name, host in projection.hosts.items() if host.authority == NOVA}
+
+
+def _drop(known, key, value):
+    """Remove a key if this is its value."""
+    if known.get(key) == value:
+        del known[key]
 
 
 def _host_in(projection, host):

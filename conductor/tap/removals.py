@@ -70,15 +70,19 @@ class Removals:
         """The HostRemoved that are due; ``host_in`` returns a host of the log. A removal that the log does not show is
         published again: the host may have had another authority."""
         replaced, self._replaced = self._replaced, {}
-        found = [events.HostRemoved(host, reason) for host, reason in replaced.items()]
+        found = [events.HostRemoved(host, reason) for host, reason in replaced.items() if _is_novas(host_in(host))]
         for host, gone in list(self._gone.items()):
             if gone.at is not None and now - gone.at < REPORT_AGAIN:
                 continue
             known = host_in(host)
-            is_due = gone.is_in_log and gone.at is None if known is None else known.authority == NOVA
-            if is_due:
+            if _is_novas(known) if known is not None else gone.is_in_log and gone.at is None:
                 gone.at = now
                 found.append(events.HostRemoved(host, gone.reason))
             elif known is None:
                 del self._gone[host]
         return found
+
+
+def _is_novas(known: Host | None) -> bool:
+    """Whether Nova has the authority over a host, or the log does not show the host yet."""
+    return known is None or known.authority == NOVA

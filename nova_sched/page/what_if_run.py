@@ -1,7 +1,6 @@
 """The what-if of the page: the recorded requests as they were, decided again, and with the changes of two sides."""
 
 import json
-import math
 
 from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.verify.decisions import spooled
@@ -11,7 +10,7 @@ from nova_sched.replay.what_if.comparison import facts_of
 from nova_sched.replay.what_if.run import Run
 from nova_sched.replay.what_if.traffic import as_recorded, count_of, traffic_of
 from nova_sched.selection.catalogue import BUILT_IN
-from nova_sched.selection.policy import Policy
+from nova_sched.selection.policy import Policy, is_number
 from rpc_api import errors
 from rpc_api.wording import number_of
 
@@ -31,7 +30,7 @@ def changes_of(side: dict, known) -> Changes:
     for name, multiplier in weighers.items():
         if name not in known.weighers:
             raise errors.UsageError(f"there is no weigher {name!r}, wanted one of {', '.join(sorted(known.weighers))}")
-        if not _is_finite(multiplier):
+        if not is_number(multiplier):
             raise errors.UsageError(f"the multiplier of {name} is {multiplier!s:.40}, wanted a number")
     for like, count in added.items():
         if not 0 < count <= ADDED_MAX:
@@ -51,27 +50,19 @@ def _check_options(options, known):
     each option is the same in all of them."""
     # (A catalogue may lack the filters that are enabled by default.)
     base = Policy(enabled_filters=(), weighers=(), catalogue=known)
-    names = sorted(json.loads(base.to_json()))
+    usual = json.loads(base.to_json())
     for name, value in options.items():
-        if name not in names:
-            raise errors.UsageError(f"a policy has no option {name!r}, wanted one of {', '.join(names)}")
+        if name not in usual:
+            raise errors.UsageError(f"a policy has no option {name!r}, wanted one of {', '.join(sorted(usual))}")
         try:
             # One by one, as not every fault says which option it is about. The digest shows that it can be recorded.
-            policy = Policy.from_json(json.dumps({**json.loads(base.to_json()), name: value}), known)
+            policy = Policy.from_json(json.dumps({**usual, name: value}), known)
             _ = policy.digest
         except (errors.InvalidEvent, ValueError, TypeError, OverflowError, RecursionError):
             like = json.dumps(getattr(Policy, name))
             raise errors.UsageError(
                 f"the option {name} of a policy has a wrong value, wanted one like {like:.200}; fix it"
             ) from None
-
-
-def _is_finite(number):
-    try:
-        return math.isfinite(number)
-    except OverflowError:
-        # A whole number that is too large for a float.
-        return False
 
 
 def compare(source, sides, known, records_max: int, progress) -> dict:

@@ -140,7 +140,7 @@ def _checked(cls: type[Policy], name: str, value: Any) -> Any:
     if type(default) is tuple:
         good = type(value) is tuple and all(map(_is_pair if name in _PAIRS else _is_text, value))
     elif type(default) is float:
-        good = _is_number(value)
+        good = is_number(value)
     elif default is None:
         good = value is None or type(value) is str
     else:
@@ -156,10 +156,11 @@ def _is_text(value: object) -> bool:
 
 def _is_pair(value: object) -> bool:
     """Whether a value is a pair of a name and a number."""
-    return type(value) is tuple and len(value) == 2 and _is_text(value[0]) and _is_number(value[1])
+    return type(value) is tuple and len(value) == 2 and _is_text(value[0]) and is_number(value[1])
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number, which a float can have."""
     # (math.isfinite raises for an int that is too large for a float.)
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 

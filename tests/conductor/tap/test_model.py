@@ -610,6 +610,14 @@ def test_a_host_that_goes_while_it_belongs_to_an_agent():
     assert names(tapped.take("heartbeat")) == ["HostRemoved"] and not tapped.projection.hosts
 
 
+def test_a_host_that_belongs_to_an_agent_is_not_removed_for_another_node():
+    tapped = Tapped()
+    tapped.cell.say(created("new"))
+    tapped.take("heartbeat", "node saved")
+    tapped.cell.say(events.AuthorityPassed("host1", "agent"), by="operator/one")
+    assert tapped.take("node destroyed", second("node created")) == [] and tapped.host()
+
+
 def test_a_removal_that_the_log_lost_is_published_again():
     tapped = Late()
     tapped.take("heartbeat", "node saved")
