@@ -82,7 +82,7 @@ def sections_for(directory: Path, **changes) -> dict:
     return sections
 
 
-def rabbit_config(directory: Path, server, vhost: str = "/", **default) -> Path:
+def rabbit_config(directory: Path, server, vhost: str = "/", compute_agent: dict | None = None, **default) -> Path:
     """A configuration file whose RPC and logs are on a RabbitServer; ``default`` are options of [DEFAULT]."""
     path = directory / "nova_sched.conf"
     sections = sections_for(
@@ -90,6 +90,7 @@ def rabbit_config(directory: Path, server, vhost: str = "/", **default) -> Path:
         DEFAULT={"transport_url": server.url(vhost=vhost), **default},
         cells={"cell0_log": server.url("nova_sched.cell0", vhost)},
         cell_cell1={"log": server.url("nova_sched.cell1", vhost)},
+        compute_agent=compute_agent or {},
     )
     path.write_text(config_text(sections))
     return path
