@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from cliff.command import Command
 
 from nova_sched.cli import command_config
-from nova_sched.cli.command import add_config_file
+from nova_sched.cli.command import ENVIRONMENT, add_config_file, of_environment
 from nova_sched.cli.create_log import user
 from nova_sched.process.text import one_line
 from nova_sched.projection.digest import state_digest
@@ -27,8 +27,8 @@ BACKUP_EPILOG = """\
 The file has all records that the log has now, with private data: keep it like a database dump. Nothing has to be
 stopped. Its state is folded before the command ends, so a backup that cannot be restored is an error now.
 
-With --all each log that the services' configuration names becomes DIRECTORY/CELL.nslog. A log that cannot be backed up
-is named at the end, and the others are written.
+With --all each log that $NOVA_SCHED_LOG names, else the services' configuration, becomes DIRECTORY/CELL.nslog. A log
+that cannot be backed up is named at the end, and the others are written.
 
 examples:
   nova-sched backup --all -o /var/backups/nova_sched --force
@@ -63,7 +63,7 @@ class Backup(Command):
         parser.epilog = BACKUP_EPILOG
         parser.add_argument("cell", nargs="?", metavar="CELL", help="name of the cell, or cell0")
         parser.add_argument("log", nargs="?", metavar="URL", help="URL of the log")
-        parser.add_argument("--all", action="store_true", help="all logs of the services' configuration")
+        parser.add_argument("--all", action="store_true", help="all logs that are named, as for nova-sched-replay")
         parser.add_argument(
             "-o", "--output", required=True, metavar="FILE", help="the file to write; with --all its directory"
         )
@@ -75,12 +75,21 @@ class Backup(Command):
         if not arguments.all:
             if not arguments.cell or not arguments.log:
                 raise errors.UsageError("a CELL and the URL of its log are needed, or --all; name them")
-            return self._write(arguments.cell, arguments.log, arguments.output, arguments.force)
+            with Source([f"{arguments.cell}={arguments.log}"]) as source:
+                return self._write(source, arguments.cell, arguments.output, arguments.force)
         if arguments.cell is not None:
             raise errors.UsageError(f"--all writes all logs, and {arguments.cell!r} names one; leave one of them out")
-        logs = command_config.logs(command_config.read(arguments.config_files, self.app.NAME))
-        if not logs:
-            raise errors.UsageError("the configuration names no log; name a file with --config-file")
+        names = [] if arguments.config_files else of_environment()
+        names = names or command_config.logs(command_config.read(arguments.config_files, self.app.NAME))
+        if not names:
+            raise errors.UsageError(
+                f"the configuration names no log; name a file with --config-file, or the logs with ${ENVIRONMENT}"
+            )
+        with Source(names, tolerant=True) as source:
+            return self._write_all(source, arguments)
+
+    def _write_all(self, source, arguments):
+        """Write each log into a file; those that cannot be written are named."""
         try:
             os.makedirs(arguments.output, mode=0o700, exist_ok=True)
         except OSError as fault:
@@ -88,28 +97,28 @@ class Backup(Command):
                 f"the directory {arguments.output!r} cannot be made ({fault.strerror}); name another one with --output"
             ) from None
         worst = errors.EXIT_OK
-        for cell, _, url in (log.partition("=") for log in logs):
+        for cell in (*source.logs, *source.down):
             try:
-                self._write(cell, url, os.path.join(arguments.output, f"{cell}.nslog"), arguments.force)
+                self._write(source, cell, os.path.join(arguments.output, f"{cell}.nslog"), arguments.force)
             except errors.NovaSchedError as fault:
                 self.app.stderr.write(f"{cell} is not backed up: {one_line(str(fault))}\n")
                 worst = worst or fault.exit_code
         return worst
 
-    def _write(self, cell, url, output, force):
+    def _write(self, source, cell, output, force):
         """Write the log of a cell into a file, and show what is in it."""
         if os.path.exists(output) and not force:
             raise errors.UsageError(f"{output} exists already; name another file, or add --force")
         fresh = f"{output}.part"
         try:
-            with Source([f"{cell}={url}"], False) as source:
-                bounds = source.logs[cell].bounds()
-                if opening_in(source.logs[cell], cell) is None:
-                    raise errors.UsageError(f"{mask_password(url)} has no record; name another log")
-                with open(fresh, "wb", opener=_private) as file:
-                    done = export(source, {cell: Span(*bounds)}, file, SYSTEM.now_ns(), redact=False)
-                    file.flush()
-                    os.fsync(file.fileno())
+            _, log = source.one(cell, "CELL")
+            bounds = log.bounds()
+            if opening_in(log, cell) is None:
+                raise errors.UsageError(f"{mask_password(log.url)} has no record; name another log")
+            with open(fresh, "wb", opener=_private) as file:
+                done = export(source, {cell: Span(*bounds)}, file, SYSTEM.now_ns(), redact=False)
+                file.flush()
+                os.fsync(file.fileno())
             with ExitStack() as stack:
                 ((_, log),) = open_archive(fresh)
                 stack.callback(log.close)

@@ -71,6 +71,11 @@ def add_config_file(parser, text: str) -> None:
     parser.add_argument("--config-file", action="append", default=[], metavar="FILE", dest="config_files", help=text)
 
 
+def of_environment() -> list[str]:
+    """Return the names of logs in the environment."""
+    return os.environ.get(ENVIRONMENT, "").split()
+
+
 class ReplayCommand(Command):
     """A command that reads logs. A test runs the examples in its ``EPILOG``."""
 
@@ -143,7 +148,7 @@ class ReplayCommand(Command):
 
     def _names(self, arguments):
         names = [*(getattr(self.app.options, "logs", None) or ()), *(arguments.logs or ())]
-        names = names or os.environ.get(ENVIRONMENT, "").split() or self._configured(arguments)
+        names = names or of_environment() or self._configured(arguments)
         if not names:
             raise errors.UsageError(
                 "no log is named; name one with --log CELL=URL (or URL, a file of export, "

@@ -9,6 +9,7 @@ from nova_sched.projection.ledger import AGENT
 from nova_sched.projection.state import CELL0
 from nova_sched.replay.health import doctor as diagnosis
 from nova_sched.replay.health import twice
+from nova_sched.replay.health.finding import FAIL, WARN, Finding
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
 
@@ -49,7 +50,7 @@ class Doctor(ReplayCommand):
         intervals = intervals_of(self, arguments)
         url = self.option(arguments, "snapshots")
         store = open_store(url) if url else None
-        rows = output.Rows(self.out, arguments.output, diagnosis.Finding._fields, (), self.paint)
+        rows = output.Rows(self.out, arguments.output, Finding._fields, (), self.paint)
         states, levels, names, down = [], {}, {}, bool(source.down)
         self._agents_of = {}
         for finding in diagnosis.of_here():
@@ -85,8 +86,8 @@ class Doctor(ReplayCommand):
             states.append(finding.state)
             rows.write(finding._asdict())
         rows.end()
-        warns = states.count(diagnosis.WARN)
-        fails = states.count(diagnosis.FAIL)
+        warns = states.count(WARN)
+        fails = states.count(FAIL)
         self.say(f"{fails} fail, {warns} warn" if fails or warns or down else "no problem found")
         return errors.EXIT_UNREACHABLE if down else errors.EXIT_NEGATIVE if fails else errors.EXIT_OK
 

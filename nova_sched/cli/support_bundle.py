@@ -9,7 +9,7 @@ from pathlib import Path
 from cliff.command import Command
 
 from nova_sched.cli import command_config
-from nova_sched.cli.command import add_config_file
+from nova_sched.cli.command import ENVIRONMENT, add_config_file, of_environment
 from nova_sched.cli.durations import duration
 from nova_sched.operate.support.contents import MEGABYTE, Contents
 from nova_sched.operate.support.gather import Wanted, gather
@@ -65,7 +65,7 @@ class SupportBundle(Command):
             action="append",
             metavar="CELL=URL",
             dest="logs",
-            help="a log, in the place of those in the configuration; once per cell",
+            help=f"a log, once per cell (default: ${ENVIRONMENT}, else the logs in the configuration)",
         )
         parser.add_argument(
             "--reports", action="store_true", help="ask the services here for their reports too, with SIGUSR2"
@@ -90,6 +90,8 @@ class SupportBundle(Command):
         made_ns = SYSTEM.now_ns()
         top = f"nova-sched-{socket.gethostname()}-{made_ns // 10**9}"
         output = Path(arguments.output or f"{top}.tar.gz")
+        if output.is_dir():
+            raise errors.UsageError(f"{output} is a directory; name a file in it")
         if output.exists() and not arguments.force:
             raise errors.UsageError(f"{output} exists already; name another file, or add --force")
         if not output.absolute().parent.is_dir():
@@ -114,12 +116,13 @@ class SupportBundle(Command):
     def _configured(self, arguments):
         """Return (configuration or None, its files, CELL=URL of the logs, what is wrong with it or None)."""
         files, conf, logs, problem = list(arguments.config_files) or _usual_files(), None, [], None
+        named = arguments.logs or ([] if arguments.config_files else of_environment())
         try:
             conf = command_config.read(arguments.config_files, self.app.NAME)
             logs = command_config.logs(conf)
         except errors.UsageError as fault:
             problem = str(fault)
-        return conf, files, arguments.logs or logs, problem
+        return conf, files, named or logs, problem
 
     def _tell(self, output, size, entries):
         there = [entry for entry in entries if entry.sha256 is not None]

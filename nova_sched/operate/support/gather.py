@@ -87,7 +87,7 @@ def gather(contents, secrets, wanted: Wanted, conf) -> None:
     if wanted.logs:
         _of_logs(contents, wanted)
     else:
-        contents.missing("logs", "no log is named in the configuration or by --log")
+        contents.missing("logs", "no log is named in the configuration, by --log or by $NOVA_SCHED_LOG")
 
 
 def _configuration(contents, secrets, files):
@@ -208,8 +208,11 @@ def _service_logs(contents, wanted, log_dir):
 def _of_logs(contents, wanted):
     """Add what our commands show of the logs, and the newest records of each log, without personal data."""
     jobs = [Job(f"commands/{name}.txt", entry, [*words, *PLAIN], None) for name, (entry, words) in COMMANDS.items()]
-    for log in wanted.logs:
-        cell = log.partition("=")[0]
+    for number, log in enumerate(wanted.logs, start=1):
+        cell, named, _ = log.partition("=")
+        # A URL may have a "=" too, and the directory of a play has several logs.
+        if not named or "/" in cell:
+            cell = f"log-{number}"
         target = wanted.folder / f"{cell}.nslog"
         span, fault = f"@-{wanted.since}:", None
         if wanted.records is not None:

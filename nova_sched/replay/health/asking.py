@@ -1,6 +1,6 @@
 """Ask services over RPC whether they answer. A log does not show whether an idle service is running."""
 
-from nova_sched.replay.health.doctor import FAIL, OK, Finding
+from nova_sched.replay.health.finding import FAIL, OK, Finding
 from rpc_api import config, errors
 from rpc_api.contracts.conductor import CellConductorAPI, ConductorAPI
 from rpc_api.contracts.scheduler import SchedulerAPI

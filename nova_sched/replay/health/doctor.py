@@ -6,20 +6,17 @@ import sqlite3
 from collections import Counter, defaultdict, deque
 from importlib import metadata
 from statistics import median
-from typing import NamedTuple
 
 from nova_sched.process.backlog import count_producers, flooding
 from nova_sched.process.snapshot_store import check_fits
 from nova_sched.projection import snapshot
-from nova_sched.projection.host_status import DISABLED, FORCED_DOWN
-from nova_sched.projection.inventory import closed_providers
-from nova_sched.projection.use import strays_text
-from nova_sched.replay.health.heard import IDLE, ago, heard_of, told
+from nova_sched.replay.health import state_findings
+from nova_sched.replay.health.finding import FAIL, NAMED, NEWER, OK, WARN, Finding, some
+from nova_sched.replay.health.heard import heard_of
 from nova_sched.replay.health.intervals import Intervals
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.moments import SECOND_NS, stamp
-from nova_sched.replay.logs.reading import holding, readable_records
-from nova_sched.replay.state.hosts import counted
+from nova_sched.replay.logs.reading import readable_records
 from rpc_api import codec, errors
 from rpc_api.clock import Clock, spelled
 from rpc_api.codec import Event
@@ -27,14 +24,12 @@ from rpc_api.feed.epoch import opening_of
 from rpc_api.levels import LEVEL
 from rpc_api.wording import number_of
 
-OK, WARN, FAIL = "ok", "warn", "fail"
 #: Number of records at the end of a log to read.
 LAST_RECORDS = 2000
 #: Seconds at the end of a log over which events are counted by producer.
 RATE_S = 10
 #: The clock of an event is wrong if it is this far ahead of our clock, or behind the events before it.
 SKEW_NS = 2 * SECOND_NS
-NAMED = 5
 #: Number of last events whose median time a clock is compared with.
 REFERENCE_EVENTS = 51
 #: Number of last events of a producer whose median delay counts; only the last ones, because the clock may be correct
@@ -44,19 +39,7 @@ LAST_EVENTS = 5
 _FOLDING = ("scheduler/", "conductor/")
 #: Events of so long after a pin may still be in the forms of the level before: they were under way.
 UNDER_WAY_NS = 60 * SECOND_NS
-_NEWER = ("newer-version", "unknown-type", "unknown-format")
 PACKAGES = ("nova_sched", "amqp", "kombu", "msgpack", "numpy", "oslo.messaging", "oslo.versionedobjects")
-
-
-class Finding(NamedTuple):
-    """A finding: the subject (a cell, or "here"), the check, its state, what was found, and what to do ("":
-    nothing)."""
-
-    subject: str
-    check: str
-    state: str
-    found: str
-    to_do: str = ""
 
 
 def of_here():
@@ -117,10 +100,11 @@ def of_log(cell: str, log, clock: Clock, store=None, intervals=Intervals(), stat
             projection = state()
             yield _of_level(cell, projection, recent)
             heard = heard_of(projection, log, at_ns, intervals.silent_ns)
-            yield from _of_hosts(cell, heard, intervals)
-            yield from _of_strays(cell, projection)
-            yield from _of_closed(cell, projection)
-            yield from _of_waiting(cell, projection, log, at_ns, intervals)
+            yield from state_findings.of_hosts(cell, heard, intervals)
+            yield from state_findings.of_strays(cell, projection)
+            yield from state_findings.of_closed(cell, projection)
+            yield from state_findings.of_waiting(cell, projection, log, at_ns, intervals)
+            yield state_findings.of_set_aside(cell, projection, recent.at_ns, at_ns, intervals)
         except errors.LogGap as gap:
             yield Finding(
                 cell, "hosts", WARN, f"the hosts are not known: {gap}", "name a snapshot store with --snapshots"
@@ -146,6 +130,8 @@ class _Recent:
         self.newer = []
         #: Level -> how many records have it.
         self.levels = Counter()
+        #: Position -> time of the last event up to there, in ns; None if no event could be read.
+        self.at_ns = {}
         #: Producer -> level of its last record, of those a while after the last pin.
         self.level_of, pinned_ns = {}, 0
         heard, now_ns = LastHeard(), None
@@ -161,10 +147,11 @@ class _Recent:
                     self.level_of, pinned_ns = {}, event.at_ns
                 elif event.at_ns > pinned_ns + UNDER_WAY_NS:
                     self.level_of[event.producer] = decoded.level
+            self.at_ns[record.position] = told[-1].at_ns if told else now_ns
             if told:
                 self.producers[told[0].at_ns // SECOND_NS].update(count_producers([(record.position, decoded)]))
             self.newer += [
-                (event, now_ns) for event in decoded.events if not isinstance(event, Event) and event.code in _NEWER
+                (event, now_ns) for event in decoded.events if not isinstance(event, Event) and event.code in NEWER
             ]
             before_ns = median(times) if times else None
             for event in told:
@@ -290,103 +277,6 @@ def _of_clocks(cell, recent, now_ns):
         )
 
 
-def _of_hosts(cell, heard, intervals):
-    count = sum(heard.counts.values())
-    if count:
-        lost = heard.counts["lost"]
-        named = f"; lost: {some(heard.lost)}" if lost else ""
-        to_do = (
-            f"check the machines and nova-sched-agents of {number_of(lost, 'lost host')}"
-            if lost
-            else "they get no instances; enable them when they are ready"
-            if heard.counts[DISABLED] or heard.counts[FORCED_DOWN]
-            else ""
-        )
-        yield Finding(cell, "hosts", FAIL if lost else OK, counted(heard.counts) + named, to_do)
-        limit = spelled(intervals.silent_ns / 1e9)
-        if heard.silent:
-            silent = {host: f"{host} {ago(at_ns, heard.at_ns)}" for host, at_ns in heard.silent.items()}
-            yield Finding(
-                cell,
-                "agents",
-                FAIL,
-                f"{len(silent)} of {number_of(count, 'host')} are not marked as lost, but their agents have "
-                f"published nothing for more than {limit}; last events: {some(silent.values())}",
-                "check that agents and the conductor of the cell are running; if [compute_agent] confirm_interval is "
-                "not the default, name the services' --config-file",
-            )
-        else:
-            yield Finding(cell, "agents", OK, f"{number_of(heard.agents, 'agent')} heard within {limit}")
-    yield Finding(cell, "services", OK, f"last heard: {told(heard.services, heard.at_ns)}; {IDLE}")
-
-
-def _of_strays(cell, projection):
-    strays = [f"{host.name} has {strays_text(host)}" for host in projection.hosts.values() if host.unreported]
-    if strays:
-        yield Finding(
-            cell,
-            "stray use",
-            WARN,
-            f"instances on {number_of(len(strays), 'host')} use providers or resource classes that are not "
-            f"reported there: {some(strays)}",
-            "check whether these hosts got another name, other CPU sets or other devices; change that back, or move "
-            "the instances",
-        )
-
-
-def _of_closed(cell, projection):
-    faults = [
-        f"{host.name}: {fault}" for host in projection.hosts.values() for fault in closed_providers(projection, host)
-    ]
-    if faults:
-        yield Finding(
-            cell,
-            "closed providers",
-            WARN,
-            f"{number_of(len(faults), 'provider offers', 'providers offer')} nothing, because of a fault in a report: "
-            f"{some(faults)}",
-            "fix the inventories or traits that the agents of these hosts report",
-        )
-
-
-def _of_waiting(cell, projection, log, at_ns, intervals):
-    """Give a finding if hosts wait for their root providers, which Placement's API must create."""
-    since = {host.name: _waits_since(log, host.name, root) for root, host in projection.waiting.items()}
-    long = [name for name, since_ns in since.items() if since_ns is not None and at_ns - since_ns > intervals.silent_ns]
-    if since:
-        waiting = [
-            f"{host.name} for {root}, reported {ago(since[host.name], at_ns)}"
-            for root, host in sorted(projection.waiting.items(), key=lambda item: item[1].name)
-        ]
-        yield Finding(
-            cell,
-            "waiting",
-            WARN if long else OK,
-            number_of(
-                len(since), "host waits for its root provider and gets", "hosts wait for their root providers and get"
-            )
-            + f" no instances: {some(waiting)}",
-            "check that nova-compute of these hosts uses the Placement endpoint of this log, and that the uuid of its "
-            "compute node is that of its resource provider"
-            if long
-            else "",
-        )
-
-
-def _waits_since(log, host, root):
-    """The time since when a host waits for a root provider; None if the log does not have it any more."""
-    since_ns = None
-    for _, record in holding(log, (root.encode(),)):
-        for event in record.events:
-            if not isinstance(event, Event):
-                continue
-            if event.name == "ProviderDeleted" and event.data.provider_uuid == root:
-                since_ns = event.at_ns
-            elif event.name == "HostReported" and event.data.host == host and since_ns is None:
-                since_ns = event.at_ns
-    return since_ns
-
-
 def _of_producers(cell, recent):
     """Give a finding if one producer floods the log."""
     if recent.end_ns is None:
@@ -403,12 +293,6 @@ def _of_producers(cell, recent):
             f"{found}, {found.events / seconds:,.0f} per second",
             "stop that service, or take away its right to write to the log",
         )
-
-
-def some(names):
-    """The first of some texts, and how many more there are."""
-    names = sorted(names)
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _of_quiet(cell, recent, now_ns, heard, intervals):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from nova_sched.projection.ledger import Host
-from nova_sched.replay.health.doctor import FAIL, WARN, Finding, some
+from nova_sched.replay.health.finding import FAIL, WARN, Finding, some
 from rpc_api.wording import number_of
 
 

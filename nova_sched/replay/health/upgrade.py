@@ -14,6 +14,7 @@ from nova_sched.process.checkpoints import newest_in
 from nova_sched.process.snapshot_store import check_fits, open_store
 from nova_sched.projection import snapshot
 from nova_sched.replay.health import doctor, known_levels
+from nova_sched.replay.health.finding import FAIL, OK
 from nova_sched.replay.state.history import History
 from rpc_api import errors
 from rpc_api.config import CELL0, cell0_log, cells_of
@@ -151,8 +152,8 @@ def of_levels(deployment) -> Found:
         if opening_of(deployment.logs[cell]) is None:
             continue
         finding = doctor.level_of(cell, projection, deployment.logs[cell])
-        if finding.state != doctor.OK:
-            state = State.FAILURE if finding.state == doctor.FAIL else State.WARNING
+        if finding.state != OK:
+            state = State.FAILURE if finding.state == FAIL else State.WARNING
             found.append(Found(state, f"{cell}: {finding.found}; {finding.to_do}"))
     for finding in doctor.of_levels(levels):
         found.append(Found(State.WARNING, f"{finding.found}; {finding.to_do}"))

@@ -211,6 +211,12 @@ def test_all_logs_are_backed_up_and_one_that_is_not_there_is_named(configured, t
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"cell0.nslog", "cell1.nslog"}
 
 
+def test_all_logs_of_the_environment_are_backed_up(kept, url, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("NOVA_SCHED_LOG", f"cell0=sqlite:///{tmp_path}/gone.db {url}")
+    code, out, err = shown(capsys, "backup", "--all", "-o", f"{tmp_path}/kept")
+    assert code == 3 and err.startswith("cell0 is not backed up: cannot open the log") and "cell1.nslog: " in out
+
+
 def test_a_log_of_another_cell_is_not_backed_up(kept, url, tmp_path, capsys):
     """Its records would be set aside under that name, one by one."""
     code, out, err = shown(capsys, "backup", "cell0", url, "-o", f"{tmp_path}/cell0.nslog")

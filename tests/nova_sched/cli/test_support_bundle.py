@@ -43,7 +43,8 @@ class Bundle:
 
     def __init__(self, folder, capsys, config, *words):
         self.path = folder / "bundle.tar.gz"
-        self.code = main(["support-bundle", "--config-file", str(config), "-o", str(self.path), *RECORDS, *words])
+        files = ["--config-file", str(config)] if config else []
+        self.code = main(["support-bundle", *files, "-o", str(self.path), *RECORDS, *words])
         self.said = capsys.readouterr()
         self.files = {}
         with tarfile.open(self.path) as archive:
@@ -172,6 +173,11 @@ def test_the_last_records(cloud, tmp_path, capsys):
         assert log.bounds().count == 1
 
 
+def test_the_logs_of_the_environment(cloud, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("NOVA_SCHED_LOG", f"cell0={cloud.urls['cell0']} {cloud.urls['cell1']}")
+    assert {"logs/cell0.nslog", "logs/log-2.nslog"} <= set(Bundle(tmp_path, capsys, None).files)
+
+
 def test_a_process_that_does_not_take_the_signal_is_left_alone():
     assert machine.ask_for_report({"pid": 1, "catches_usr2": False}) == "it does not take SIGUSR2 (yet)"
     assert machine._catches("0000000000000800", 12) and not machine._catches("0000000000000400", 12)
@@ -287,6 +293,7 @@ def options():
         (["--records", "0"], "more than 0"),
         (["--since", "soon"], "--since"),
         (["-o", "/nowhere/at/all.tar.gz"], "is not a directory"),
+        (["-o", ".", "--force"], ". is a directory; name a file in it"),
     ],
 )
 def test_wrong_usage(words, said, tmp_path, capsys, monkeypatch):
