@@ -302,7 +302,7 @@ def test_services_find_again_what_a_stream_lost(tmp_path, grown, caplog):
         agree(scheduler, conductor)
         built(api, 4)
         agree(site.scheduler("late"), conductor)
-        assert state_digest(fold(url)) == state_digest(conductor.projection)
+        wait_until(lambda: is_whole(url, conductor), SECONDS_MAX, "the conductor has another state than the log")
 
 
 def readable(url):
@@ -318,6 +318,12 @@ def settled(url, conductor):
     """The last position of a log, if a conductor has folded it."""
     last = open_log(url).bounds().last
     return last if conductor.projection.position == last else None
+
+
+def is_whole(url, conductor):
+    """Whether a conductor has the state of the whole log; services may be writing to it now."""
+    whole = fold(url)
+    return whole.position == conductor.projection.position and state_digest(whole) == state_digest(conductor.projection)
 
 
 def test_a_conductor_that_never_saw_what_a_log_lost_asks_all_agents(tmp_path):
