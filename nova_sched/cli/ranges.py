@@ -30,5 +30,5 @@ def bounds_of(command, source, text: str | None) -> tuple[dict, dict]:
             )
             first = {cell: position + (begin_cell not in (cell, "all")) for cell, position in found.items()}
         if end is not None:
-            last = resolve(end, source)
+            last = resolve(end, source, is_end=True)
     return first, last

@@ -17,7 +17,7 @@ from nova_sched.process.text import one_line
 from nova_sched.replay.decisions.outcomes import HAVE_OUTCOMES, Outcomes
 from nova_sched.replay.logs.cursor import Cursor, Place
 from nova_sched.replay.logs.matching import KEYS, Match
-from nova_sched.replay.logs.moments import Moment, parse_range, parse_time, spans
+from nova_sched.replay.logs.moments import moment_at, parse_range, parse_time, spans
 from nova_sched.replay.logs.reading import records_between
 from nova_sched.replay.logs.stream import Following, Hit, Picker, hits, is_ledger, last_hits, merged, trimmed
 from nova_sched.replay.state.history import History, SnapshotCache
@@ -218,7 +218,7 @@ class Tail(ReplayCommand):
             ends = parse_range(arguments.range, self.now_ns)
         else:
             ends = tuple(
-                text and Moment(text, at_ns=parse_time(text, self.now_ns))
+                text and moment_at(text, parse_time(text, self.now_ns), self.now_ns)
                 for text in (arguments.since, arguments.until)
             )
         if arguments.follow and ends[1] is not None:

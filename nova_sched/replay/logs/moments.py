@@ -18,6 +18,8 @@ SECOND_NS = 10**9
 SLACK_NS = 300 * SECOND_NS
 READ_TIMEOUT = 10.0
 
+#: Seconds since 1970 of the first year that has no four digits.
+_END_SECONDS = 253_402_300_800
 _UNITS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGO = re.compile(r"-((?:\d+(?:\.\d+)?(?:ms|[smhdw]))+)")
 _AGO_PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
@@ -30,19 +32,26 @@ WANTED = (
 
 
 class Moment(NamedTuple):
-    """A moment: a ``position`` (int, "first" or "last") of one ``cell`` (None: the only one), or a time ``at_ns``."""
+    """A moment: a ``position`` (int, "first" or "last") of one ``cell`` (None: the only one), or a time ``at_ns``;
+    ``is_future`` if that time is not yet."""
 
     text: str
     cell: str | None = None
     position: int | str | None = None
     at_ns: int | None = None
+    is_future: bool = False
+
+
+def moment_at(text: str, at_ns: int, now_ns: int) -> Moment:
+    """Return the moment of a time. A difference between clocks makes no future."""
+    return Moment(text, at_ns=at_ns, is_future=at_ns > now_ns + SLACK_NS)
 
 
 def parse_moment(text: str, now_ns: int) -> Moment:
     """Parse a moment; UsageError for any other text."""
     at_ns = _time_of(text, now_ns)
     if at_ns is not None:
-        return Moment(text, at_ns=at_ns)
+        return moment_at(text, at_ns, now_ns)
     found = _POSITION.fullmatch(text)
     if not found:
         raise errors.UsageError(f"{text!r} is not a moment, {WANTED}")
@@ -72,7 +81,7 @@ def _time_of(text, now_ns):
         return _ns_of(midnight - timedelta(days=text == "yesterday"))
     if re.fullmatch(r"@\d{1,12}(\.\d{1,9})?", text):
         seconds, _, part = text[1:].partition(".")
-        return int(seconds) * SECOND_NS + int(part.ljust(9, "0") or 0)
+        return int(seconds) * SECOND_NS + int(part.ljust(9, "0") or 0) if int(seconds) < _END_SECONDS else None
     if re.fullmatch(r"@-.+", text):
         return _time_of(text[1:], now_ns)
     if _CLOCK.fullmatch(text):
@@ -127,7 +136,7 @@ def _range_parts(text, times, now_ns):
             _time_of(f"@{end}" if re.fullmatch(r"\d{9,12}(\.\d+)?", end) else end, now_ns) for end in (first, last)
         ]
         if (first or last) and all(at is not None or not end for at, end in zip(parsed, (first, last), strict=True)):
-            return tuple(at if at is None else Moment(text, at_ns=at) for at in parsed)
+            return tuple(at if at is None else moment_at(text, at, now_ns) for at in parsed)
     return None
 
 
@@ -181,13 +190,16 @@ def next_time(log, position, end):
     return end, None
 
 
-def resolve(moment: Moment, source) -> dict[str, int]:
+def resolve(moment: Moment, source, is_end: bool = False) -> dict[str, int]:
     """Return the last position of each cell's log up to a moment.
 
     If the moment is a position of one log, the other logs use the time of its record. Raise UsageError if the cell is
-    not clear, and PositionTruncated or PositionAhead for a position that the log does not have.
+    not clear, or for a time that is not yet (except for the end of a range, ``is_end``); PositionTruncated or
+    PositionAhead for a position that the log does not have.
     """
     if moment.at_ns is not None:
+        if not is_end:
+            _refuse_future(moment, source.logs.values())
         return {cell: position_at(log, moment.at_ns) for cell, log in source.logs.items()}
     if moment.cell is None and moment.position in ("first", "last"):
         return {cell: _position_in(cell, log, moment) for cell, log in source.logs.items()}
@@ -200,6 +212,17 @@ def resolve(moment: Moment, source) -> dict[str, int]:
     }
 
 
+def _refuse_future(moment, logs):
+    """Raise UsageError for a time that is not yet. (The log of a simulation may have later times.)"""
+    if moment is None or not moment.is_future:
+        return
+    if all(position_at(log, moment.at_ns) == log.bounds().last for log in logs):
+        raise errors.UsageError(
+            f"{moment.text} is {stamp(moment.at_ns)}, which is not yet; write another day with its date, as in "
+            "2026-11-21T12:03, or leave it out for the end of the log"
+        )
+
+
 class Span(NamedTuple):
     """A range in one cell's log: positions ``first`` to ``last``, both included and both in the log (empty if
     last < first)."""
@@ -210,6 +233,7 @@ class Span(NamedTuple):
 
 def spans(ends, source) -> tuple[dict[str, Span], list[errors.LogGap]]:
     """Return a range of :func:`parse_range` as cell -> :class:`Span`, and the gaps: parts of it that the logs lack.
+    Raise UsageError if it begins at a time that is not yet.
 
     A position other than ``first`` and ``last`` belongs to one log, and only that log is in the answer. A range of
     times is widened by ``SLACK_NS`` on both sides, so the caller also compares the times of the events.
@@ -224,6 +248,7 @@ def spans(ends, source) -> tuple[dict[str, Span], list[errors.LogGap]]:
         None,
     )
     logs = source.logs if named is None else dict([source.one(named.cell, f"the range {named.text}")])
+    _refuse_future(first, logs.values())
     found, gaps = {}, []
     for cell, log in logs.items():
         bounds = log.bounds()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nova_sched.replay.logs.moments import Moment, parse_moment, parse_range, parse_time, position_at, resolve
+from nova_sched.replay.logs.moments import Moment, parse_moment, parse_range, parse_time, position_at, resolve, spans
 from rpc_api import codec, errors, events
 from rpc_api.log import open_log
 from tests.builders import Voice
@@ -153,6 +153,24 @@ def test_a_position_of_one_log_is_a_time_in_the_others():
     assert resolve(parse_moment("@20", NOW), source) == {"cell1": 1, "cell2": 1}
     with pytest.raises(errors.PositionAhead, match="the log of cell1 ends at position 2, got 3"):
         resolve(parse_moment("cell1:3", NOW), source)
+
+
+def test_a_time_that_is_not_yet_is_no_moment_of_a_log():
+    source = Logs("future", cell1=[10, 20])
+    for text in ("@40", "-0s", "now"):
+        assert resolve(parse_moment(text, 30 * SECOND), source) == {"cell1": 1}
+    # Clocks differ, and the log of a simulation may be ahead of all of them.
+    assert resolve(parse_moment("@330", 30 * SECOND), source) == {"cell1": 1}
+    assert resolve(parse_moment("@19", -900 * SECOND), source) == {"cell1": 0}
+    with pytest.raises(errors.UsageError, match="@331 is 1970-01-01T00:05:31.000Z, which is not yet"):
+        resolve(parse_moment("@331", 30 * SECOND), source)
+    first, last = parse_range("@@331..@999", 30 * SECOND)
+    with pytest.raises(errors.UsageError, match="which is not yet"):
+        spans((first, last), source)
+    assert spans((None, last), source)[0]["cell1"] == (0, 1)
+    assert resolve(last, source, is_end=True) == {"cell1": 1}
+    with pytest.raises(errors.UsageError, match="is not a moment"):
+        parse_moment("@999999999999", NOW)
 
 
 @pytest.mark.parametrize("text", ["200:100", "cell1:9:3", "@-1h:-2h", "@12:15..12:00"])
