@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import select
 import socket
 import threading
 
@@ -14,6 +15,8 @@ from tests.servers import wait_until
 #: More than the buffers of the system for a connection take.
 LARGE = 4 << 20
 IDLE = 200
+#: In the place of the attribute of all connections: by the monotonic clock.
+IDLE_FOR_LONG = property(lambda self: -1e9, lambda self, value: None)
 
 
 def echo(environ, start_response):
@@ -144,9 +147,27 @@ def test_idle_connections_are_closed(connect, monkeypatch, caplog):
         connection = connect()
         connection.send("/one")
         assert connection.read() == b"/one"
-        monkeypatch.setattr(Channel, "last_activity", property(lambda self: 0, lambda self, value: None))
+        monkeypatch.setattr(Channel, "idle_since", IDLE_FOR_LONG, raising=False)
         assert connection.socket.recv(1) == b""
     assert not caplog.records
+
+
+def test_empty_lines_do_not_keep_a_connection(connect, monkeypatch):
+    from nova_sched.process.web.server import Channel
+
+    connection = connect()
+    connection.send("/one")
+    assert connection.read() == b"/one"
+    monkeypatch.setattr(Channel, "idle_since", IDLE_FOR_LONG, raising=False)
+
+    def is_closed():
+        try:
+            connection.socket.sendall(b"\r\n")
+            return select.select([connection.socket], [], [], 0)[0]
+        except OSError:
+            return True
+
+    wait_until(is_closed, SECONDS, "the connection is kept")
 
 
 def test_requests_are_answered_between_the_parts_of_a_round(server, connect, monkeypatch):
@@ -195,7 +216,7 @@ def test_a_request_that_has_arrived_is_answered_however_idle_its_connection_was(
     wait_until(lambda: not channel.requests, SECONDS, "the request is not over")
     connection.send("/three")
     with monkeypatch.context() as idle:
-        idle.setattr(Channel, "last_activity", property(lambda self: 0, lambda self, value: None))
+        idle.setattr(Channel, "idle_since", IDLE_FOR_LONG, raising=False)
         server._server._sockets.look_at_all()
     goes_on.set()
     assert connection.read() == b"/three"

@@ -28,7 +28,7 @@ logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 #: Seconds after which waitress closes a connection over which no byte came.
 NEVER_SECONDS = 10**9
-#: The same for this server.
+#: Seconds after which this server closes a connection over which no request came.
 IDLE_SECONDS = 60
 #: Seconds between two rounds through all connections: whether they are idle or slow for too long.
 LOOK_SECONDS = 5.0
@@ -108,6 +108,7 @@ class ServerOfChannel:
     def pull_trigger(self) -> None:
         """Wait for the next request of the connection, or have the loop look at it."""
         channel = self._channel
+        channel.idle_since = SYSTEM.monotonic()
         is_idle = not (channel.requests or channel.writable() or self._server.is_stopping)
         # (The loop measures how long a request takes to come, from when it looks at its first part.)
         if is_idle and channel.request is None:
@@ -125,10 +126,13 @@ class Channel(HTTPChannel):
     error_task_class = ErrorAnswer
     #: When the request began that is being read, by the monotonic clock.
     _began: float | None = None
+    #: When it began to wait for a request, by the monotonic clock: empty lines before a request are none.
+    idle_since: float
     #: When it was looked at first after the server began to stop.
     _stops_since: float | None = None
 
     def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Watched) -> None:
+        self.idle_since = SYSTEM.monotonic()
         super().__init__(ServerOfChannel(server, self, map), sock, addr, adj, map)
 
     def send_now(self) -> None:
@@ -155,11 +159,12 @@ class Channel(HTTPChannel):
         return now - self._began > REQUEST_SECONDS
 
     def _is_idle(self) -> bool:
-        """Whether nothing came for long. A request that has arrived, but was not read yet, is answered: its client may
-        not repeat it."""
-        is_answered = not self.requests and not self.total_outbufs_len
-        silent = SYSTEM.now_ns() / 1e9 - self.last_activity
-        return is_answered and silent > IDLE_SECONDS and not _has_input(self.socket)
+        """Whether no request came for long. One that has arrived, but was not read yet, is answered: its client may not
+        repeat it."""
+        now = SYSTEM.monotonic()
+        if self.requests or self.total_outbufs_len:
+            self.idle_since = now
+        return now - self.idle_since > IDLE_SECONDS and not _has_input(self.socket)
 
     def _has_a_last_request(self) -> bool:
         """Whether a request came before the server began to stop, or most of it: it is answered, and no other one."""
