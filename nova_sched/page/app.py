@@ -87,7 +87,7 @@ class Application:
     def _answer(self, environ):
         path, method = environ.get("PATH_INFO", ""), environ.get("REQUEST_METHOD", "")
         if path == "/healthz":
-            return answers.as_json({"is_ready": self._page.cloud.shown.is_ready})
+            return answers.as_json({"is_ready": not self._page.cloud.why_not_ready()})
         if path == "/readyz":
             return self._readiness(environ)
         # A site of someone else may give its own name the address of this page, and read what it answers.

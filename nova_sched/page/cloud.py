@@ -12,7 +12,7 @@ import numpy as np
 from nova_sched.page.frame import Frame
 from nova_sched.page.happenings import OF_HOSTS, Happenings
 from nova_sched.page.hosts import HostWatch
-from nova_sched.page.reopening import Reopening
+from nova_sched.page.reopening import OpenedAgain, Reopening
 from nova_sched.page.residents import Residents
 from nova_sched.page.tape import Place, Tape
 from nova_sched.process.monitoring.pulse import Pulse
@@ -37,6 +37,7 @@ PUBLISH_SECONDS = 0.25
 ASK_SECONDS = 5.0
 #: Seconds after which the logs are opened and read again, after a fault.
 AGAIN_SECONDS = 5.0
+BY_ITSELF = f"the page opens the logs again by itself, every {AGAIN_SECONDS:.0f} s"
 #: Events that are kept of each host.
 EVENTS_OF_HOST = 10
 #: Events that say nothing new of a host.
@@ -141,8 +142,14 @@ class Cloud:
                 if has_failed:
                     self._reopening.open_again()
                 self._follow()
+            except OpenedAgain as opened:
+                LOG.info("the logs of %s can be opened again; all logs are read", ", ".join(sorted(opened.logs)))
+                self._reopening.take(opened.logs)
+                self.shown = self.shown._replace(is_ready=False)
+                has_failed = False
+                continue
             except errors.NovaSchedError as fault:
-                text = f"{fault} (the page opens the logs again by itself, every {AGAIN_SECONDS:.0f} s)"
+                text = f"{fault} ({BY_ITSELF})"
                 LOG.warning("the logs are read again from their beginning: %s", text)
                 self._fail(text)
             except Exception as fault:
@@ -160,7 +167,7 @@ class Cloud:
         """Read the logs from their beginning, and follow them until the stop."""
         table = HostTable()
         history = History(self._source.logs, self._cache, self._store, folded=self._source.folded)
-        projections, faults = {}, {cell: str(fault) for cell, fault in self._source.down.items()}
+        projections, faults = {}, {cell: f"{fault} ({BY_ITSELF})" for cell, fault in self._source.down.items()}
         self._host_events, tapes = {}, {}
         for cell in sorted(self._source.logs):
             try:
@@ -190,6 +197,8 @@ class Cloud:
         with Following(starts) as following:
             feeding = threading.Thread(target=self._feed, args=(following,), name="feed the fold", daemon=True)
             feeding.start()
+            opening = threading.Thread(target=self._open_left_out, args=(following,), name="open again", daemon=True)
+            opening.start()
             try:
                 self._serve()
             finally:
@@ -202,6 +211,15 @@ class Cloud:
                 self._put((cell, records))
         except errors.NovaSchedError as fault:
             self._put((None, fault))
+
+    def _open_left_out(self, following):
+        """Try to open the logs that are left out, until one of them can be opened."""
+        while not following.has_ended(AGAIN_SECONDS):
+            opened = self._reopening.try_again()
+            if opened and not following.has_ended(0):
+                self._put((None, OpenedAgain(opened)))
+                return
+            OpenedAgain(opened).close()
 
     def _put(self, item):
         while not self._stop.is_set() and self._thread.is_alive():
@@ -225,6 +243,8 @@ class Cloud:
     def _refuse(item):
         if isinstance(item[1], Future):
             item[1].cancel()
+        elif isinstance(item[1], OpenedAgain):
+            item[1].close()
 
     def _serve(self):
         while not self._stop.is_set():

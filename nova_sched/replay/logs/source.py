@@ -30,6 +30,8 @@ class Source:
         self.too_new = {}
         #: Cell -> URL (without its password) of each log that is ``down``.
         self.urls = {}
+        #: Cell -> the same URL with its password.
+        self.left_out = {}
         self._stack = ExitStack()
         try:
             for name in names:
@@ -52,8 +54,25 @@ class Source:
                 raise
             if cell in self.logs or cell in self.down:
                 raise errors.UsageError(f"the log of {cell} is named twice; name each cell once") from None
-            self.down[cell] = fault
-            self.urls[cell] = mask_password(url)
+            self._note_down(cell, url, fault)
+
+    def _note_down(self, cell, url, fault):
+        self.down[cell] = fault
+        self.urls[cell] = mask_password(url)
+        self.left_out[cell] = url
+
+    def leave_out(self, cell: str, fault: errors.NovaSchedError) -> None:
+        """Note that the log of a cell cannot be opened any more. Other threads may be reading ``logs``."""
+        url = self.logs[cell].url
+        self.logs = {other: log for other, log in self.logs.items() if other != cell}
+        self._note_down(cell, url, fault)
+
+    def take_back(self, cell: str, log) -> None:
+        """Put a log in the place of that of a cell, which may have been left out. Other threads may be reading
+        ``logs``."""
+        self.logs = {**self.logs, cell: log}
+        for noted in (self.down, self.urls, self.left_out):
+            noted.pop(cell, None)
 
     def _take(self, cell, log):
         if cell in self.logs or cell in self.down:

@@ -167,6 +167,10 @@ class Following:
         self._stop.set()
         self._batches.put(None)
 
+    def has_ended(self, seconds: float) -> bool:
+        """Wait for :meth:`stop` for at most some seconds; returns whether it was called."""
+        return self._stop.wait(seconds)
+
     def batches(self):
         """Yield (cell, records): a list of new records, a LogUnavailable if the log cannot be read, and None when it
         can be read again. Raise LogGap if a log does not continue at our position. :meth:`stop` ends it."""

@@ -34,9 +34,9 @@ class LogsOf:
     """As a Source: logs that are open already."""
 
     def __init__(self, **logs):
-        self.logs, self.down, self.too_new, self.urls, self.faults = logs, {}, {}, {}, []
+        self.logs, self.down, self.too_new, self.urls, self.left_out, self.faults = logs, {}, {}, {}, {}, []
 
-    one = Source.one
+    one, leave_out, take_back, _note_down = Source.one, Source.leave_out, Source.take_back, Source._note_down
 
     def folded(self, projection):
         """Take it as it is."""

@@ -71,11 +71,12 @@ def test_a_log_that_is_gone_is_named_and_read_again_when_it_is_back(soon):
     with Served(LogsOf(cell1=written.log), requests_per_second=1e6, request_burst=10**6) as page:
         has(page, {"a": 0, "b": 0})
         written.log.delete()
-        page.wait(lambda shown: shown.faults)
+        page.wait(lambda shown: "cell1" in shown.faults)
         assert url in page.get("news")["faults"][0]["text"]
-        page.page.cloud._source.logs["cell1"] = Written(report("c"), url=url).log
+        again = Written(report("c"), url=url)
         written.log.close()
         has(page, {"c": 0})
+        again.log.close()
 
 
 def test_a_file_that_is_removed_and_restored_is_opened_again(soon, tmp_path, caplog):
@@ -92,7 +93,7 @@ def test_a_file_that_is_removed_and_restored_is_opened_again(soon, tmp_path, cap
         for beside in tmp_path.glob("log.cell1.db*"):
             beside.unlink()
         # Several attempts find no file.
-        page.wait(lambda shown: "there is no file" in shown.faults.get("", ""))
+        page.wait(lambda shown: "there is no file" in shown.faults.get("cell1", ""))
         assert "the page opens the logs again by itself" in page.get("news")["faults"][0]["text"]
         assert "the page opens the logs again by itself" in caplog.text
         assert page.ask("/healthz").json == {"is_ready": False}
@@ -114,6 +115,34 @@ def test_a_file_that_is_removed_and_restored_is_opened_again(soon, tmp_path, cap
             written.append([reader.read(1)[0].payload])
         written.close()
         page.wait(lambda shown: shown.places["cell1"].position == last + 1)
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["is damaged later", "is not there at the start"])
+def test_one_log_does_not_hold_up_the_others_and_is_opened_when_it_can_be(soon, tmp_path, is_there):
+    path, other = tmp_path / "log.cell1.db", Written(report("b"), url=f"sqlite:///{tmp_path}/log.cell2.db")
+    written = Written(report("a"), url=f"sqlite:///{path}")
+    written.log.close()
+    whole = path.read_bytes()
+    if not is_there:
+        path.unlink()
+    names = [f"cell1=sqlite:///{path}", f"cell2={other.log.url}"]
+    with Source(names, tolerant=True) as source, Served(source, requests_per_second=1e6, request_burst=10**6) as page:
+        if is_there:
+            has(page, {"a": 0, "b": 0})
+            for beside in tmp_path.glob("log.cell1.db*"):
+                beside.unlink()
+            path.write_bytes(b"no log at all" * 1000)
+        page.wait(lambda shown: set(shown.faults) == {"cell1"} and shown.is_ready)
+        assert hosts_of(page) == {"b": 0}
+        assert "the page opens the logs again by itself" in page.get("news")["faults"][0]["text"]
+        assert page.ask("/readyz").code == 200
+        other.say(report("c"))
+        has(page, {"b": 0, "c": 0})
+        path.write_bytes(whole)
+        has(page, {"a": 0, "b": 0, "c": 0})
+        page.wait(lambda shown: not shown.faults)
+        other.say(claim("vm", "b"))
+        has(page, {"a": 0, "b": 1, "c": 0})
 
 
 def test_a_page_without_any_log_that_can_be_read_is_not_ready(tmp_path):
