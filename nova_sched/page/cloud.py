@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nova_sched.page.feed import Feed
 from nova_sched.page.frame import Frame
 from nova_sched.page.happenings import OF_HOSTS, Happenings
 from nova_sched.page.hosts import HostWatch
@@ -21,7 +22,6 @@ from nova_sched.projection.table import HostTable
 from nova_sched.projection.topology import zone_names
 from nova_sched.projection.world import World
 from nova_sched.replay.logs.moments import time_of
-from nova_sched.replay.logs.stream import Following
 from nova_sched.replay.state.history import History
 from nova_sched.replay.state.hosts import aggregates_by_host
 from rpc_api import codec, errors
@@ -194,57 +194,8 @@ class Cloud:
             for cell, projection in projections.items()
         }
         self._is_dirty, self._published_at = True, float("-inf")
-        with Following(starts) as following:
-            feeding = threading.Thread(target=self._feed, args=(following,), name="feed the fold", daemon=True)
-            feeding.start()
-            opening = threading.Thread(target=self._open_left_out, args=(following,), name="open again", daemon=True)
-            opening.start()
-            try:
-                self._serve()
-            finally:
-                following.stop()
-                self._drain(feeding)
-
-    def _feed(self, following):
-        try:
-            for cell, records in following.batches():
-                self._put((cell, records))
-        except errors.NovaSchedError as fault:
-            self._put((None, fault))
-
-    def _open_left_out(self, following):
-        """Try to open the logs that are left out, until one of them can be opened."""
-        while not following.has_ended(AGAIN_SECONDS):
-            opened = self._reopening.try_again()
-            if opened and not following.has_ended(0):
-                self._put((None, OpenedAgain(opened)))
-                return
-            OpenedAgain(opened).close()
-
-    def _put(self, item):
-        while not self._stop.is_set() and self._thread.is_alive():
-            try:
-                self._waiting.put(item, timeout=0.2)
-                return
-            except queue.Full:
-                continue
-
-    def _drain(self, feeding):
-        """Let the feeding thread end: what it still hands on is of the logs as they were."""
-        while feeding.is_alive():
-            try:
-                self._refuse(self._waiting.get(timeout=0.1))
-            except queue.Empty:
-                continue
-        while not self._waiting.empty():
-            self._refuse(self._waiting.get_nowait())
-
-    @staticmethod
-    def _refuse(item):
-        if isinstance(item[1], Future):
-            item[1].cancel()
-        elif isinstance(item[1], OpenedAgain):
-            item[1].close()
+        with Feed(self._waiting, starts, self._reopening, AGAIN_SECONDS):
+            self._serve()
 
     def _serve(self):
         while not self._stop.is_set():

@@ -18,8 +18,8 @@ SECOND_NS = 10**9
 SLACK_NS = 300 * SECOND_NS
 READ_TIMEOUT = 10.0
 
-#: Seconds since 1970 of the first year that has no four digits.
-_END_SECONDS = 253_402_300_800
+#: The first time in ns that does not fit into 64 bits.
+END_NS = 2**63
 _UNITS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGO = re.compile(r"-((?:\d+(?:\.\d+)?(?:ms|[smhdw]))+)")
 _AGO_PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
@@ -43,7 +43,10 @@ class Moment(NamedTuple):
 
 
 def moment_at(text: str, at_ns: int, now_ns: int) -> Moment:
-    """Return the moment of a time. A difference between clocks makes no future."""
+    """Return the moment of a time; UsageError if it is not from 1970 to 2262. A difference between clocks makes no
+    future."""
+    if not 0 <= at_ns < END_NS:
+        raise errors.UsageError(f"the moment {text!r} is not a time from 1970 to 2262; name another one")
     return Moment(text, at_ns=at_ns, is_future=at_ns > now_ns + SLACK_NS)
 
 
@@ -81,7 +84,7 @@ def _time_of(text, now_ns):
         return _ns_of(midnight - timedelta(days=text == "yesterday"))
     if re.fullmatch(r"@\d{1,12}(\.\d{1,9})?", text):
         seconds, _, part = text[1:].partition(".")
-        return int(seconds) * SECOND_NS + int(part.ljust(9, "0") or 0) if int(seconds) < _END_SECONDS else None
+        return int(seconds) * SECOND_NS + int(part.ljust(9, "0") or 0)
     if re.fullmatch(r"@-.+", text):
         return _time_of(text[1:], now_ns)
     if _CLOCK.fullmatch(text):

@@ -169,7 +169,7 @@ def test_a_time_that_is_not_yet_is_no_moment_of_a_log():
         spans((first, last), source)
     assert spans((None, last), source)[0]["cell1"] == (0, 1)
     assert resolve(last, source, is_end=True) == {"cell1": 1}
-    with pytest.raises(errors.UsageError, match="is not a moment"):
+    with pytest.raises(errors.UsageError, match="is not a time from 1970 to 2262"):
         parse_moment("@999999999999", NOW)
 
 
