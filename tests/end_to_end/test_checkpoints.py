@@ -24,7 +24,7 @@ from tests.builders import EPOCH, HandClock, uuid_of
 from tests.nova_sched.process.checkpoint_logs import KeptLog
 from tests.servers import wait_until
 
-SECONDS_MAX = 30.0
+SECONDS_MAX = 60.0
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -24,7 +24,7 @@ from rpc_api.objects.context import RequestContext
 from tests.builders import EPOCH, request_spec, uuid_of
 from tests.engines import TinyCloud
 
-SECONDS_MAX = 30
+SECONDS_MAX = 60
 IDS = [
     ("req-11111111-aaaa-4aaa-8aaa-000000000001", "req-22222222-aaaa-4aaa-8aaa-000000000001"),
     ("req-11111111-aaaa-4aaa-8aaa-000000000002", "req-22222222-aaaa-4aaa-8aaa-000000000002"),

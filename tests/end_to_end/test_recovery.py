@@ -23,7 +23,7 @@ from rpc_api.log import open_log
 from tests.builders import CONTEXT, request, request_spec, uuid_of
 from tests.servers import wait_until
 
-SECONDS_MAX = 30.0
+SECONDS_MAX = 60.0
 _NUMBER = itertools.count()
 
 

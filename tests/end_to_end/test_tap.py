@@ -13,7 +13,7 @@ from tests.end_to_end.processes import COMMANDS, ServiceProcess, config_text, ru
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.rabbit
-SECONDS_MAX = 30.0
+SECONDS_MAX = 60.0
 MESSAGES = ("heartbeat", "node saved", "instance built")
 
 

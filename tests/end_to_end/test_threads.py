@@ -19,7 +19,7 @@ from rpc_api.feed.follower import Batch
 from tests.end_to_end.test_main import ALL, NAMES, started
 from tests.servers import wait_until
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 CONTEXT = {"request_id": "req-1", "project_id": "p", "user_id": "u"}
 
 

@@ -14,7 +14,7 @@ from rpc_api.bus.delivery import Deliveries, ReplyQueues
 from rpc_api.errors import NoAnswer
 from tests.servers import wait_until
 
-SECONDS_MAX = 30.0
+SECONDS_MAX = 60.0
 VERSION = "1.3"
 CONTEXT = {"request_id": "req-1", "project_id": "p", "user_id": "u"}
 SENT, DROPPED, WAITS = "sent", "dropped", "waits"

@@ -10,7 +10,7 @@ from tests.rpc_api.log.contract import bare
 
 PAYLOADS = st.lists(st.binary(min_size=1, max_size=40) | st.just(b"x" * 70_000), max_size=5)
 #: Far more than anything here takes.
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 class LogMachine(RuleBasedStateMachine):

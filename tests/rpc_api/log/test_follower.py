@@ -14,7 +14,7 @@ from rpc_api.feed.follower import BATCH_EVENTS, LONG_RUN, MAX_AHEAD, READ_BYTES,
 from rpc_api.log import open_log
 from tests.builders import EPOCH, HandClock, Voice, deleted
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 _NUMBERS = itertools.count()
 
 

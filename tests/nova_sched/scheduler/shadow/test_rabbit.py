@@ -27,7 +27,7 @@ from tests.servers import wait_until
 pytestmark = pytest.mark.rabbit
 MESSAGES = recorded()
 HOST = "host1.example.org"
-SECONDS_MAX = 20.0
+SECONDS_MAX = 60.0
 #: Rights of the shadow's account, as the documents give them: configure, write, read.
 RIGHTS = (r"^nova_sched\.shadow\.", r"^nova_sched\.shadow\.", r"^(nova$|nova_sched\.shadow\.)")
 QUEUES = ("scheduler", f"compute.{HOST}")
