@@ -6,6 +6,7 @@ import os
 
 from cliff.command import Command
 
+from nova_sched.cli.numbers import Decimal, Number
 from nova_sched.replay.logs.reading import decoded_records
 from rpc_api import codec, errors, events
 from rpc_api.accounts import speaks_for
@@ -81,7 +82,8 @@ class CreateLog(Command):
         parser.add_argument(
             "--wait",
             metavar="SECONDS",
-            type=float,
+            action=Decimal,
+            may_be_0=True,
             default=WAIT_SECONDS,
             help=f"wait this long for a broker that is starting (default: {WAIT_SECONDS:.0f}; 0: do not wait)",
         )
@@ -92,8 +94,9 @@ class CreateLog(Command):
         )
         parser.add_argument(
             "--level",
-            type=int,
-            choices=range(1, LEVEL + 1),
+            action=Number,
+            most=LEVEL,
+            metavar="LEVEL",
             help=f"the level of a new log (default: {LEVEL}); it is an error if the log exists",
         )
         accounts = parser.add_mutually_exclusive_group()

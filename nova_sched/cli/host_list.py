@@ -28,6 +28,8 @@ known
 """
 #: Another word for DOWN.
 LOST = "lost"
+#: What is shown of a resource class.
+PARTS = ("used", "capacity")
 SORTS = ("host", "full", "empty", "heard", "instances")
 
 
@@ -89,41 +91,67 @@ class HostList(ReplayCommand):
         return errors.EXIT_OK if rows else errors.EXIT_NEGATIVE
 
     def _show(self, rows, heard, ends, form):
-        structured = form in ("json", "ndjson")
         classes = sorted({name for row in rows for name in row.amounts}, key=class_order)
-        columns = ("host", "cell", "status", "authority", "heard", "instances", *classes, "full", "zone")
-        columns += ("aggregates", "reason")
-        shown = Rows(self.out, form, columns, ("instances", *classes, "full"), self.paint)
+        use_of = USE_IN.get(form, _use_as_values)
+        use = tuple(use_of(None, classes))
+        columns = ("host", "cell", "status", "authority", "heard", "instances", *use, "zone", "aggregates", "reason")
+        shown = Rows(self.out, form, columns, ("instances", *use), self.paint)
         for row in rows:
             at_ns = heard.get((row.cell, row.host))
             end_ns = ends.get(row.cell)
             told = stamp(at_ns) if at_ns is not None else None
             if form == "table":
                 told = "long ago" if at_ns is None else ago(at_ns, end_ns if end_ns is not None else at_ns)
-            share, name = fullest(row)
-            amounts = {
-                each: None
-                if each not in row.amounts
-                else dict(zip(("used", "capacity"), row.amounts[each], strict=True))
-                if structured
-                else "{}/{}".format(*row.amounts[each])
-                for each in classes
-            }
+            structured = form in ("json", "ndjson")
             shown.write(
                 {
                     **{key: getattr(row, key) for key in ("host", "cell", "status", "authority", "instances", "zone")},
-                    **amounts,
+                    **use_of(row, classes),
                     "heard": told,
-                    "full": {"percent": share, "resource_class": name}
-                    if structured
-                    else f"{share:g} % {name}"
-                    if name
-                    else None,
                     "aggregates": list(row.aggregates) if structured else one_line(",".join(row.aggregates)) or None,
                     "reason": row.reason,
                 }
             )
         shown.end()
+
+
+def _use_as_text(row, classes):
+    """Column -> use of a host in a table. ``row`` None: only the columns count."""
+    share, name = fullest(row) if row else (0.0, None)
+    amounts = row.amounts if row else {}
+    return {
+        **{each: "{}/{}".format(*amounts[each]) if each in amounts else None for each in classes},
+        "full": f"{share:g} % {name}" if name else None,
+    }
+
+
+def _use_in_columns(row, classes):
+    """The same for a spreadsheet: each number has a column."""
+    share, name = fullest(row) if row else (0.0, None)
+    amounts = row.amounts if row else {}
+    return {
+        **{
+            f"{each}_{part}": amount
+            for each in classes
+            for part, amount in zip(PARTS, amounts.get(each, (None, None)), strict=True)
+        },
+        "full_percent": share,
+        "full_class": name,
+    }
+
+
+def _use_as_values(row, classes):
+    """The same for a program."""
+    share, name = fullest(row) if row else (0.0, None)
+    amounts = row.amounts if row else {}
+    return {
+        **{each: dict(zip(PARTS, amounts[each], strict=True)) if each in amounts else None for each in classes},
+        "full": {"percent": share, "resource_class": name},
+    }
+
+
+#: Form -> how use is shown in it.
+USE_IN = {"table": _use_as_text, "csv": _use_in_columns}
 
 
 def fullest(row) -> tuple[float, str | None]:

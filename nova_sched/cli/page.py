@@ -6,6 +6,7 @@ import signal
 
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import SHOWN, ReplayCommand
+from nova_sched.cli.numbers import Number
 from nova_sched.process.notify import Notifier
 from nova_sched.process.snapshot_store import open_store
 from nova_sched.process.tuning import prepare_memory
@@ -42,7 +43,9 @@ class Page(ReplayCommand):
         )
         parser.add_argument(
             "--port",
-            type=int,
+            action=Number,
+            least=0,
+            most=65535,
             metavar="PORT",
             help="listen on this port, 0 for a free one (default: [page] port, 8790)",
         )
@@ -58,8 +61,6 @@ class Page(ReplayCommand):
         options = conf.page
         host = options.host if arguments.host is None else arguments.host
         port = options.port if arguments.port is None else arguments.port
-        if not 0 <= port <= 65535:
-            raise errors.UsageError(f"--port is {port}, wanted 0 to 65535; fix it")
         config.check(conf, host)
         keystone = self._keystone(conf)
         known = catalogue(arguments)

@@ -7,6 +7,7 @@ from cliff.command import Command
 
 from nova_sched.cli import command_config
 from nova_sched.cli.create_log import user
+from nova_sched.cli.numbers import Number
 from nova_sched.process.snapshot_store import store_of
 from nova_sched.projection.state import CELL0
 from nova_sched.replay.health import known_levels
@@ -46,7 +47,7 @@ class Pin(Command):
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = EPILOG
         parser.add_argument(
-            "level", metavar="LEVEL", type=int, nargs="?", default=LEVEL, help=f"the level (default: {LEVEL})"
+            "level", metavar="LEVEL", action=Number, nargs="?", default=LEVEL, help=f"the level (default: {LEVEL})"
         )
         parser.add_argument(
             "--cell", action="append", default=[], metavar="NAME", help="only this cell (or cell0); may be given again"

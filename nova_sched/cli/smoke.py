@@ -1,11 +1,9 @@
 """``nova-sched smoke``: a real request to the schedulers, whose claim is given back."""
 
-import math
-
 from nova_sched.cli.command import REFUSED, add_config_file
 from nova_sched.cli.dry_run import add_question, asked_in
 from nova_sched.cli.intervals import configuration
-from nova_sched.cli.numbers import Number
+from nova_sched.cli.numbers import Decimal, Number
 from nova_sched.cli.operator import OperatorCommand
 from nova_sched.cli.output import Rows, add_form
 from nova_sched.operate.smoke import Smoke as Test
@@ -42,7 +40,11 @@ class Smoke(OperatorCommand):
         parser.add_argument("--nova", action="store_true", help="FLAVOR is a flavor in Nova")
         parser.add_argument("--count", action=Number, default=1, help="number of instances (default: 1)")
         parser.add_argument(
-            "--timeout", type=float, default=30.0, metavar="SECONDS", help="wait so long for the answer (default: 30)"
+            "--timeout",
+            action=Decimal,
+            default=30.0,
+            metavar="SECONDS",
+            help="wait so long for the answer (default: 30)",
         )
         add_config_file(parser, "configuration file of the services, for transport_url (default: their usual file)")
         add_form(parser)
@@ -51,8 +53,6 @@ class Smoke(OperatorCommand):
     def run_on(self, source, arguments):
         if arguments.flavor is None:
             raise errors.UsageError("a FLAVOR is needed, such as 1:512; name one")
-        if not 0 < arguments.timeout < math.inf:
-            raise errors.UsageError(f"--timeout is {arguments.timeout:g}, wanted seconds above 0; fix it")
         conf = configuration(arguments.config_files)
         base = self._base(arguments)
         with self.history(source, arguments) as history:

@@ -11,6 +11,7 @@ from cliff.command import Command
 from nova_sched.cli import command_config
 from nova_sched.cli.command import ENVIRONMENT, add_config_file, of_environment
 from nova_sched.cli.durations import duration
+from nova_sched.cli.numbers import Decimal, Number
 from nova_sched.operate.support.contents import MEGABYTE, Contents
 from nova_sched.operate.support.gather import Wanted, gather
 from nova_sched.operate.support.masking import Secrets
@@ -57,9 +58,7 @@ class SupportBundle(Command):
             metavar="TIME",
             help="the newest part of each log, such as 30m or 2h (default: 60m)",
         )
-        ends.add_argument(
-            "--records", type=int, metavar="N", help="the last N records of each log in the place of a time"
-        )
+        ends.add_argument("--records", action=Number, help="the last N records of each log in the place of a time")
         parser.add_argument(
             "--log",
             action="append",
@@ -70,22 +69,12 @@ class SupportBundle(Command):
         parser.add_argument(
             "--reports", action="store_true", help="ask the services here for their reports too, with SIGUSR2"
         )
-        parser.add_argument(
-            "--seconds", type=float, default=300.0, metavar="N", help="take at most this time (default: 300)"
-        )
-        parser.add_argument(
-            "--megabytes", type=float, default=50.0, metavar="N", help="size of all files at most (default: 50)"
-        )
+        parser.add_argument("--seconds", action=Decimal, default=300.0, help="take at most this time (default: 300)")
+        parser.add_argument("--megabytes", action=Decimal, default=50.0, help="size of all files at most (default: 50)")
         add_config_file(parser, "configuration file of the services (default: their usual files)")
         return parser
 
     def take_action(self, arguments):
-        if (
-            arguments.seconds <= 0
-            or arguments.megabytes <= 0
-            or (arguments.records is not None and arguments.records < 1)
-        ):
-            raise errors.UsageError("--seconds, --megabytes and --records are more than 0; fix them")
         duration(arguments.since, "--since")
         made_ns = SYSTEM.now_ns()
         top = f"nova-sched-{socket.gethostname()}-{made_ns // 10**9}"

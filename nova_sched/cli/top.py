@@ -4,6 +4,7 @@ import sys
 
 from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.durations import duration
+from nova_sched.cli.numbers import Decimal
 from nova_sched.cli.top_lines import lines_of
 from nova_sched.replay.health.heard import last_events
 from nova_sched.replay.logs.feeds import SECOND_NS, Following, Played, first_positions, last_time
@@ -39,7 +40,11 @@ class Top(ReplayCommand):
     def add_arguments(self, parser):
         parser.add_argument("--once", action="store_true", help="print the view at the end of the logs, and exit")
         parser.add_argument(
-            "--replay", type=float, metavar="SPEED", help="play the logs from their beginning, SPEED times as fast"
+            "--replay",
+            action=Decimal,
+            most=1_000_000,
+            metavar="SPEED",
+            help="play the logs from their beginning, SPEED times as fast",
         )
         parser.add_argument("--window", default="5m", metavar="TIME", help="count over this time (default: 5m)")
         parser.add_argument("--refresh", default="1s", metavar="TIME", help="draw again after this time (default: 1s)")
@@ -47,10 +52,6 @@ class Top(ReplayCommand):
     def run_on(self, source, arguments):
         window_s = max(1, duration(arguments.window, "--window") // SECOND_NS)
         refresh_s = duration(arguments.refresh, "--refresh") / SECOND_NS
-        if arguments.replay is not None and not 0 < arguments.replay <= 1e6:
-            raise errors.UsageError(
-                f"--replay is {arguments.replay:g}, wanted a speed above 0 and up to 1000000; fix it"
-            )
         live = Live([*source.logs, *source.down], window_s, source.folded)
         for cell, fault in source.down.items():
             live.down(cell, str(fault))

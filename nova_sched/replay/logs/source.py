@@ -124,6 +124,8 @@ class Source:
 
 def _urls_of(name):
     """Give (cell or None, URL or Path of an exported file) for a name."""
+    if name.count("://") > 1 and len(name.split()) > 1:
+        raise errors.UsageError("one --log names several logs, with blanks between them; give --log once for each")
     cell, found, url = name.partition("=")
     if found and "://" not in cell:
         return [(cell, _path_or_url(url))]

@@ -3,6 +3,7 @@
 import pytest
 
 from nova_sched.cli.main import main, replay
+from rpc_api.levels import LEVEL
 
 DEMO = "docs/operating/demo.nslog"
 PROGRAMS = {"nova-sched": main, "nova-sched-replay": replay}
@@ -27,7 +28,19 @@ COMMANDS = [
     ("nova-sched-replay why-not be1747a2 host-1", "--attempt", 1),
     ("nova-sched import", "--threads", range(1, 65)),
     ("nova-sched import", "--rounds", 1),
+    ("nova-sched page", "--port", range(0, 65536)),
+    ("nova-sched support-bundle", "--records", 1),
+    ("nova-sched create-log cell1 sqlite:///none.db", "--level", range(1, LEVEL + 1)),
     ("nova-sched trim cell1 sqlite:///none.db", "--keep", 1),
+]
+
+#: The same for numbers with a decimal point: the words, the option, and what is wanted.
+DECIMALS = [
+    ("nova-sched smoke 1:512", "--timeout", "above 0"),
+    ("nova-sched support-bundle", "--seconds", "above 0"),
+    ("nova-sched support-bundle", "--megabytes", "above 0"),
+    ("nova-sched create-log cell1 sqlite:///none.db", "--wait", "of 0 or more"),
+    ("nova-sched-replay top", "--replay", "above 0 and up to 1,000,000"),
 ]
 
 
@@ -57,6 +70,14 @@ def test_what_is_not_a_number_in_the_range_is_refused(capsys, words, option, num
     ):
         code, out, err = said(capsys, words, option, text)
         assert (code, out) == (2, "") and wanted in err and err.count("\n") == 1, text
+
+
+@pytest.mark.parametrize("words, option, wanted", DECIMALS)
+def test_what_is_no_amount_is_refused(capsys, words, option, wanted):
+    for text in ("-1", "nan", "inf", "many", "9" * 400, *(() if "or more" in wanted else ("0",))):
+        code, out, err = said(capsys, words, f"{option}={text}")
+        shown = text if len(text) <= 30 else f"{text[:30]}..."
+        assert (code, out) == (2, "") and f"{option} is '{shown}', wanted a number {wanted}; see nova-sched" in err, text
 
 
 @pytest.mark.parametrize("words", [words for words, option, _ in COMMANDS if option == "--limit"])

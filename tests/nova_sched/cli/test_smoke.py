@@ -85,7 +85,7 @@ def test_several_instances(cloud):
         ((), 2, "a FLAVOR is needed"),
         (("big",), 2, "'big' is not a list of amounts"),
         (("1:512", "--count", "0"), 2, "--count is 0, wanted 1 or more"),
-        (("1:512", "--timeout", "nan"), 2, "--timeout is nan, wanted seconds above 0"),
+        (("1:512", "--timeout", "nan"), 2, "--timeout is 'nan', wanted a number above 0"),
     ],
 )
 def test_what_fails_is_said_and_nothing_is_left(cloud, words, code, told):

@@ -117,7 +117,7 @@ def test_state_at_moments(told):
         (["capacity", "0:0:0"], 2, "asks for nothing"),
         (["stats", "--interval", "soon"], 2, "wanted a time such as 10s"),
         (["stats", "x:y:z"], 2, "is not a range"),
-        (["top", "--replay", "0"], 2, "wanted a speed above 0"),
+        (["top", "--replay", "0"], 2, "wanted a number above 0"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(told, arguments, code, said):

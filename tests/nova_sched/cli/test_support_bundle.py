@@ -289,8 +289,8 @@ def options():
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["--seconds", "0"], "more than 0"),
-        (["--records", "0"], "more than 0"),
+        (["--seconds", "0"], "--seconds is '0', wanted a number above 0"),
+        (["--records", "0"], "--records is 0, wanted 1 or more"),
         (["--since", "soon"], "--since"),
         (["-o", "/nowhere/at/all.tar.gz"], "is not a directory"),
         (["-o", ".", "--force"], ". is a directory; name a file in it"),

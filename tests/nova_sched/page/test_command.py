@@ -35,7 +35,7 @@ COMMAND = "import sys; from nova_sched.cli.main import main; sys.exit(main())"
         (["--host", "::"], "so it listens on loopback only, not on ::"),
         (["--host", "192.0.2.1"], "so it listens on loopback only, not on 192.0.2.1"),
         (["--host", "no such name"], "the page cannot listen on 'no such name'"),
-        (["--port", "70000"], "--port is 70000, wanted 0 to 65535; fix it"),
+        (["--port", "70000"], "--port is 70000, wanted 0 to 65535; see nova-sched page"),
         (["--config-file", "/nothing"], "there is no configuration file /nothing"),
     ],
 )

@@ -59,6 +59,7 @@ def test_the_directory_of_a_play_names_its_logs_wherever_it_was_moved(urls, tmp_
         ),
         ("ftp://x", "the scheme is 'ftp'"),
         ("cell1=ftp://x", "the scheme is 'ftp'"),
+        ("cell1=sqlite:///a.db cell2=sqlite:///b.db", "one --log names several logs"),
     ],
 )
 def test_what_names_no_log(name, words, tmp_path):
