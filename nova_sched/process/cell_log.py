@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections import deque
 
-from nova_sched.process.checkpoints import Checkpoints, newest_in
+from nova_sched.process.checkpoints import Checkpoints, newest_in, reason_against
 from nova_sched.process.snapshot_store import check_fits, keep_newest, proven_by_marks
 from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import Beginning
@@ -287,7 +287,10 @@ class CellLog:
         begun_anew = self._use(log, epoch)
         self._read_before.begin(epoch, beginning.snapshot)
         self._began_with_snapshot = beginning.snapshot is not None
-        found, self.checkpoints = beginning.found, Checkpoints(self.cell, epoch, self._accounts_required)
+        found = beginning.found
+        reason = functools.partial(reason_against, log, self.cell, epoch, self._accounts_required)
+        unfit = found.tried - {found.checkpoint and found.checkpoint.uuid}
+        self.checkpoints = Checkpoints(self.cell, epoch, self._accounts_required, reason, unfit)
         self._began_with_checkpoint, self._tried = None, found.tried
         if found.checkpoint is not None:
             self._began_with_checkpoint = found.checkpoint.uuid

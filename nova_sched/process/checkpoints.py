@@ -5,6 +5,7 @@ CheckpointNamed events near the end of the log name the newest complete one, and
 """
 
 import logging
+from collections import deque
 from typing import NamedTuple
 
 from nova_sched.projection import snapshot
@@ -23,6 +24,8 @@ PART_BYTES = 900 * 1024
 MAX_PARTS = 2000
 #: Checkpoints that are followed at once, and complete ones that are remembered.
 MAX_BEGUN, MAX_COMPLETE = 32, 16
+#: Those that do not count, of which the uuids are remembered.
+MAX_REFUSED = 1000
 #: Records at the end of the log in which a reader looks first, and how much further each next look goes.
 FIRST_LOOK, FURTHER = 200, 10
 #: In a log that has all its records a reader looks no further back than this: it can fold the log. Conductors name the
@@ -77,12 +80,23 @@ class Checkpoints:
     """The checkpoints that the records of one log show, in the order of the log.
 
     Only numbers are kept, and the checksum of what came; so a part that is damaged, missing or of another log makes the
-    checkpoint one that does not count.
+    checkpoint one that does not count. ``why_not_of(checkpoint, proof)`` returns why a complete one does not count all
+    the same, None if it does; its proof is None if its parts did not come. ``refused`` are uuids of some that do not.
     """
 
-    def __init__(self, cell: str, epoch: str | None = None, accounts_required: bool = False):
+    def __init__(
+        self,
+        cell: str,
+        epoch: str | None = None,
+        accounts_required: bool = False,
+        why_not_of=lambda checkpoint, proof: None,
+        refused=frozenset(),
+    ):
         self.cell = cell
         self.epoch = epoch
+        self._why_not_of = why_not_of
+        #: Uuids of some that do not count, which may be named all the same.
+        self._refused = deque(refused, maxlen=MAX_REFUSED)
         self._accounts_required = accounts_required
         self._begun = {}
         #: The complete ones that are known, by their uuid.
@@ -178,8 +192,11 @@ class Checkpoints:
             _check_head(head, self.cell, self.epoch, begun.position)
         except errors.NovaSchedError as fault:
             return self._refuse(key, position, str(fault))
-        del self._begun[key]
         found = Checkpoint(key[1], event.producer, head.position, begun.first, position, event.at_ns, begun.size)
+        why_not = self._why_not_of(found, head.proof)
+        if why_not is not None:
+            return self._refuse(key, position, why_not)
+        del self._begun[key]
         if self._add(found):
             self.others = position - begun.first + 1 - begun.of
             self.bytes = self._bytes_seen - begun.bytes_before
@@ -191,8 +208,12 @@ class Checkpoints:
         found = Checkpoint(data.checkpoint_uuid, event.producer, data.position, data.first, data.last, event.at_ns)
         if not data.position < data.first <= data.last < position:
             return
-        known = self._complete.get(found.uuid)
-        if known is None:
+        if found.uuid in self._refused:
+            return
+        if found.uuid not in self._complete:
+            why_not = self._why_not_of(found, None)
+            if why_not is not None:
+                return self._refuse((event.producer, found.uuid), position, why_not)
             self._add(found)
         if self.newest is not None and self.newest.uuid == found.uuid:
             self.named_at, self.records_since_named = position, 0
@@ -210,6 +231,7 @@ class Checkpoints:
 
     def _refuse(self, key, position, why):
         self._begun.pop(key, None)
+        self._refused.append(key[1])
         self.why_not = f"the checkpoint {key[1]} of {key[0]} in record {position}: {why}"
         LOG.warning("a checkpoint in the log of %s does not count: %s", self.cell, self.why_not)
 
@@ -304,10 +326,7 @@ def _fitting(log, bounds, cell, epoch, candidate, accounts_required):
         packed = content_of(log, bounds, cell, candidate, accounts_required)
         head = snapshot.check(packed)
         _check_head(head, cell, epoch, candidate.position)
-        if head.position < bounds.first - 1:
-            raise errors.SnapshotMismatch(f"the records after {head.position} were removed")
-        # If retention has removed the record at its position, the next one is there: its parts are in this log.
-        wrong = proving.check(log, bounds, head.proof) if head.position >= bounds.first else None
+        wrong = proving.check(log, bounds, head.proof)
         if wrong is not None:
             raise errors.SnapshotMismatch(wrong)
         return packed
@@ -322,6 +341,19 @@ def _fitting(log, bounds, cell, epoch, candidate, accounts_required):
             fault,
         )
     return None
+
+
+def reason_against(log, cell: str, epoch: str, accounts_required: bool, checkpoint: Checkpoint, proof) -> str | None:
+    """Why a complete checkpoint is not of a log, which may have lost the records that it was made of; None if it is.
+    Without a ``proof`` its parts are read."""
+    try:
+        bounds = log.bounds()
+        if proof is not None:
+            return proving.check(log, bounds, proof)
+        is_of_log = _fitting(log, bounds, cell, epoch, checkpoint, accounts_required) is not None
+        return None if is_of_log else "it does not fit the log"
+    except errors.NovaSchedError as fault:
+        return f"nothing proves that it is of this log: {fault}"
 
 
 def content_of(log, bounds, cell: str, checkpoint: Checkpoint, accounts_required: bool = False) -> bytes:

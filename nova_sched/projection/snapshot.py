@@ -40,6 +40,8 @@ _HEAD_TYPES = ((str, str, int, str, str), (str, type(None), int, str, str))
 MAX_STATE_BYTES = 1 << 30
 #: The last bytes of a snapshot that has a proof; the four before them are its length.
 _PROOF_END = b"nova_sched proof"
+#: So many bytes at the end of a snapshot have its proof.
+PROOF_BYTES_MAX = MAX_HEAD_BYTES + 4 + len(_PROOF_END)
 
 #: NUMA nodes and PCI pools of a host.
 Devices = tuple[tuple[HostNUMACell, ...], tuple[PCIPool, ...]]

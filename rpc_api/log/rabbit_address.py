@@ -60,7 +60,7 @@ class RabbitAddress:
         """The ``ssl`` argument of kombu for ``host``: False without TLS; the broker's certificate is verified."""
         if self.tls is None:
             return False
-        return {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": host, **dict(self.tls)}
+        return {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": host.strip("[]"), **dict(self.tls)}
 
 
 def parse_address(url: str) -> RabbitAddress:

@@ -135,7 +135,7 @@ def of_set_aside(cell, projection, times, at_ns, intervals):
     return Finding(
         cell,
         "set aside",
-        OK if over else FAIL,
+        OK if over else WARN,
         f"{number_of(len(aside), 'event does', 'events do')} not count: {by_code}"
         + (f", the last at {stamp(last_ns)}" if last_ns is not None else "")
         + (", which is over" if over else "")

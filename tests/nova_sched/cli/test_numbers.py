@@ -28,7 +28,7 @@ COMMANDS = [
     ("nova-sched-replay why-not be1747a2 host-1", "--attempt", 1),
     ("nova-sched import", "--threads", range(1, 65)),
     ("nova-sched import", "--rounds", 1),
-    ("nova-sched page", "--port", range(0, 65536)),
+    ("nova-sched page", "--port", range(65536)),
     ("nova-sched support-bundle", "--records", 1),
     ("nova-sched create-log cell1 sqlite:///none.db", "--level", range(1, LEVEL + 1)),
     ("nova-sched trim cell1 sqlite:///none.db", "--keep", 1),
@@ -77,7 +77,9 @@ def test_what_is_no_amount_is_refused(capsys, words, option, wanted):
     for text in ("-1", "nan", "inf", "many", "9" * 400, *(() if "or more" in wanted else ("0",))):
         code, out, err = said(capsys, words, f"{option}={text}")
         shown = text if len(text) <= 30 else f"{text[:30]}..."
-        assert (code, out) == (2, "") and f"{option} is '{shown}', wanted a number {wanted}; see nova-sched" in err, text
+        assert (code, out) == (2, "") and f"{option} is '{shown}', wanted a number {wanted}; see nova-sched" in err, (
+            text
+        )
 
 
 @pytest.mark.parametrize("words", [words for words, option, _ in COMMANDS if option == "--limit"])

@@ -1,19 +1,20 @@
 """Checkpoints in a log: a reader starts at the newest one that is complete and of its log, and at no other."""
 
 import logging
+from functools import partial
 
 import pytest
 
 from nova_sched.process import checkpoints
 from nova_sched.process.cell_log import find_beginning
-from nova_sched.process.checkpoints import Checkpoints, may_keep, newest_in
+from nova_sched.process.checkpoints import Checkpoints, may_keep, newest_in, reason_against
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.received import Received
 from rpc_api import errors, events
 from rpc_api.clock import SYSTEM
 from rpc_api.proof import RECORDS, Trail
-from tests.builders import EPOCH, Voice, record_of, report, uuid_of
+from tests.builders import EPOCH, Voice, claim, record_of, report, uuid_of
 from tests.nova_sched.process.checkpoint_logs import KeptLog, digest_from
 
 
@@ -290,10 +291,36 @@ def test_two_conductors_write_at_once(kept):
 
 @pytest.mark.parametrize("removed", range(-3, 2))
 def test_what_retention_may_remove(kept, removed):
-    """All before the record after the state of the checkpoint."""
+    """All before the last record of the state of the checkpoint, which proves that it is of this log."""
     checkpoint = kept.keep()
-    kept.log.truncate_before(checkpoint.position + 1 + removed)
+    kept.log.truncate_before(checkpoint.position + removed)
     assert (found_in(kept).checkpoint is not None) == (removed <= 0)
+
+
+def test_a_checkpoint_of_a_lost_tail_counts_for_no_running_service(kept, caplog):
+    """The broker lost the records that it was made of, and its parts came into the log that grew again."""
+    good = kept.keep()
+    kept.claims("host-1", "lost-1", "lost-2", "lost-3")
+    wrong = uuid_of("wrong")
+    parts = kept.parts(snapshot.dump(kept.folded()), checkpoint=wrong)
+    made_of = kept.log.bounds().last
+    kept.log.lose_tail(3)
+    for number in range(4):
+        kept.say("scheduler/other", claim(f"other-{number}", "host-2"))
+    first = kept.log.bounds().last + 1
+    kept.say("conductor/c", *parts)
+    why_not_of = partial(reason_against, kept.log, "cell1", EPOCH, False)
+    followed = Checkpoints("cell1", EPOCH, why_not_of=why_not_of)
+    followed.see_all(_decoded(kept))
+    assert followed.newest.position == good.position and "so the log lost records and grew again" in followed.why_not
+    # Another service may name it, which it should not.
+    kept.say("conductor/d", events.CheckpointNamed(wrong, made_of, first, kept.log.bounds().last))
+    followed.see_all(_decoded(kept)[-1:])
+    late = Checkpoints("cell1", EPOCH, why_not_of=why_not_of)
+    late.see_all(_decoded(kept)[-1:])
+    assert followed.newest.position == good.position and late.newest is None
+    late.see(kept.log.bounds().last + 1, _decoded(kept)[-1][1])
+    assert caplog.text.count(f"the checkpoint {wrong} of cell1") == 1, "it is read once"
 
 
 # --- accounts ----------------------------------------------------------------------------------------------------
@@ -380,7 +407,7 @@ def test_a_snapshot_that_is_received_in_parts_is_checked_like_a_whole_one(kept, 
             received.add(content[start : start + size])
         return received.head()
 
-    assert received(packed) == snapshot.head_of(packed)._replace(proof=())
+    assert received(packed) == snapshot.head_of(packed) and received(packed).proof
     with pytest.raises(errors.SnapshotMismatch, match="is damaged"):
         received(damaged)
     with pytest.raises(errors.SnapshotMismatch, match="is damaged"):
@@ -396,14 +423,14 @@ def test_a_report_changes_nothing_here(kept):
     assert kept.seen().newest == seen.newest is None
 
 
-def test_the_records_after_the_state_must_be_there(kept):
+def test_the_last_record_of_the_state_must_be_there(kept):
     """A checkpoint is made while the log goes on: its parts may be there, and records before them gone."""
     state = kept.folded()
     kept.hosts("host-6", "host-7", "host-8")
     checkpoint = kept.keep(state=state)
-    kept.log.truncate_before(checkpoint.position + 1)
+    kept.log.truncate_before(checkpoint.position)
     assert found_in(kept).checkpoint == checkpoint
-    kept.log.truncate_before(checkpoint.position + 2)
+    kept.log.truncate_before(checkpoint.position + 1)
     assert found_in(kept).checkpoint is None
 
 
