@@ -62,18 +62,6 @@ def check_position(position: int, bounds: Bounds, url: str) -> None:
         )
 
 
-def check_previous(known: bytes | None, found: bytes, position: int, url: str) -> bytes:
-    """Return ``found``, the payload of a log at ``position``, if it equals ``known``, the payload that the reader read
-    there before (None: not known). LogGap if not: the log lost its last records and has grown again."""
-    if known is not None and known != found:
-        raise errors.LogGap(
-            f"cannot read the log {url} on from position {position + 1}: the record {position} is not the one that was "
-            "read before, so the log lost its last records and has grown again, or was re-created; "
-            "rebuild from a snapshot that fits it"
-        )
-    return found
-
-
 def closed(url: str) -> errors.LogClosed:
     """The error of a log or reader that is used after it was closed."""
     return errors.LogClosed(f"the log {url} was closed by this process; open it again to use it")

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 from rpc_api import errors
 from rpc_api.log import checks
+from rpc_api.log.last_read import LastRead
 from rpc_api.log.port import READ_BYTES, Bounds, EventLog, LogReader, Record
+from rpc_api.proof import RECORDS
 
 
 class _Store:
@@ -129,10 +131,9 @@ class MemoryReader(LogReader):
         self._log = log
         self._store = log._store
         self._closed = False
-        #: The payload of the record before ``position``, if the log has it.
-        self._previous: bytes | None = None
+        self._last_read = LastRead(log.url)
         with self._store.changed:
-            self._check_previous()
+            self._check_last_read()
 
     def read(self, max_records: int = 1000, timeout: float = 0.0, max_bytes: int = READ_BYTES) -> list[Record]:
         checks.check_read(max_records, timeout, max_bytes)
@@ -153,16 +154,16 @@ class MemoryReader(LogReader):
         del payloads[checks.count_within(map(len, payloads), max_bytes) :]
         records = [Record(position, payload) for position, payload in enumerate(payloads, self.position)]
         self.position += len(records)
-        if payloads:
-            self._previous = payloads[-1]
+        for record in records[-RECORDS:]:
+            self._last_read.add(record.position, record.payload)
         return records
 
-    def _check_previous(self) -> None:
-        place = self.position - 1 - self._store.first
-        if 0 <= place < len(self._store.payloads):
-            self._previous = checks.check_previous(
-                self._previous, self._store.payloads[place], self.position - 1, self._log.url
-            )
+    def _check_last_read(self) -> None:
+        first = max(self._store.first, self._last_read.from_position(self.position))
+        self._last_read.expect(first)
+        before = self._store.payloads[first - self._store.first : max(0, self.position - self._store.first)]
+        for position, payload in enumerate(before, first):
+            self._last_read.see(position, payload)
 
     def _check_usable(self) -> None:
         if self._closed or self._log._closed:
@@ -173,7 +174,7 @@ class MemoryReader(LogReader):
                 "open it again and rebuild"
             )
         checks.check_position(self.position, self._store.bounds, self._log.url)
-        self._check_previous()
+        self._check_last_read()
 
     def close(self) -> None:
         with self._store.changed:

@@ -11,6 +11,7 @@ from amqp import Message
 
 from rpc_api import errors, faults
 from rpc_api.log import checks
+from rpc_api.log.last_read import LastRead
 from rpc_api.log.port import READ_BYTES, Bounds, LogReader, Record
 from rpc_api.log.rabbit_address import RabbitAddress
 from rpc_api.log.rabbit_bounds import OFFSET_HEADER, bounds_by_node, consume, find_bounds
@@ -60,7 +61,7 @@ class RabbitReader(LogReader):
         self._arrived_bytes = 0
         self._beyond: deque[Record] = deque()  # deliveries after a hole, until its cause is known
         self._expected = position
-        self._last_payload: bytes | None = None  # of the record before ``_expected``, if it was read
+        self._last_read = LastRead(address.url)
         self._verified = True
         self._unacked = 0
         self._last_tag = 0
@@ -183,7 +184,7 @@ class RabbitReader(LogReader):
 
     def _accept(self, record: Record) -> None:
         """Queue the expected record; hold a later one; check or ignore an earlier one."""
-        if record.position >= self._expected and not self._verified and self._last_payload is None:
+        if record.position >= self._expected and not self._verified and not self._last_read.awaits_some:
             self._verified = True  # the broker took the position before it for itself
         if record.position > self._expected:
             self._beyond.append(record)
@@ -191,13 +192,11 @@ class RabbitReader(LogReader):
             self._arrived.append(record)
             self._arrived_bytes += len(record.payload)
             self._expected += 1
-            self._last_payload = record.payload
-        elif record.position == self._expected - 1 and not self._verified:
+            self._last_read.add(record.position, record.payload)
+        elif record.position < self._expected and not self._verified:
             try:
-                self._last_payload = checks.check_previous(
-                    self._last_payload, record.payload, record.position, self._address.url
-                )
-                self._verified = True
+                self._last_read.see(record.position, record.payload)
+                self._verified = record.position == self._expected - 1 and not self._last_read.awaits_some
             except errors.LogGap as gap:
                 self._fault = gap
 
@@ -245,7 +244,7 @@ class RabbitReader(LogReader):
     def _consume(self, session: Session) -> None:
         """Check that the stream still has the next record, then start a consumer there.
 
-        It starts one record earlier, to remember that record, and after a lost connection to check that it is still the
+        It starts some records earlier, to remember them, and after a lost connection to check that they are still the
         same: a stream that was recreated, or lost its last records, and has grown past our position, has bounds that
         look right.
         """
@@ -257,7 +256,7 @@ class RabbitReader(LogReader):
             bounds = find_bounds(session)
         self._check_position(bounds)
         self._verified = self._expected <= bounds.first
-        if self._verified and self._last_payload is not None:
+        if self._verified and not self._last_read.is_empty:
             raise errors.PositionTruncated(
                 f"cannot read the log {self._address.url} on from position {self._expected}: its first record is "
                 f"{bounds.first}, and the one before it, which would show that the log is the same, was removed; "
@@ -265,7 +264,10 @@ class RabbitReader(LogReader):
             )
         self._unacked = 0
         self._beyond.clear()
-        start = self._expected if self._verified else self._expected - 1
+        start = max(bounds.first, self._last_read.from_position(self._expected))
+        self._last_read.expect(start)
+        if self._verified:
+            start = self._expected
         session.channel.basic_qos(0, PREFETCH_MESSAGES, False)
         consume(session.channel, self._address.stream, start, self._on_message)
 

@@ -14,8 +14,10 @@ from contextlib import contextmanager
 
 from rpc_api import errors
 from rpc_api.log import checks
+from rpc_api.log.last_read import LastRead
 from rpc_api.log.port import READ_BYTES, Bounds, EventLog, LogReader, Record
 from rpc_api.log.sqlite_file import POLL_SECONDS, SqliteFile
+from rpc_api.proof import RECORDS
 
 LAST = "SELECT seq FROM sqlite_sequence WHERE name = 'records'"
 BOUNDS = f"SELECT (SELECT min(position) FROM records), ({LAST})"
@@ -166,8 +168,7 @@ class SqliteReader(LogReader):
         self._file = file
         self._lock = threading.Lock()
         self._closed = False
-        #: The payload of the record before ``position``, if it was read.
-        self._previous: bytes | None = None
+        self._last_read = LastRead(file.url)
         self._connection = file.connect()
 
     def read(self, max_records: int = 1000, timeout: float = 0.0, max_bytes: int = READ_BYTES) -> list[Record]:
@@ -208,12 +209,16 @@ class SqliteReader(LogReader):
         any more."""
         records: list[Record] = []
         size, position, record = 0, self.position, None
-        # With the record before it, to check that the log is still the same.
-        cursor = self._connection.execute(PAGE, (position - 1, max_records + 1))
+        # With the records before it, to check that the log is still the same.
+        start, known = self._last_read.from_position(position), None
+        cursor = self._connection.execute(PAGE, (start, max_records + position - start))
         for row in cursor:
             record = Record(*row)
-            if record.position == position - 1 and not records:
-                self._previous = checks.check_previous(self._previous, record.payload, record.position, self._file.url)
+            if record.position < position and not records:
+                if known is None:
+                    self._last_read.expect(record.position)
+                known = record.position
+                self._last_read.see(known, record.payload)
                 record = None
                 continue
             if len(records) == max_records:
@@ -229,8 +234,8 @@ class SqliteReader(LogReader):
         cursor.close()
         if not records:
             self._check_no_gap(record)
-        else:
-            self._previous = records[-1].payload
+        for record in records[-RECORDS:]:
+            self._last_read.add(record.position, record.payload)
         self.position = position
         return records
 

@@ -69,6 +69,21 @@ def test_a_reader_does_not_go_on_in_a_log_that_lost_records(tmp_path, kind, lost
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("has_read", [True, False], ids=["has read", "is at the end"])
+def test_a_reader_notices_other_records_before_the_same_last_one(tmp_path, kind, has_read):
+    """Others wrote as many as were lost before a record that its producer appends again."""
+    with open_log(log_at(tmp_path, kind)) as log:
+        log.append([b"%d" % number for number in range(30)])
+        with log.read_from(0 if has_read else 30) as reader:
+            reader.read()
+            cut(log.url, 27)
+            log.append([b"another 27", b"another 28", b"29", b"30"])
+            for _ in range(2):
+                with pytest.raises(errors.LogGap, match="the record 27 is not the one that was read before"):
+                    reader.read()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_a_reader_goes_on_in_a_log_that_has_the_records_again(tmp_path, kind):
     """As an appender makes its append again that was not confirmed."""
     with open_log(log_at(tmp_path, kind)) as log:

@@ -77,6 +77,11 @@ class SnapshotCache:
             return None
         return packed
 
+    def drop(self, kept: Kept) -> None:
+        """Remove a snapshot."""
+        with suppress(OSError):
+            kept.path.unlink(missing_ok=True)
+
     def put(self, cell: str, url: str, position: int, at_ns: int | None, record: str, packed: bytes) -> None:
         """Keep a snapshot."""
         path = self._directory(cell, url) / f"{position}-{at_ns or 0}-{record}.snapshot"
@@ -226,23 +231,9 @@ class History:
         """(Bytes, whether they are in one file with the log) of snapshots that may be of a log: of each place that
         keeps some the last one up to a position (or the ``first``), and all of an exported file."""
         log = self.logs[cell]
-        if self.cache is not None:
-            kept = [
-                kept_snapshot for kept_snapshot in self.cache.kept(cell, log.url) if kept_snapshot.position <= position
-            ]
-            packed = next(
-                filter(
-                    _has_proof,
-                    (
-                        self.cache.read(kept_snapshot)
-                        for kept_snapshot in (kept if first else reversed(kept))
-                        if kept_snapshot.record == _record_at(log, kept_snapshot.position)[1]
-                    ),
-                ),
-                None,
-            )
-            if packed is not None:
-                yield packed, False
+        packed = None if self.cache is None else self._cached(cell, position, first)
+        if packed is not None:
+            yield packed, False
         for packed in getattr(log, "snapshots_before", lambda position: ())(position):
             yield packed, True
         for packed in () if self.store is None else self.store.load_all(cell):
@@ -250,17 +241,50 @@ class History:
         if not self.is_whole(cell):
             yield from ((packed, False) for packed in self._checkpoints(cell, position, first))
 
+    def _cached(self, cell, position, first):
+        """The bytes of the last snapshot in the cache up to a position (or the ``first``), of those that fit the log.
+        Those that were looked at and do not fit it are removed."""
+        log, epoch = self.logs[cell], self.opening(cell).epoch
+        kept = [one for one in self.cache.kept(cell, log.url) if one.position <= position]
+        for one in kept if first else reversed(kept):
+            found = _record_at(log, one.position)[1]
+            if not found:
+                continue  # (The record was removed, or is not there yet.)
+            if found != one.record:
+                self.cache.drop(one)
+                continue
+            packed = self.cache.read(one)
+            if not _has_proof(packed):
+                continue
+            try:
+                check_fits(snapshot.head_of(packed), epoch, log)
+            except errors.SnapshotMismatch:
+                self.cache.drop(one)
+            except errors.LogGap:
+                continue  # (The records that would prove it are damaged.)
+            else:
+                return packed
+        return None
+
     def _checkpoints(self, cell, position, first):
         """The bytes of the last checkpoint in a log up to a position (or the ``first``), of those that fit it."""
         found = list(all_in(self.logs[cell], cell, self.opening(cell).epoch, position))
         return found[-1:] if first else found[:1]
 
     def remember(self, world: World) -> None:
-        """Keep the states of a world for the time when a cell's log cannot be read."""
+        """Keep the states of a world for the time when a cell's log cannot be read, and no later ones than its log has:
+        it lost those."""
         for cell, projection in world.projections.items():
-            if self._may_keep(projection) and projection.position not in [
-                kept_snapshot.position for kept_snapshot in self.cache.kept(cell, self.logs[cell].url)
-            ]:
+            if not self._may_keep(projection):
+                continue
+            log, is_kept = self.logs[cell], False
+            last, record = log.bounds().last, _record_at(log, projection.position)[1]
+            for one in self.cache.kept(cell, log.url):
+                if one.position > last or (one.position == projection.position and one.record != record):
+                    self.cache.drop(one)
+                else:
+                    is_kept = is_kept or one.position == projection.position
+            if not is_kept:
                 self._keep(projection)
 
     def _may_keep(self, projection):

@@ -15,7 +15,7 @@ from nova_sched.replay.state import history
 from nova_sched.replay.state.history import History, SnapshotCache
 from rpc_api import errors, events
 from rpc_api.log import open_log
-from tests.builders import claim, deleted, expired, released, report, started, uuid_of
+from tests.builders import Voice, claim, deleted, expired, record_of, released, report, started, uuid_of
 from tests.nova_sched.replay.logs import Written, records_of
 
 HOSTS = ("a", "b", "c")
@@ -137,6 +137,54 @@ def test_an_epoch_names_no_directory(tmp_path, often):
     History({"cell1": written.log}, SnapshotCache(tmp_path / "in" / "cache")).world_at({"cell1": 20})
     assert not [path for path in tmp_path.rglob("*.snapshot") if (tmp_path / "in" / "cache") not in path.parents]
     assert list((tmp_path / "in" / "cache").rglob("*.snapshot"))
+
+
+@pytest.mark.parametrize("grown", [4, 3], ids=["as long as before", "shorter"])
+def test_states_that_the_log_lost_are_not_kept(tmp_path, grown):
+    """They would be shown as the last known ones when the log cannot be read."""
+    log, cache = random_log(1, count=20), SnapshotCache(tmp_path)
+
+    def remembered():
+        book, last = History({"cell1": log}, cache), log.bounds().last
+        book.remember(book.world_at({"cell1": last}))
+        return [(one.position, snapshot.load(cache.read(one))) for one in cache.kept("cell1", log.url)]
+
+    assert len(remembered()) == 1
+    log.lose_tail(4)
+    other = Voice("scheduler/other")
+    log.append([record_of(other.say(claim(f"other-{number}", "a"))) for number in range(grown)])
+    ((position, state),) = remembered()
+    assert position == log.bounds().last and state_digest(state) == whole_fold(log, position)
+
+
+def test_an_earlier_snapshot_is_used_if_a_later_one_proves_to_be_of_another_history(tmp_path):
+    """Its last record came back at its old position, behind others."""
+    log, cache = random_log(4, count=40), SnapshotCache(tmp_path)
+    for position in (20, 39):
+        book = History({"cell1": log}, cache)
+        book.remember(book.world_at({"cell1": position}))
+    same = records_with_bytes(log)[39]
+    log.lose_tail(log.bounds().last + 1 - 35)
+    other = Voice("scheduler/other")
+    log.append([record_of(other.say(claim(f"other-{number}", "a"))) for number in range(4)])
+    log.append([same])
+    log.truncate_before(10)
+    for _ in range(2):
+        assert digest_at(log, 39, cache=cache) == digest_of_rest(log, cache)
+        assert [one.position for one in cache.kept("cell1", log.url)] == [20]
+
+
+def records_with_bytes(log):
+    """Position -> bytes of all records."""
+    with log.read_from(log.bounds().first) as reader:
+        return {record.position: record.payload for record in reader.read(100_000, 5)}
+
+
+def digest_of_rest(log, cache):
+    """The digest of the state at the end, from the only snapshot of the cache on."""
+    projection = snapshot.load(cache.read(cache.kept("cell1", log.url)[0]))
+    projection.fold([one for one in records_of(log) if one[0] > projection.position])
+    return state_digest(projection)
 
 
 def test_a_cache_that_cannot_be_written_is_no_matter(tmp_path, often):

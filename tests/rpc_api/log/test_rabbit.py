@@ -180,16 +180,20 @@ def test_a_deleted_stream_is_never_made_again_behind_its_users(log, url, stream,
             reader.read()
 
 
-@pytest.mark.parametrize("count", [2, 5], ids=["as long as before", "longer than before"])
-def test_a_stream_made_again_is_a_gap_even_when_its_bounds_fit(log, url, stream, channel, count):
+@pytest.mark.parametrize(
+    "others",
+    [payloads(2, start=100), payloads(5, start=100), [b"another", *payloads(1, start=1)]],
+    ids=["as long as before", "longer than before", "with the same last record"],
+)
+def test_a_stream_made_again_is_a_gap_even_when_its_bounds_fit(log, url, stream, channel, others):
     log.append(payloads(2))
     with log.read_from(0) as reader:
         assert len(read_all(reader, 2)) == 2
         channel.queue_delete(stream)
         with open_log(url) as again:
-            again.append(payloads(count, start=100))
+            again.append(others)
         for _ in range(2):
-            with pytest.raises(errors.LogGap, match="the record 1 is not the one that was read before"):
+            with pytest.raises(errors.LogGap, match="the record 0 is not the one that was read before"):
                 read_through_outage(reader, 1)
             assert reader.position == 2
 
