@@ -5,6 +5,7 @@ Every console script calls :func:`setup` first. ``threading`` is the default;
 """
 
 import logging
+import mmap
 import os
 import queue
 import sys
@@ -60,6 +61,11 @@ class _NoEventlet:
 
 #: Why a thread that the service needs has ended, or could not be started; the first report comes first.
 _deaths: list[str] = []
+#: Address space that a process gives back when it cannot go on, so that it can still end in good order. It takes no
+#: memory: nobody writes to it.
+RESERVE_BYTES = 32 << 20
+_reserves: list[mmap.mmap] = []
+_on_death: list[Callable[[], object]] = []
 NO_THREAD = (
     "this process cannot start a thread ({fault}); give it more memory or more threads (systemd: TasksMax, "
     "LimitAS, LimitNPROC, MemoryMax), and start it again"
@@ -71,10 +77,32 @@ def death() -> str | None:
     return _deaths[0] if _deaths else None
 
 
+def be_ready_for_death(on_death: Callable[[], object]) -> None:
+    """Keep a reserve for the end of the process, and call a function once when the first death is reported."""
+    _reserves.append(mmap.mmap(-1, RESERVE_BYTES))
+    _on_death.append(on_death)
+
+
 def report_death(text: str) -> None:
     """Report that this process cannot work any longer. The service looks at :func:`death`, and ends."""
-    LOG.error("%s", text)
+    is_known = text in _deaths
     _deaths.append(text)
+    _give_back()
+    # Each call that finds no thread says the same.
+    LOG.log(logging.DEBUG if is_known else logging.ERROR, "%s", text)
+    while _on_death:
+        _on_death.pop()()
+
+
+def be_ready_no_more() -> None:
+    """Undo :func:`be_ready_for_death`."""
+    _on_death.clear()
+    _give_back()
+
+
+def _give_back() -> None:
+    while _reserves:
+        _reserves.pop().close()
 
 
 def forget_deaths() -> None:

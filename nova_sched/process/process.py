@@ -34,6 +34,8 @@ LOG = logging.getLogger(__name__)
 LOOK_PAUSE = 0.5
 #: Seconds that a drain may take beyond graceful_shutdown_timeout, to close connections.
 CLOSING = 5.0
+#: Seconds for the rest of the end of a process that cannot go on.
+END_SECONDS = 10
 #: Seconds between two checks that the system still gives us threads.
 THREAD_LOOK_PAUSE = 5.0
 #: The end of the --help of each service.
@@ -274,12 +276,22 @@ class Process:
     def run(self) -> int:
         """Start, serve until a signal or a fault ends it, and drain. Raises the fault."""
         from nova_sched.process import report
-        from nova_sched.process.monitoring.monitor import Monitor
-        from nova_sched.process.tuning import prepare_memory, settle_memory
-        from rpc_api.levels import LEVEL
+        from nova_sched.process.tuning import prepare_memory
 
         report.install(self._program, self._conf, self._service)
         prepare_memory()
+        concurrency.be_ready_for_death(self._on_death)
+        try:
+            return self._serve()
+        finally:
+            signal.alarm(0)
+            concurrency.be_ready_no_more()
+
+    def _serve(self):
+        from nova_sched.process.monitoring.monitor import Monitor
+        from nova_sched.process.tuning import settle_memory
+        from rpc_api.levels import LEVEL
+
         self._monitor = Monitor(self._program, self._conf, self._service, lambda: self._service.fault)
         fault = None
         try:
@@ -311,6 +323,11 @@ class Process:
         if fault is not None:
             raise fault
         return errors.EXIT_OK if drained else errors.EXIT_NEGATIVE
+
+    def _on_death(self):
+        """The process cannot go on. Without memory even its end may hang: then the system ends it."""
+        signal.alarm(int(self._conf.graceful_shutdown_timeout or CLOSING) + int(CLOSING) + END_SECONDS)
+        self._asked.put("look")
 
     def _end_now(self, fault, code):
         """End the process without waiting for threads that hang."""

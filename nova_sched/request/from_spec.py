@@ -27,6 +27,13 @@ def request_from(spec, request_id: str, instance_uuids=()):
     wishes = wishes_of(flavor, extra_specs, properties)
     asked = asked_of(spec, extra_specs, properties, wishes)
     _check_devices(spec, extra_specs, wishes)
+    check_only = spec.get_scheduler_hint("_nova_check_type") == "rebuild"
+    if not check_only and not any(group.resources for group in asked.groups):
+        # Placement answers such a question with 400.
+        raise errors.UsageError(
+            f"the flavor {_set(flavor, 'name')} and the ports ask for no resources, wanted some; fix the amounts of 0 "
+            "in the flavor's extra specs"
+        )
     fallback = ()
     if wishes.pinned:
         fallback = asked_of(
@@ -57,7 +64,7 @@ def request_from(spec, request_id: str, instance_uuids=()):
             target_cell=None if may_cross else cell,
             preferred_cell=cell if may_cross else None,
             server_group=server_group_of(spec, instance_uuids),
-            check_only=spec.get_scheduler_hint("_nova_check_type") == "rebuild",
+            check_only=check_only,
             user_id=_set(spec, "user_id"),
             flavor_id=_set(flavor, "flavorid"),
             vcpus=flavor.vcpus,

@@ -14,7 +14,7 @@ from nova_sched.scheduler.notifications import Silent
 from nova_sched.scheduler.unavailable import told_of
 from rpc_api import errors, events
 from rpc_api.bus import Answer, expected
-from rpc_api.concurrency import or_fail
+from rpc_api.concurrency import is_out_of_threads, or_fail, report_if_out_of_threads
 from rpc_api.contracts.scheduler import wants_terms
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.aggregate import Aggregate, AggregateList
@@ -165,6 +165,9 @@ class SchedulerEndpoint:
     def _refused(self, request_id, uuids, fault):
         """Answer a request that cannot be decided, and record the reason: NoValidHost, unless a service that is needed
         for the decision cannot be reached."""
+        if is_out_of_threads(fault):
+            report_if_out_of_threads(fault)
+            fault = errors.ServiceUnavailable("this scheduler has no memory left, and ends; try again")
         if not isinstance(fault, errors.NovaSchedError):
             LOG.debug("what cannot be read of request %s", request_id, exc_info=fault)
             fault = errors.UsageError(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import pytest
 from oslo_config import cfg
@@ -9,6 +10,7 @@ from oslo_config import cfg
 from nova_sched.process import process
 from nova_sched.process.service import Service
 from nova_sched.scheduler import config
+from rpc_api import concurrency, errors
 
 
 class Idle(Service):
@@ -53,6 +55,28 @@ def test_a_signal_that_comes_before_the_start_ends_it(made, monkeypatch):
     taken = running._take_signals
     monkeypatch.setattr(running, "_take_signals", lambda: (taken(), os.kill(os.getpid(), signal.SIGTERM)))
     assert running.run() == 0 and service.drained == 1
+
+
+def test_a_process_that_cannot_go_on_ends_at_once_and_by_force_if_it_hangs(made, monkeypatch, caplog):
+    running, service = made
+    alarms = []
+    monkeypatch.setattr(process, "LOOK_PAUSE", 600.0)
+    monkeypatch.setattr(signal, "alarm", alarms.append)
+
+    def die():
+        for _ in range(3):
+            concurrency.report_if_out_of_threads(MemoryError())
+        assert not concurrency._reserves, "the reserve is given back"
+
+    service.start = lambda: threading.Thread(target=die, daemon=True).start()
+    try:
+        with pytest.raises(errors.NovaSchedError, match="cannot go on: this process cannot start a thread"):
+            running.run()
+    finally:
+        concurrency.forget_deaths()
+    assert service.drained == 1 and alarms[0] > 60 and alarms[-1] == 0
+    said = [record.levelname for record in caplog.records if record.getMessage().startswith("this process cannot")]
+    assert said == ["ERROR"]
 
 
 def test_a_second_signal_while_it_ends_changes_nothing(made):

@@ -8,7 +8,7 @@ import pytest
 from nova_sched.scheduler.endpoint import allocation_request
 from nova_sched.scheduler.placing import Placed
 from nova_sched.scheduler.unavailable import told_of
-from rpc_api import errors, events, nova_exception
+from rpc_api import concurrency, errors, events, nova_exception
 from rpc_api.contracts.scheduler import WITH_TERMS
 from rpc_api.nova_exception import NoValidHost, ServiceUnavailable
 from tests.builders import inventory_of, of, report, request_spec, tree, uuid_of
@@ -105,6 +105,17 @@ def test_amounts_are_whole_numbers_from_one(world, extra_specs):
         assert request["mappings"] and all(request["mappings"].values())
 
 
+def test_a_request_for_no_resources_finds_no_host(world):
+    """As with Placement, which answers such a question with 400."""
+    nothing = {"resources:VCPU": "0", "resources:MEMORY_MB": "0"}
+    asked = with_extra(request_spec(uuid_of("vm nothing"), disk_gb=0), **nothing)
+    with pytest.raises(nova_exception.NovaException, match="ask for no resources, wanted some") as met:
+        world.selected(asked)
+    assert type(met.value).__name__ == "NoValidHost"
+    asked.scheduler_hints = {"_nova_check_type": ["rebuild"]}
+    assert world.selected(asked, alternates=False)
+
+
 # --- infrastructure that fails -------------------------------------------------------------------------------------
 
 
@@ -117,6 +128,18 @@ def refused(asked, kind=ServiceUnavailable):
     assert text.startswith("Service is unavailable at this time. Request req-") and text.endswith("Try again later.")
     assert "valid host" not in text and "memory://" not in text
     return text
+
+
+def test_a_scheduler_without_memory(world, monkeypatch):
+    def read(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("nova_sched.scheduler.endpoint.request_from", read)
+    try:
+        refused(world.ask())
+        assert concurrency.death()
+    finally:
+        concurrency.forget_deaths()
 
 
 def test_a_scheduler_that_stops():
