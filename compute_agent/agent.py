@@ -29,6 +29,8 @@ APPEND_TIMEOUT = 30.0
 WAIT_STEP = 0.5
 #: For a beat that is under way when the agent stops.
 BEAT_SECONDS = 2.0
+#: At the stop, for a log that cannot be appended to.
+AWAY_SECONDS = 5.0
 #: Seconds between two beats of an agent that waits for the epoch of its log.
 FIRST_BEAT = 1.0
 #: Beats between two questions whether a conductor of the cell is there: a beat itself is not answered.
@@ -141,7 +143,9 @@ class Agent:
         self._watch.stop()
         if self._thread.is_alive():
             self._thread.join(min(timeout, BEAT_SECONDS))
-        drained = self._appender.close(max(0.0, deadline - self._clock.monotonic()))
+        left = max(0.0, deadline - self._clock.monotonic())
+        # What waits for a log that is away is in the full reports with which the agent starts again.
+        drained = self._appender.close(left if self._appender.fault is None else min(left, AWAY_SECONDS))
         self._log.close()
         return drained
 

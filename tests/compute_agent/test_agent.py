@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from compute_agent.agent import Agent
+from compute_agent.agent import AWAY_SECONDS, Agent
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
 from nova_sched.projection.projection import Projection
 from rpc_api import codec, errors
@@ -90,3 +90,15 @@ def test_an_agent_that_cannot_look_at_its_host_beats(log, caplog):
     finally:
         agent.stop()
     assert outages(caplog) == ["the agent a could not beat or report, and tries again: the hypervisor is away"]
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+def test_a_stop_does_not_wait_long_for_a_log_that_is_away(log, monkeypatch, is_away):
+    """What waits is in the full reports of its next start."""
+    driver, waited = SimulatedDriver(inventory_of("h1", 8, 8192, 100)), []
+    agent = Agent("a", "cell1", log.url, LocalBus(), {"h1": driver}).start(SECONDS_MAX)
+    appender, close = agent._appender, agent._appender.close
+    monkeypatch.setattr(appender, "close", lambda seconds: (waited.append(seconds), close(seconds))[1])
+    monkeypatch.setattr(appender, "_fault", errors.LogUnavailable("away") if is_away else None)
+    assert agent.stop(60.0)
+    assert (waited[0] <= AWAY_SECONDS) == is_away and waited[0] > 0

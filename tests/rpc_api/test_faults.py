@@ -82,6 +82,7 @@ FAULTS = [
     ("an I/O error", OSError(errno.EIO, "Input/output error"), PASSES),
     ("a file that may not be read", PermissionError(errno.EACCES, "Permission denied"), LASTS),
     ("a file that is not there", FileNotFoundError(errno.ENOENT, "No such file"), LASTS),
+    ("a proxy closes the connection before an option is set", OSError(errno.EINVAL, "Invalid argument"), PASSES),
     ("the log is locked", of_sqlite(sqlite3.SQLITE_BUSY, "database is locked"), PASSES),
     ("the log is busy in another thread", of_sqlite(sqlite3.SQLITE_LOCKED, "database table is locked"), PASSES),
     ("the log is being recovered", of_sqlite(sqlite3.SQLITE_BUSY_RECOVERY, "database is locked"), PASSES),

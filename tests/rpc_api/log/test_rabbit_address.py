@@ -84,6 +84,11 @@ def test_tls_as_in_a_transport_url(monkeypatch, options, tls):
     assert (None if address.tls is None else dict(address.tls)) == tls
 
 
+def test_a_certificate_is_that_of_the_address_without_brackets():
+    address = parse_address("rabbit://u:p@[fd00::1]:1,u:p@h:2/?stream=s&ssl=1")
+    assert [address.ssl_for(host)["server_hostname"] for host, _ in address.hosts] == ["fd00::1", "h"]
+
+
 @pytest.mark.parametrize(
     "url, said",
     [
