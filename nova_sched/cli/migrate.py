@@ -279,7 +279,7 @@ class Export(_Migration):
         ours = placement_of(projections)
         to_placement.check_complete(ours)
         there = self._read(arguments, "before")
-        found = take_over.differences(Cloud(there, None, {}), projections, generations=False)
+        found = take_over.differences(Cloud(there, None, {}), projections, generations=False, of_agents=True)
         if found:
             with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
                 writer = to_placement.Writer(self._placement, there, arguments.threads, update)
@@ -290,7 +290,7 @@ class Export(_Migration):
             )
             self._tell_some(writer.refused)
             there = self._read(arguments, "after")
-            found = take_over.differences(Cloud(there, None, {}), projections, generations=False)
+            found = take_over.differences(Cloud(there, None, {}), projections, generations=False, of_agents=True)
         self.out.write(
             f"{number_of(len(ours.providers), 'provider')}, {number_of(len(ours.consumers), 'consumer')}: "
             f"{len(found) or 'no'} {'difference' if len(found) == 1 else 'differences'} left\n"

@@ -22,9 +22,11 @@ class Written(NamedTuple):
     refusals: list[Refusal]
 
 
-def differences(cloud: Cloud, projections: Mapping[str, Projection], generations: bool) -> list[Difference]:
-    """All differences between a cloud and the logs."""
-    found = compare.differences_of(cloud.placement, placement_of(projections), generations)
+def differences(
+    cloud: Cloud, projections: Mapping[str, Projection], generations: bool, of_agents: bool = False
+) -> list[Difference]:
+    """All differences between a cloud and the logs, of which what agents report is no part (unless ``of_agents``)."""
+    found = compare.differences_of(cloud.placement, placement_of(projections, of_agents), generations)
     return found + (nova_state.differences_of_nova(cloud, projections) if cloud.nova is not None else [])
 
 
@@ -52,7 +54,7 @@ class TakeOver:
             self._write(cell, to_logs.providers(part, placement_of({cell: projection})))
             self._write(cell, nova_state.host_events(cloud, projection))
             self._write(cell, to_logs.consumers(part, projection, nova_state.Terms(cloud, projection)))
-            self._write(cell, to_logs.removals(part, placement_of({cell: projection})))
+            self._write(cell, to_logs.removals(part, placement_of({cell: projection}, of_agents=False)))
             self._write(cell, nova_state.instance_events(cloud, projection))
         self._write(CELL0, nova_state.aggregate_events(cloud, self._projections))
         return Written(self._events, self._refusals)

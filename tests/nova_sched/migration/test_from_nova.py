@@ -9,7 +9,7 @@ from nova_sched.migration import from_nova
 from rpc_api import errors, events
 from rpc_api.levels import LEVEL, pack_oldest
 from rpc_api.log import open_log
-from tests.builders import Voice, facts_of, record_of, report
+from tests.builders import Voice, consumer, facts_of, of, record_of, report
 from tests.nova_sched.migration.clouds import PROJECT, NovaAnswers, small
 from tests.placement_api.regions import uuid_of
 
@@ -230,10 +230,10 @@ def test_an_aggregate_with_ten_thousand_hosts(known, nova):
     assert len(known.state("cell0").aggregates[uuid_of("rack")].hosts) == 10_000
 
 
-def test_aggregates_of_operators_stay(known, nova):
-    """They have hosts of agents, of which Nova knows nothing."""
+def test_hosts_of_agents_and_their_aggregates_stay(known, nova):
+    """Nova knows nothing of them, and they are no difference."""
     with open_log(known.urls["cell1"]) as log:
-        data = report("of-an-agent")
+        data = report("of-an-agent", consumer("on-it", of("of-an-agent", 1)))
         record = record_of(Voice("compute_agent/of-an-agent").say(data), epoch=known.state().epoch, level=LEVEL)
         log.append([record])
     with open_log(known.urls["cell0"]) as log:
@@ -241,8 +241,10 @@ def test_aggregates_of_operators_stay(known, nova):
         log.append([record_of(Voice("operator/ada").say(made), epoch=known.state("cell0").epoch, level=LEVEL)])
     lines = known.run("compare", "--nova", nova.url)[1].splitlines()
     assert not [line for line in lines if line.startswith("aggregate")]
-    known.run("import", "--nova", nova.url)
-    assert uuid_of("ours") in known.state("cell0").aggregates
+    code, out, _ = known.run("import", "--nova", nova.url)
+    assert (code, uuid_of("ours") in known.state("cell0").aggregates) == (0, True), out
+    assert len(known.state().hosts["of-an-agent"].entries) == 1
+    assert known.run("compare", "--nova", nova.url)[0] == 0
 
 
 def test_hypervisors_are_listed_without_a_call_to_each_nova_compute(nova, reading):
