@@ -80,13 +80,10 @@ def _say(program, text, code):
 def _run(program, argv, app):
     from oslo_config import cfg
 
-    from nova_sched.process import completion, unread_options
+    from nova_sched.process import unread_options
 
     conf = cfg.ConfigOpts()
     register_options(conf, app)
-    if completion.asked(argv):
-        print(completion.of_options(conf, program, project=PROJECT, version=version()), end="")
-        return errors.EXIT_OK
     parse(conf, program, argv, app.DESCRIPTION)
     share(conf)
     set_up_log(conf, program)
@@ -120,11 +117,19 @@ def register_options(conf, app):
     app.register(conf)
 
 
-def parse(conf, program: str, argv, description: str | None = None, epilog: str = HELP_END) -> None:
-    """Read command line and files; UsageError with one sentence if they are wrong. ``description`` and ``epilog`` are
-    for --help."""
+def parse(
+    conf, program: str, argv, description: str | None = None, epilog: str = HELP_END, commands: tuple = ()
+) -> None:
+    """Read command line and files; UsageError with one sentence if they are wrong. If the command line asks for the
+    completion script, print that and raise SystemExit. ``description`` and ``epilog`` are for --help, ``commands`` are
+    the words that a command line may begin with."""
     from oslo_config import cfg
 
+    from nova_sched.process import completion
+
+    if completion.asked(argv):
+        print(completion.of_options(conf, program, commands, project=PROJECT, version=version()), end="")
+        raise SystemExit(errors.EXIT_OK)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
