@@ -280,6 +280,10 @@ def test_a_policy_as_json_and_as_a_configuration(full, tmp_path, capsys):
     conf = tmp_path / "scheduler.conf"
     conf.write_text("[filter_scheduler]\nenabled_filters = NumInstancesFilter\nmax_instances_per_host = 1\n")
     assert columns(full, capsys, "--policy", str(conf))[2] == changed
+    conf.write_text(conf.read_text(), encoding="utf-8-sig")
+    with Logs(full) as logs:
+        assert logs.run("what-if", "--policy", str(conf)) == 2
+    assert f"{conf}:1 begins with a byte order mark (BOM); save the file as UTF-8" in capsys.readouterr().err
 
 
 def test_a_log_without_decisions_is_a_finding(capsys):
