@@ -19,7 +19,8 @@ class Complete(Command):
 
 
 def words_of(app) -> dict[str, list[str]]:
-    """Return command -> the commands and options that may follow it; the key "" is for the start of the line."""
+    """Return command -> the options that may follow it; the key "" is for the program itself. ``help`` takes each
+    command as its words."""
     found = {}
     for name in sorted({name for name, _ in app.command_manager}):
         factory, _, _ = app.command_manager.find_command([name])
@@ -30,7 +31,8 @@ def words_of(app) -> dict[str, list[str]]:
             found[name] = _options(
                 factory(app, app.options if hasattr(app, "options") else None, cmd_name=name).get_parser(name)
             )
-    return {"": [*(name for name in found if " " not in name), *_options(app.parser)], **found}
+    helped = {f"help {command}": [] for command in found if "help" not in command.split()}
+    return {"": _options(app.parser), **found, **helped}
 
 
 def _options(parser):

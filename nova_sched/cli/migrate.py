@@ -1,5 +1,7 @@
 """``nova-sched import``, ``compare`` and ``export``: take over a running cloud, and give it back."""
 
+from pathlib import Path
+
 from nova_sched.cli import output
 from nova_sched.cli.command import REFUSED, ReplayCommand, add_config_file
 from nova_sched.cli.create_log import user
@@ -11,7 +13,7 @@ from nova_sched.migration import cell_database, from_nova, from_placement, take_
 from nova_sched.migration.cells import read_hosts
 from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.from_logs import placement_of
-from nova_sched.process.text import one_line
+from nova_sched.process.text import decoded, one_line
 from rpc_api import errors
 from rpc_api.wording import number_of
 
@@ -160,9 +162,8 @@ class _FromCloud(_Migration):
         if arguments.hosts is None:
             return {}
         try:
-            with open(arguments.hosts) as file:
-                return read_hosts(file.read())
-        except (OSError, UnicodeDecodeError) as fault:
+            return read_hosts(decoded(Path(arguments.hosts).read_bytes(), f"--hosts {arguments.hosts}"))
+        except OSError as fault:
             raise errors.UsageError(f"--hosts {arguments.hosts} cannot be read ({fault}); check the file") from None
 
 

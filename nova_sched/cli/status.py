@@ -16,6 +16,7 @@ EPILOG = (
     "Exit codes: 0 nothing to do, 1 at least one check has a warning, 2 at least one check fails: do not upgrade, "
     "255 the check could not run."
 )
+COMMANDS = ("upgrade check",)
 #: Options that may be written after the command too.
 FILE_OPTIONS = ("--config-file", "--config-dir")
 #: The exit code if the checks could not run, as in other projects of OpenStack.
@@ -86,7 +87,7 @@ def _run(argv):
     from nova_sched.process import process
 
     conf, checks = options()
-    process.parse(conf, PROGRAM, _files_first(argv), DESCRIPTION, EPILOG)
+    process.parse(conf, PROGRAM, _files_first(argv), DESCRIPTION, EPILOG, COMMANDS)
     words = [conf.command.name, getattr(conf.command, "check", None)]
     if words != ["upgrade", "check"]:
         raise errors.UsageError(f"there is no command {' '.join(map(str, words))!r}, wanted 'upgrade check'; type that")

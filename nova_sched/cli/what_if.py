@@ -45,6 +45,7 @@ be reached, 4 some decisions could not be made, or a log lacks its beginning
 """
 #: Number of reasons that the table names.
 REASONS = 5
+NOTHING = {"amount": 0, "share": 0.0}
 
 
 class WhatIf(ReplayCommand):
@@ -205,6 +206,10 @@ def _question(arguments):
 # --- what is shown --------------------------------------------------------------------------------------------------
 
 
+def _part(amount, share):
+    return f"{amount} ({100 * share:.1f} %)"
+
+
 def _rows(facts):
     def row(title, value):
         return title, *(value(facts[name]) for name in COLUMNS)
@@ -225,15 +230,11 @@ def _rows(facts):
             "  other reasons", lambda column: sum(column["refused_for"].get(reason, 0) for reason in reasons[REASONS:])
         )
     yield row("hosts used", lambda column: column["hosts_used"])
-    yield row("VCPUs in use at the end", lambda column: f"{100 * column['vcpu_fill_at_end']:.1f} %")
+    # Amounts first: a change of the capacity changes a share that is used as much as before.
+    yield row("VCPUs in use at the end", lambda column: _part(column["vcpus_used_at_end"], column["vcpu_fill_at_end"]))
+    yield row("VCPU capacity at the end", lambda column: column["vcpu_capacity_at_end"])
     for name in sorted({name for column in facts.values() for name in column["stranded"]}):
-        yield row(
-            f"stranded {name}",
-            lambda column, name=name: (
-                f"{column['stranded'].get(name, {}).get('amount', 0)} "
-                f"({100 * column['stranded'].get(name, {}).get('share', 0):.1f} %)"
-            ),
-        )
+        yield row(f"stranded {name}", lambda column, name=name: _part(**column["stranded"].get(name, NOTHING)))
     yield row("conflicts (claims refused)", lambda column: column["conflicts"])
     yield (
         "placed elsewhere than",

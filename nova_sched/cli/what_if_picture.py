@@ -77,8 +77,10 @@ def _draw_panel(panel, of_panel, tallies, first, unit):
         )
     panel.set_title(title)
     panel.set_ylabel(axis)
-    panel.set_ylim(bottom=0)
+    panel.set_ylim(0, max(panel.get_ylim()[1], 1))
     panel.set_xlim(left=0)
+    # Whole VCPUs, hosts and instances: a tick between two of them would have the number of one of them.
+    panel.yaxis.get_major_locator().set_params(integer=True)
     panel.yaxis.set_major_formatter("{x:,.0f}")
     panel.grid(alpha=0.3)
 

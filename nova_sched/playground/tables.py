@@ -2,7 +2,8 @@
 
 The readers accept commas, semicolons and tabs between cells, UTF-8 and UTF-16 with or without a byte order mark, any
 line ends, names of columns in any case, empty lines, empty cells at the end of lines, and files that were joined. Each
-header line starts another part of the table. Everything else is a UsageError with the file and the line.
+header line starts another part of the table. Everything else is a UsageError with the file and the line, also a line
+that ``cat`` made of the last line of a file without a final newline and the first line of the next file.
 """
 
 import csv
@@ -22,6 +23,10 @@ UNLIMITED = 2**31 - 1
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 #: Excel's own line in front of the header.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+JOINED = (
+    "has the last line of one file and the first line of the next one, because there is no newline at the end of the "
+    "first file; put each on a line of its own"
+)
 #: Characters that are ignored when names of columns are compared.
 _NO_NAME = str.maketrans("", "", "\ufeff\xa0 \t\r\n_-.\"'")
 _AROUND = "\ufeff\xa0 \t\r\n"
@@ -104,11 +109,11 @@ def rows(path, columns, optional=()):
             if cells is None:
                 return
             cells = [cell.strip(_AROUND) for cell in cells]
-            another = _header_in(lines.last, columns)
+            another = _header_in(lines.last, header, where)
             if another is not None:
-                header, part = _checked(another, where, columns), part + 1
+                header, part = another, part + 1
                 reader = _reader(lines, header)
-            elif any(cells) and not _SEPARATOR_LINE.fullmatch(lines.last.strip(_AROUND)):
+            elif any(cells) and not _is_separator_line(lines.last, where):
                 yield header.row(cells, where, part, optional)
     except csv.Error as fault:
         raise errors.UsageError(f"{where} cannot be read as CSV ({fault}); fix that line") from None
@@ -150,7 +155,7 @@ def _content(path):
 def _first_header(path, lines, columns):
     """Return the header of a table: the first line that is not empty, except Excel's ``sep=`` line."""
     for line in lines:
-        if line.strip(_AROUND + SEPARATORS) and not _SEPARATOR_LINE.fullmatch(line.strip(_AROUND)):
+        if line.strip(_AROUND + SEPARATORS) and not _is_separator_line(line, f"{path}:{lines.number}"):
             return _checked(_best_header(line), f"{path}:{lines.number}", columns)
     raise errors.UsageError(f"{path} is empty, wanted the columns {', '.join(columns)}; name another file")
 
@@ -172,13 +177,41 @@ def _plain(name):
     return name.lower().translate(_NO_NAME)
 
 
-def _header_in(line, columns):
-    """(Separator, names) of the header that a line of the table is, None for any other line."""
-    plain = _plain(line)
-    if not all(_plain(name) in plain for name in columns):
+def _is_separator_line(line, where):
+    """Whether a line is Excel's own line in front of a header; UsageError for one that begins within a line."""
+    before, found, _ = line.lower().partition("sep=")
+    if not found or not _SEPARATOR_LINE.fullmatch(line[len(before) :].strip(_AROUND)):
+        return False
+    if before.strip(_AROUND + '"'):
+        raise errors.UsageError(f"{where} {JOINED}")
+    return True
+
+
+def _header_in(line, before, where):
+    """The _Header that a line of the table is, None for any other line; UsageError for one that begins within a line.
+
+    ``before`` is the _Header of the lines before."""
+    plain, wanted = _plain(line), {_plain(name) for name in before.columns}
+    if not all(name in plain for name in wanted):
         return None
     found = _best_header(line)
-    return found if {_plain(name) for name in columns} <= set(found[1]) else None
+    names = found[1]
+    is_header = wanted <= set(names)
+    if is_header:
+        # The cells in front of the wanted names are those of other columns. (An index of pandas has no name.)
+        front = names[: min(names.index(name) for name in wanted)]
+        is_joined = [name for name in front if name not in before.names] not in ([], [""])
+    else:
+        is_joined = any(_ends_in_header(_names(line, separator), wanted) for separator in SEPARATORS)
+    if is_joined:
+        raise errors.UsageError(f"{where} {JOINED}")
+    return _checked(found, where, before.columns) if is_header else None
+
+
+def _ends_in_header(names, wanted):
+    """Whether cells are all but one of the ``wanted`` names, and a cell with data ends with that one."""
+    lacking = wanted - set(names)
+    return len(wanted) > 2 and len(lacking) == 1 and any(name.endswith(*lacking) for name in names)
 
 
 def _checked(found, where, columns):

@@ -39,12 +39,26 @@ complete -o default -F {function} {program}
 def script(program: str, words: dict[str, list[str]]) -> str:
     """Return the script for ``eval`` in either shell.
 
-    ``words``: command -> the words that may follow it. The key "" is for the program itself; the command of a command
-    is separated by a blank.
+    ``words``: command -> the options that may follow it. The key "" is for the program itself. The words of a command
+    are separated by blanks; each word of it completes the words before.
     """
+    words = _with_beginnings(words)
     commands = "|".join(f"'{command}'" for command in words if command) or "' '"
     cases = "\n".join(f"    '{command}') words='{' '.join(found)}' ;;" for command, found in words.items())
     return _SCRIPT.format(program=program, function="_" + re.sub(r"\W", "_", program), commands=commands, cases=cases)
+
+
+def _with_beginnings(words):
+    """Return ``words`` with each beginning of a command, and the next words of commands in front of the options."""
+    found = {"": []}
+    for command in words:
+        before = ""
+        for word in command.split():
+            if word not in found[before]:
+                found[before].append(word)
+            before = f"{before} {word}".strip()
+            found.setdefault(before, [])
+    return {command: [*following, *words.get(command, ())] for command, following in found.items()}
 
 
 def asked(argv) -> bool:
@@ -55,14 +69,17 @@ def asked(argv) -> bool:
     )
 
 
-def of_options(conf, program: str, **names) -> str:
-    """Return the script for a program whose command line ``conf`` reads; ``names`` are further arguments of
-    ``conf``."""
+def of_options(conf, program: str, commands=(), **names) -> str:
+    """Return the script for a program whose command line ``conf`` reads. ``commands`` are its commands, such as
+    ``"upgrade check"``; ``names`` are further arguments of ``conf``."""
+    return script(program, {command: _options(conf, program, command, names) for command in ("", *commands)})
+
+
+def _options(conf, program, command, names):
+    """The options that the help of a command lists."""
     help_text = io.StringIO()
     with contextlib.redirect_stdout(help_text), contextlib.suppress(SystemExit):
-        conf(["--help"], prog=program, default_config_files=[], default_config_dirs=[], **names)
+        conf([*command.split(), "--help"], prog=program, default_config_files=[], default_config_dirs=[], **names)
     # Options are listed only in the lines that begin with one.
     listed = re.findall(r"^\s{1,4}(-.*?)(?:\s{2}|$)", help_text.getvalue(), re.MULTILINE)
-    return script(
-        program, {"": sorted({option for text in listed for option in re.findall(r"-{1,2}[A-Za-z][\w-]*", text)})}
-    )
+    return sorted({option for text in listed for option in re.findall(r"-{1,2}[A-Za-z][\w-]*", text)})

@@ -25,6 +25,7 @@ import time
 
 from nova_sched.process.notify import Notifier
 from nova_sched.process.service import Service
+from nova_sched.process.text import marked_place
 from nova_sched.process.version import PROJECT, version
 from rpc_api import concurrency, errors, noise
 
@@ -45,6 +46,7 @@ HELP_END = (
     "are answered, SIGUSR2 prints a report. Exit codes: 0 ok, 1 calls were not answered or events not appended, "
     "2 wrong usage or configuration, 3 broker or log unreachable, 4 gap or partial data, 5 data of a newer version."
 )
+MARKED = "begins with a byte order mark (BOM); save the file as UTF-8 without a byte order mark"
 OWN_FAULT = "a fault in nova_sched itself ({fault}); run it with --debug and see its log"
 
 
@@ -82,13 +84,10 @@ def _say(program, text, code):
 def _run(program, argv, app):
     from oslo_config import cfg
 
-    from nova_sched.process import completion, unread_options
+    from nova_sched.process import unread_options
 
     conf = cfg.ConfigOpts()
     register_options(conf, app)
-    if completion.asked(argv):
-        print(completion.of_options(conf, program, project=PROJECT, version=version()), end="")
-        return errors.EXIT_OK
     parse(conf, program, argv, app.DESCRIPTION)
     share(conf)
     set_up_log(conf, program)
@@ -122,11 +121,19 @@ def register_options(conf, app):
     app.register(conf)
 
 
-def parse(conf, program: str, argv, description: str | None = None, epilog: str = HELP_END) -> None:
-    """Read command line and files; UsageError with one sentence if they are wrong. ``description`` and ``epilog`` are
-    for --help."""
+def parse(
+    conf, program: str, argv, description: str | None = None, epilog: str = HELP_END, commands: tuple = ()
+) -> None:
+    """Read command line and files; UsageError with one sentence if they are wrong. If the command line asks for the
+    completion script, print that and raise SystemExit. ``description`` and ``epilog`` are for --help, ``commands`` are
+    the words that a command line may begin with."""
     from oslo_config import cfg
 
+    from nova_sched.process import completion
+
+    if completion.asked(argv):
+        print(completion.of_options(conf, program, commands, project=PROJECT, version=version()), end="")
+        raise SystemExit(errors.EXIT_OK)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -188,6 +195,9 @@ def values_of(conf) -> dict:
 
 
 def _one_line(fault):
+    # oslo.config quotes an invisible mark, or complains about the line after it.
+    if (path := getattr(fault, "config_file", None)) and (marked := marked_place(path)):
+        return f"the configuration is wrong: {marked} {MARKED}"
     text = re.sub(r"LocationInfo\(.*?detail='(.*?)'\)", r"\1", " ".join(str(fault).split()))
     return f"the configuration is wrong: {text.rstrip('.')}; fix it"
 
@@ -201,7 +211,9 @@ def set_up_log(conf, program):
     try:
         log.setup(conf, program, version())
     except (log.LogConfigError, OSError) as fault:
-        raise errors.UsageError(f"the log cannot be opened ({fault}); fix the log options") from None
+        marked = conf.log_config_append and marked_place(conf.log_config_append)
+        found = f"{marked} {MARKED}" if marked else f"the log cannot be opened ({fault}); fix the log options"
+        raise errors.UsageError(" ".join(found.split())) from None
     for handler in logging.getLogger(None).handlers:
         handler.addFilter(_for_people(conf))
         if isinstance(handler.formatter, formatters.ContextFormatter):

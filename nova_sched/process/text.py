@@ -2,6 +2,9 @@
 
 from rpc_api import errors
 
+#: The byte order mark, as which a text begins that some editors save as UTF-8.
+MARK = "\ufeff"
+
 
 def one_line(text: str) -> str:
     """Return a text for one line of a terminal: characters that cannot be printed (line end, escape) become codes."""
@@ -27,9 +30,19 @@ def decoded(content: bytes, path, otherwise: str = "save it as UTF-8") -> str:
         encoding = "utf-16-be"
     try:
         # A file that was joined from several has byte order marks in the middle too.
-        return content.decode(encoding).replace("\ufeff", "")
+        return content.decode(encoding).replace(MARK, "")
     except UnicodeDecodeError as fault:
         line = content[: fault.start].count(b"\n") + 1
         raise errors.UsageError(
             f"{path}:{line} is not text in {encoding.upper()} (byte 0x{content[fault.start]:02x}); {otherwise}"
         ) from None
+
+
+def marked_place(path) -> str | None:
+    """Return ``path:line`` of the first byte order mark in a file of UTF-8, None without one or for another file."""
+    try:
+        with open(path, "rb") as file:
+            lines = [number for number, line in enumerate(file, 1) if MARK.encode() in line]
+    except OSError:
+        return None
+    return f"{path}:{lines[0]}" if lines else None

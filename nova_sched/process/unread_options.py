@@ -14,6 +14,7 @@ from oslo_config import cfg
 
 from nova_sched import filters, weighers
 from nova_sched.process import keystone_options, nova_options
+from nova_sched.process.text import one_line
 from rpc_api.config import CELL_GROUP
 
 LOG = logging.getLogger(__name__)
@@ -82,7 +83,8 @@ def unread(conf, paths=None) -> Iterator[str]:
         if (sections := _parsed(path)) is not None
     }
     if files:
-        yield from _Known(conf, files).sentences()
+        # (A name may begin with a byte order mark, which nobody sees.)
+        yield from map(one_line, _Known(conf, files).sentences())
 
 
 def files_of(conf) -> list[str]:

@@ -59,6 +59,36 @@ def test_what_is_read(tmp_path, content):
     assert read(tmp_path, content) == WANTED
 
 
+JOINED = "has the last line of one file and the first line of the next one, because there is no newline at the end"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "host,load,rack\na,1.5,r1\nb,2,host,load,rack\n",
+        "host,load,rack\na,1.5,r1\nb,2,host,load,rack\nc,3,r3\n",
+        "host,load,rack\na,1.5,r1\nb,2,r2host,load,rack\nc,3,r3\n",
+        "host,load,rack\na,1.5,r1\nb,2,rack,load,host\n",
+        "host,load,rack\na,1.5,r1\nb,,host,load,rack\n",
+        "host,load,rack\na,1.5,r1\n,,host,load,rack\n",
+        "host,load,rack\na,1.5,r1\nb,2,host;load;rack\nc;3;r3\n",
+        "host,load,rack\na,1.5,r1\nb,2," + MARK + "host,load,rack\n",
+        "host;load;rack\r\na;1,5;r1\r\nb;2;host;load;rack\r\nc;3;r3\r\n",
+        "n,host,load,rack\n0,a,1.5,r1\n1,b,2,n,host,load,rack\n2,c,3,r3\n",
+        "host,load,rack\na,1.5,r1\nb,2,sep=;\nhost;load;rack\nc;3;r3\n",
+        'host,load,rack\na,1.5,r1\nb,2,r2"sep=,"\nhost,load,rack\nc,3,r3\n',
+        '"host","load","rack"\n"a","1.5","r1"\n"b","2",""host","load","rack"\n',
+    ],
+    ids=range(13),
+)
+def test_a_line_of_two_files_is_named(tmp_path, content):
+    """``cat`` puts the header of a file behind the last line of one that has no newline at its end."""
+    for optional in ((), ("rack",)):
+        with pytest.raises(errors.UsageError, match="table.csv:3 ") as told:
+            read(tmp_path, content, optional=optional)
+        assert JOINED in str(told.value) or "cannot be read as CSV" in str(told.value)
+
+
 def test_names_that_hold_the_names_of_columns_are_not_a_header(tmp_path):
     assert read(tmp_path, "host,load,rack\nload host,1,rack 1\n") == [("load host", 1.0, "rack 1")]
 
@@ -117,6 +147,13 @@ def test_joined_traces_are_played_one_after_the_other(tmp_path):
     assert twice.requests[0].group != twice.requests[2].group, "each trace has groups of its own"
     assert len(twice.notes) == 1 and "requests.csv:5: another trace starts here" in twice.notes[0]
     assert "its requests are 2 to 3" in twice.notes[0]
+
+
+@pytest.mark.parametrize("rest", ["", "0,4,8,1,,,\n", "0,4,8,1,affinity,0,0\n1,4,8,1,,,"])
+@pytest.mark.parametrize("last", ["1,8,32,1,,,", "1,8,32,1", "1,8,32,1,,,rack"])
+def test_a_trace_without_a_newline_at_its_end_loses_no_request(tmp_path, last, rest):
+    with pytest.raises(errors.UsageError, match=f"requests.csv:3 {JOINED}"):
+        read_huawei(tmp_path, requests=f"{HEAD}0,4,8,1,,,\n{last}{HEAD}{rest}")
 
 
 def test_the_parts_of_one_trace_are_that_trace(tmp_path):

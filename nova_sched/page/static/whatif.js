@@ -40,6 +40,8 @@ function sideOf(side) {
   return found;
 }
 
+const part = (amount, share) => `${number(amount)} (${(100 * share).toFixed(1)} %)`;
+
 function rowsOf({columns, facts}) {
   const of = (title, value, isFigure = true) => make("tr", {}, make("th", {scope: "row"}, title), columns.map((name) => make("td", {class: isFigure ? "num" : ""}, value(facts[name], name))));
   const totals = {};
@@ -49,8 +51,9 @@ function rowsOf({columns, facts}) {
   return [
     of("instances asked", (one) => number(one.asked)), of("placed", (one) => number(one.placed)), of("built", (one) => number(one.built)),
     of("refused", (one) => number(one.refused)), ...reasons.map((reason) => of(`– ${reason}`, (one) => number(one.refused_for[reason] ?? 0))),
-    of("hosts used", (one) => number(one.hosts_used)), of("VCPUs in use at the end", (one) => `${(100 * one.vcpu_fill_at_end).toFixed(1)} %`),
-    ...stranded.map((name) => of(`stranded ${name}`, (one) => `${number(one.stranded[name]?.amount ?? 0)} (${(100 * (one.stranded[name]?.share ?? 0)).toFixed(1)} %)`)),
+    of("hosts used", (one) => number(one.hosts_used)),
+    of("VCPUs in use at the end", (one) => part(one.vcpus_used_at_end, one.vcpu_fill_at_end)), of("VCPU capacity at the end", (one) => number(one.vcpu_capacity_at_end)),
+    ...stranded.map((name) => of(`stranded ${name}`, (one) => part(one.stranded[name]?.amount ?? 0, one.stranded[name]?.share ?? 0))),
     of("conflicts (claims refused)", (one) => number(one.conflicts)),
     of("placed on another host than", (one, name) => (name === "recorded" ? "" : `${number(one.placed_elsewhere)} (${name === "re-run" ? "recorded" : "decided again"})`)),
   ];

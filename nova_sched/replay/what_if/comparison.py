@@ -17,7 +17,9 @@ def facts_of(tallies, columns=COLUMNS) -> dict:
             "refused_for": dict(sorted(tally.refused.items(), key=lambda item: (-item[1], item[0]))),
             "hosts_used": tally.hosts_used,
             "conflicts": tally.conflicts,
-            "vcpu_fill_at_end": round(tally.fill, 4),
+            "vcpus_used_at_end": tally.vcpus_used,
+            "vcpu_capacity_at_end": tally.vcpu_capacity,
+            "vcpu_fill_at_end": round(tally.vcpus_used / tally.vcpu_capacity, 4) if tally.vcpu_capacity else 0.0,
             "stranded": tally.stranded,
             "placed_elsewhere": _elsewhere(tally, other),
         }

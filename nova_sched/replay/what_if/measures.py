@@ -71,10 +71,7 @@ def _stranded_vcpus(table, least):
     return int(free[indexes.index(vcpus), lost].clip(0).sum()) if vcpus in indexes else 0
 
 
-def fill_of(table, resource_class: str = "VCPU") -> float:
-    """Return the used share of all capacity of a class, 0 to 1."""
-    index = table.classes.get(resource_class)
-    if index < 0:
-        return 0.0
-    capacity = int(table.capacity[index, : table.count].sum())
-    return int(table.used[index, : table.count].sum()) / capacity if capacity else 0.0
+def vcpu_capacity_of(table) -> int:
+    """Return how many VCPUs all providers of a host table may give, by their allocation ratios."""
+    index = table.classes.get(VCPU)
+    return 0 if index < 0 else int(table.capacity[index, : table.count].sum())

@@ -10,7 +10,7 @@ from nova_sched.replay.decisions.recorded import recorded_of
 from nova_sched.replay.logs.moments import time_of
 from nova_sched.replay.logs.reading import decoded_records
 from nova_sched.replay.state.history import History
-from nova_sched.replay.what_if.measures import fill_of, stranded_in, use_of
+from nova_sched.replay.what_if.measures import stranded_in, use_of, vcpu_capacity_of
 from rpc_api.codec import Event
 
 #: Number of moments to note; at most twice as many are kept.
@@ -33,7 +33,8 @@ class Sample(NamedTuple):
 class Tally:
     """The result of some traffic: ``asked``, ``placed`` (instance -> host of its last accepted claim), ``not_built``
     (placed instances whose builds all failed or whose claims expired), ``refused`` (reason -> instances), ``conflicts``
-    (refused claims of schedulers), ``samples`` (Sample, by time), ``missing`` (decisions that cannot be made)."""
+    (refused claims of schedulers), ``samples`` (Sample, by time), ``missing`` (decisions that cannot be made); and at
+    the end: ``vcpus_used``, ``vcpu_capacity``, ``stranded``."""
 
     def __init__(self):
         self.asked = 0
@@ -44,7 +45,7 @@ class Tally:
         self.missing = Counter()
         self.samples = []
         self.stranded = {}
-        self.fill = 0.0
+        self.vcpus_used = self.vcpu_capacity = 0
         #: Names of all hosts that were ever reported.
         self.hosts = set()
         self._last_ns = 0
@@ -63,8 +64,10 @@ class Tally:
 
     def end(self, table, least) -> None:
         """Add the measures at the end."""
-        self.fill, self.stranded = fill_of(table), stranded_in(table, least)
-        self.samples.append(Sample(self._last_ns, *use_of(table, least), self.refused.total()))
+        use = use_of(table, least)
+        self.vcpus_used, self.vcpu_capacity = use.used, vcpu_capacity_of(table)
+        self.stranded = stranded_in(table, least)
+        self.samples.append(Sample(self._last_ns, *use, self.refused.total()))
 
     @property
     def built(self) -> dict:

@@ -6,18 +6,27 @@ import re
 import select
 import shutil
 import subprocess
+import sys
 import time
+from importlib import metadata
 
 import pytest
 
+from nova_sched.cli import status
 from nova_sched.cli.app import NovaSched, NovaSchedReplay
 from nova_sched.cli.complete import words_of
-from nova_sched.process import completion
+from nova_sched.process import completion, process
 from tests.end_to_end.processes import run
 
 SECONDS_MAX = 30.0
 REPLAY = completion.script("nova-sched-replay", words_of(NovaSchedReplay()))
 ALL = completion.script("nova-sched", words_of(NovaSched()))
+#: Program -> module of each program whose command line oslo.config reads.
+OF_OSLO = {
+    script.name: script.module
+    for script in metadata.distribution("nova_sched").entry_points
+    if script.group == "console_scripts" and script.module != "nova_sched.cli.main"
+}
 
 #: Script, what is typed, what is offered.
 TYPED = [
@@ -30,6 +39,15 @@ TYPED = [
     (ALL, "nova-sched replay why", ["why-not"]),
     (ALL, "nova-sched replay tail --fol", ["--follow"]),
     (ALL, "nova-sched play --gen", ["--generate"]),
+    (ALL, "nova-sched ", ["aggregate", "host", "policy", "service", "help", "play"]),
+    (ALL, "nova-sched ho", ["host"]),
+    (ALL, "nova-sched host ", ["disable", "drain", "enable", "list", "remove"]),
+    (ALL, "nova-sched host di", ["disable"]),
+    (ALL, "nova-sched --debug service list --as", ["--ask"]),
+    (ALL, "nova-sched policy hi", ["history"]),
+    (ALL, "nova-sched help host dr", ["drain"]),
+    (ALL, "nova-sched help replay why", ["why-not"]),
+    (REPLAY, "nova-sched-replay help quar", ["quarantine"]),
 ]
 
 
@@ -46,17 +64,38 @@ def test_the_script_can_be_parsed(name):
 
 @pytest.mark.parametrize("script, typed, offered", TYPED, ids=[row[1] for row in TYPED])
 def test_bash_completes(script, typed, offered):
-    words = typed.split(" ")
-    asked = (
-        f"COMP_WORDS=({' '.join(repr(word) for word in words)}); COMP_CWORD={len(words) - 1}\n"
-        f'_{words[0].replace("-", "_")} {words[0]} "{words[-1]}"; printf "%s\\n" "${{COMPREPLY[@]}}"'
-    )
+    (found,) = bash_offers(script, typed)
+    assert set(offered) <= set(found)
+    assert len(found) == 1 or typed.endswith(" ")
+
+
+def bash_offers(script, *lines):
+    """The words that bash offers for the last word of each line."""
+    asked = ""
+    for typed in lines:
+        words = typed.split(" ")
+        asked += (
+            f"COMP_WORDS=({' '.join(repr(word) for word in words)}); COMP_CWORD={len(words) - 1}\n"
+            f'_{words[0].replace("-", "_")} {words[0]} "{words[-1]}"; echo "${{COMPREPLY[@]}}"\n'
+        )
     done = subprocess.run(
-        [shell("bash"), "--norc", "-c", f"{script}\n{asked}"], capture_output=True, text=True, check=True
+        [shell("bash"), "--norc"], input=f"{script}\n{asked}", capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
-    assert set(offered) <= set(done.stdout.split())
-    assert len(done.stdout.split()) == 1 or words[-1] == ""
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("app", [NovaSched, NovaSchedReplay])
+def test_each_word_of_each_command_is_offered(app):
+    """A command of any number of words: each of them completes the words before it, at its place only."""
+    script = REPLAY if app is NovaSchedReplay else ALL
+    commands = sorted(name for name, _ in app().command_manager)
+    beginnings = sorted({" ".join(name.split()[:place]) for name in commands for place in range(len(name.split()))})
+    offered = bash_offers(script, *(f"{app.NAME} {words}".strip() + " " for words in beginnings))
+    for words, found in zip(beginnings, offered, strict=True):
+        place = len(words.split())
+        wanted = {name.split()[place] for name in commands if name.split()[:place] == words.split()}
+        assert {word for word in found if not word.startswith("-")} == wanted, words
 
 
 class Terminal:
@@ -110,7 +149,7 @@ def test_zsh_completes(terminal, tmp_path, before, script, typed, offered):
     assert "not found" not in terminal.wait_for(re.escape(offered[0]))
 
 
-@pytest.mark.parametrize("service", ["scheduler", "conductor", "agent"])
+@pytest.mark.parametrize("program", OF_OSLO)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -119,12 +158,22 @@ def test_zsh_completes(terminal, tmp_path, before, script, typed, offered):
         ("--config-file", "/nowhere", "--shell_completion", "zsh"),
     ],
 )
-def test_services_print_theirs(service, arguments):
-    done = run(service, *arguments)
+def test_programs_that_offer_the_option_print_theirs(program, arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", OF_OSLO[program], *arguments], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith(f"complete -o default -F _nova_sched_{service} nova-sched-{service}\n")
+    assert done.stdout.endswith(f"complete -o default -F _{program.replace('-', '_')} {program}\n")
     assert {"--config-file", "--config-dir", "--log-file", "--debug"} <= set(re.findall(r"--[\w-]+", done.stdout))
     subprocess.run([shell("bash"), "-n"], input=done.stdout, text=True, check=True)
+
+
+def test_the_commands_of_a_program_of_oslo_are_offered(capsys):
+    with pytest.raises(SystemExit):
+        process.parse(status.options()[0], status.PROGRAM, [completion.OPTION, "bash"], commands=status.COMMANDS)
+    script = capsys.readouterr().out
+    for typed, offered in (("up", "upgrade"), ("upgrade ", "check"), ("upgrade check --js", "--json")):
+        assert bash_offers(script, f"{status.PROGRAM} {typed}") == [[offered]]
 
 
 def test_another_shell_is_a_wrong_option():

@@ -1,11 +1,13 @@
 """what-if on the logs of a played cloud, and on logs made by hand."""
 
 import json
+import re
 
 import pytest
 
 from nova_sched.cli import what_if_picture
 from nova_sched.cli.main import replay
+from nova_sched.replay.what_if.traffic import Sample, Tally
 from rpc_api import events
 from tests.builders import consumer, of, server_group, uuid_of
 from tests.engines import TinyCloud
@@ -87,6 +89,25 @@ def test_the_picture_draws_amounts_that_grow_with_what_is_placed(run, tmp_path, 
     pyplot.close("all")
 
 
+@pytest.mark.parametrize("most", [0, 1, 2, 3, 4, 7, 18, 45, 1540, 10_000])
+def test_the_ticks_of_the_picture_are_whole_numbers(most, tmp_path, monkeypatch):
+    """A tick at 2.5 instances that is labelled 2 is in the wrong place."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    tally = Tally()
+    tally.samples = [Sample(second * 10**9, *[most * second // 10] * 4) for second in range(11)]
+    what_if_picture.draw(tmp_path / "fill.png", "more", dict.fromkeys(("recorded", "re-run", "what-if"), tally))
+    for panel in pyplot.gcf().axes:
+        low, high = panel.get_ylim()
+        shown = [
+            (tick, label.get_text())
+            for tick, label in zip(panel.get_yticks(), panel.get_yticklabels(), strict=True)
+            if low <= tick <= high
+        ]
+        assert len(shown) > 1 and [f"{tick:,}".removesuffix(".0") for tick, _ in shown] == [text for _, text in shown]
+    pyplot.close("all")
+
+
 @pytest.mark.parametrize(
     "seconds, unit", [(0, "seconds"), (299, "seconds"), (300, "minutes"), (3 * 3600, "hours"), (3 * 86400, "days")]
 )
@@ -145,6 +166,17 @@ def full():
     return cloud
 
 
+def test_the_table_has_amounts_that_grow_with_what_is_placed(full, capsys):
+    """A ratio makes the capacity larger, so that the share falls although more is in use."""
+    changed = columns(full, capsys, "--ratio", "VCPU=2.0")[2]
+    assert (changed["vcpus_used_at_end"], changed["vcpu_capacity_at_end"], changed["vcpu_fill_at_end"]) == (6, 8, 0.75)
+    with Logs(full) as logs:
+        assert logs.run("what-if", "--ratio", "VCPU=2.0") == 0
+    rows = [re.split(" {2,}", line) for line in capsys.readouterr().out.splitlines()]
+    assert ["VCPUs in use at the end", "4 (100.0 %)", "4 (100.0 %)", "6 (75.0 %)"] in rows
+    assert ["VCPU capacity at the end", "4", "4", "8"] in rows
+
+
 def test_a_ratio_makes_room(full, capsys):
     recorded, again, changed = columns(full, capsys, "--ratio", "VCPU=2.0")
     assert [one["placed"] for one in (recorded, again, changed)] == [2, 2, 3]
@@ -160,6 +192,7 @@ def test_an_added_host_takes_what_was_refused(full, capsys):
 def test_without_a_host_nothing_is_placed(full, capsys):
     changed = columns(full, capsys, "--drop-host", "a")[2]
     assert (changed["placed"], changed["refused"], changed["stranded"]) == (0, 3, {})
+    assert (changed["vcpus_used_at_end"], changed["vcpu_capacity_at_end"], changed["vcpu_fill_at_end"]) == (0, 0, 0.0)
 
 
 def test_who_leaves_makes_room_for_who_comes(capsys):
@@ -280,6 +313,10 @@ def test_a_policy_as_json_and_as_a_configuration(full, tmp_path, capsys):
     conf = tmp_path / "scheduler.conf"
     conf.write_text("[filter_scheduler]\nenabled_filters = NumInstancesFilter\nmax_instances_per_host = 1\n")
     assert columns(full, capsys, "--policy", str(conf))[2] == changed
+    conf.write_text(conf.read_text(), encoding="utf-8-sig")
+    with Logs(full) as logs:
+        assert logs.run("what-if", "--policy", str(conf)) == 2
+    assert f"{conf}:1 begins with a byte order mark (BOM); save the file as UTF-8" in capsys.readouterr().err
 
 
 def test_a_log_without_decisions_is_a_finding(capsys):

@@ -378,7 +378,8 @@ def test_the_cells_of_hosts_come_from_a_file(stock, nova, two_cells, tmp_path):
     code, _, err = two_cells.run("import", "--nova", nova.url)
     assert code == 2 and "the cell of 2 hosts is not known (host-1, host-2)" in err
     file = tmp_path / "hosts"
-    file.write_text(HOSTS_FILE)
+    # (As PowerShell writes the output of a command.)
+    file.write_text(HOSTS_FILE, encoding="utf-16")
     two_cells.run("import", "--nova", nova.url, "--hosts", str(file))
     assert placed(two_cells) == PLACED
     assert two_cells.run("compare", "--generations") == (0, "", "0 differences\n")

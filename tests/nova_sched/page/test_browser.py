@@ -323,6 +323,8 @@ def test_a_what_if_from_the_form(page, demo):
     page.wait(lambda: page.text("#what-if-state") == "Done.", "the end", 280)
     answer = page.text("#what-if-answer")
     assert "instances asked 600 600 600 600" in answer and "hosts used 107" in answer
+    assert "VCPUs in use at the end 5,252 (55.8 %) 5,340 (56.7 %)" in answer
+    assert "VCPU capacity at the end 9,416 9,416 9,416 " in answer
     assert len(page.run("return [...document.querySelectorAll('#what-if-answer figure')]")) == 2
 
 

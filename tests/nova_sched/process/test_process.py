@@ -7,7 +7,7 @@ import threading
 import pytest
 from oslo_config import cfg
 
-from nova_sched.process import process
+from nova_sched.process import process, unread_options
 from nova_sched.process.service import Service
 from nova_sched.scheduler import config
 from rpc_api import concurrency, errors
@@ -48,6 +48,57 @@ def made(monkeypatch):
     yield process.Process("nova-sched-idle", conf, service), service
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+MARK = "\ufeff"
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        (f"{MARK}[DEFAULT]\ndebug = true\n", 1),
+        (f"{MARK}# debug: more lines\n[DEFAULT]\n", 1),
+        (f"{MARK}\n[DEFAULT]\n", 1),
+        (f"[DEFAULT]\ndebug = true\n{MARK}[scheduler]\nname = a\n", 3),
+    ],
+    ids=["section", "comment", "empty line", "joined files"],
+)
+def test_a_byte_order_mark_in_a_configuration_file_is_named(tmp_path, text, line):
+    """Nobody sees it, and oslo.config quotes it, or complains about the next line."""
+    conf, path = cfg.ConfigOpts(), tmp_path / "scheduler.conf"
+    process.register_options(conf, config)
+    path.write_text(text)
+    with pytest.raises(errors.UsageError) as told:
+        process.parse(conf, "nova-sched-idle", ["--config-file", str(path)])
+    assert str(told.value) == (
+        f"the configuration is wrong: {path}:{line} begins with a byte order mark (BOM); save the file as UTF-8 "
+        "without a byte order mark"
+    )
+
+
+def test_other_faults_of_a_configuration_file_are_told_as_oslo_config_does(tmp_path):
+    conf, path = cfg.ConfigOpts(), tmp_path / "scheduler.conf"
+    process.register_options(conf, config)
+    path.write_text("[DEFAULT]\ndebug\n")
+    with pytest.raises(errors.UsageError, match="scheduler.conf:2, No ':' or '=' found in assignment: 'debug'"):
+        process.parse(conf, "nova-sched-idle", ["--config-file", str(path)])
+
+
+def test_a_byte_order_mark_in_the_configuration_of_logging_is_named(tmp_path):
+    conf, path = cfg.ConfigOpts(), tmp_path / "logging.conf"
+    process.register_options(conf, config)
+    path.write_text(f"{MARK}[loggers]\nkeys = root\n")
+    process.parse(conf, "nova-sched-idle", ["--log-config-append", str(path)])
+    with pytest.raises(errors.UsageError, match=r"logging.conf:1 begins with a byte order mark \(BOM\)"):
+        process.set_up_log(conf, "nova-sched-idle")
+
+
+def test_an_option_behind_a_byte_order_mark_is_read_by_no_service(tmp_path):
+    conf, path = cfg.ConfigOpts(), tmp_path / "scheduler.conf"
+    process.register_options(conf, config)
+    path.write_text(f"[DEFAULT]\n{MARK}debug = true\n")
+    (told,) = unread_options.unread(conf, [str(path)])
+    assert r"[DEFAULT] \ufeffdebug is read by no service, the nearest is [DEFAULT] debug" in told
 
 
 def test_a_signal_that_comes_before_the_start_ends_it(made, monkeypatch):
