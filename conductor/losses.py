@@ -29,6 +29,9 @@ class HostLosses:
         for name in came:
             self._since[name] = now if self._begun else None
             self._lost[name] = None
+            # A host that is lost again meanwhile is not reported as seen again too.
+            self._seen.pop(name, None)
+            self._removed.pop(name, None)
         for name in went:
             since = self._since.pop(name)
             (self._seen if name in hosts else self._removed)[name] = None if since is None else now - since
@@ -46,10 +49,17 @@ class HostLosses:
     def _lines(self, count):
         one = len(self._since) == 1
         left = f"{len(self._since)} of {number_of(count, 'host')} {'is' if one else 'are'}"
-        if self._lost:
+        still, over = self._lost.keys() & self._since.keys(), self._lost.keys() - self._since.keys()
+        if still:
             yield (
-                f"{self._hosts(self._lost)} lost: {named(self._lost)}; {left} lost now and get{'s' if one else ''} no "
+                f"{self._hosts(still)} lost: {named(still)}; {left} lost now and get{'s' if one else ''} no "
                 "instances; check their agents and machines"
+            )
+        if over:
+            was = "was lost, and is" if len(over) == 1 else "were lost, and are"
+            yield (
+                f"{number_of(len(over), f'host of {self._cell}', f'hosts of {self._cell}')} {was} not lost any more: "
+                f"{named(over)}; check their agents and machines"
             )
         left = f"{left} still lost" if self._since else "no host is lost any more"
         for gone, what in ((self._seen, "seen again"), (self._removed, "removed from the cell")):

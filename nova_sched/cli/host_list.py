@@ -3,11 +3,11 @@
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.numbers import add_limit
 from nova_sched.cli.output import Rows, add_form, stamp
-from nova_sched.cli.state import add_at, class_order, natural, world_of
+from nova_sched.cli.state import add_at, class_order, ends_of, natural, world_of
 from nova_sched.process.text import one_line
 from nova_sched.projection.host_status import DISABLED, UP, counts_of
 from nova_sched.projection.ledger import AUTHORITIES
-from nova_sched.replay.health.heard import ago, is_live, last_reports
+from nova_sched.replay.health.heard import ago, last_reports
 from nova_sched.replay.state.default_zone import default_zone_of
 from nova_sched.replay.state.hosts import DOWN, counted, named_hosts, rows_of
 from rpc_api import errors
@@ -76,10 +76,7 @@ class HostList(ReplayCommand):
             found = last_reports(source.logs[cell], projection.position, mine) if mine else {}
             heard.update({(cell, name): last.at_ns for name, last in found.items()})
         rows.sort(key=lambda row: _order(row, heard, arguments.sort))
-        ends = {
-            fold.cell: self.now_ns if arguments.at == "last" and is_live(source.logs[fold.cell]) else fold.at_ns
-            for fold in folds
-        }
+        ends = ends_of(self, source, arguments, world)
         self._show(rows[: arguments.limit], heard, ends, arguments.output)
         if len(rows) > (arguments.limit or len(rows)):
             self.say(f"{arguments.limit} of {number_of(len(rows), 'host')}")

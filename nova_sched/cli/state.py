@@ -11,7 +11,7 @@ from nova_sched.cli.state_lines import host_lines, provider_lines, waiting_lines
 from nova_sched.cli.state_lists import LISTS
 from nova_sched.process.text import one_line
 from nova_sched.projection.ledger import AGENT
-from nova_sched.replay.health.heard import IDLE, end_of, heard_of, told
+from nova_sched.replay.health.heard import IDLE, heard_of, times_at, told
 from nova_sched.replay.logs.moments import parse_moment, resolve
 from nova_sched.replay.logs.times import times_of
 from nova_sched.replay.state.default_zone import default_zone_of
@@ -24,7 +24,8 @@ EPILOG = """\
 Amounts are used/capacity, summed over all providers of a host; the capacity is (total - reserved) * allocation ratio.
 MEMORY_MB is in MiB, DISK_GB in GiB. A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m,
 2026-11-21T12:03:05Z). Without names of hosts the command also counts hosts by status, and shows the time from the last
-event of each service to the moment. A scheduler or conductor publishes nothing when nothing happens.
+event of each service to the moment: to the present for a live log, or to the end of an exported file, if no moment is
+named. A scheduler or conductor publishes nothing when nothing happens.
 
 A log that is pinned to level 3 has more: --list providers shows the resource providers that are no host's, or those
 that match names, uuids or hosts; --list consumers all that holds allocations, with generation, type, project and user;
@@ -67,6 +68,12 @@ def world_of(command, source, arguments, history):
         for cell, projection in world.projections.items()
     }
     return world, folds_of(world, at)
+
+
+def ends_of(command, source, arguments, world) -> dict[str, int | None]:
+    """Return cell -> the time of the moment of ``--at``: see :func:`~nova_sched.replay.health.heard.times_at`."""
+    positions = {cell: projection.position for cell, projection in world.projections.items()}
+    return times_at(parse_moment(arguments.at, command.now_ns), positions, source.logs, command.now_ns)
 
 
 def fold_lines(folds) -> list[str]:
@@ -120,7 +127,7 @@ class State(ReplayCommand):
         else:
             self._show_all(world, folds, found, arguments)
         if not arguments.hosts:
-            self._show_services(source, world, intervals_of(self, arguments).silent_ns)
+            self._show_services(source, world, arguments)
         return errors.EXIT_GAP if self.unknown else errors.EXIT_OK
 
     # --- what is no host -----------------------------------------------------------------------------------------
@@ -187,14 +194,14 @@ class State(ReplayCommand):
         elif len(rows) < len(found):
             self.say(f"{len(rows)} of {number_of(len(found), 'host')}")
 
-    def _show_services(self, source, world, silent_ns):
+    def _show_services(self, source, world, arguments):
         """Count hosts by status, and show the time of the last event of each service before the shown moment."""
+        silent_ns, ends = intervals_of(self, arguments).silent_ns, ends_of(self, source, arguments, world)
         for cell, projection in sorted(world.projections.items()):
-            log = source.logs[cell]
-            at_ns = end_of(log, projection.position)
-            if at_ns is None:
+            at_ns = ends[cell]
+            if at_ns is None or projection.position < 0:
                 continue
-            found = heard_of(projection, log, at_ns, silent_ns)
+            found = heard_of(projection, source.logs[cell], at_ns, silent_ns)
             agents = f"{number_of(found.agents, 'agent')} heard" + (
                 f", {len(found.silent)} silent" if found.silent else ""
             )

@@ -6,7 +6,7 @@ from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.durations import duration
 from nova_sched.cli.numbers import Decimal
 from nova_sched.cli.top_lines import lines_of
-from nova_sched.replay.health.heard import last_events
+from nova_sched.replay.health.heard import is_live, last_events
 from nova_sched.replay.logs.feeds import SECOND_NS, Following, Played, first_positions, last_time
 from nova_sched.replay.logs.moments import time_of
 from nova_sched.replay.logs.reading import decoded_records
@@ -38,7 +38,11 @@ class Top(ReplayCommand):
     when_down = SHOWN
 
     def add_arguments(self, parser):
-        parser.add_argument("--once", action="store_true", help="print the view at the end of the logs, and exit")
+        parser.add_argument(
+            "--once",
+            action="store_true",
+            help="print the present view (of exported files: that at their end), and exit",
+        )
         parser.add_argument(
             "--replay",
             action=Decimal,
@@ -83,9 +87,9 @@ class Top(ReplayCommand):
                 live.begin(cell, projection, {name: found.get(name) for name in services})
 
     def _once(self, source, live, arguments):
-        at_ns = last_time(source.logs) or self.now_ns
-        # So the last second of the logs is complete, and counts.
-        at_ns += SECOND_NS
+        # An exported file has an end of its own; a second later its last second is complete, and counts.
+        end_ns = None if any(map(is_live, source.logs.values())) else last_time(source.logs)
+        at_ns = self.now_ns if end_ns is None else end_ns + SECOND_NS
         positions = first_positions(source.logs, at_ns - live.window_s * SECOND_NS)
         self._begin(source, live, arguments, positions)
         for cell, first in positions.items():

@@ -87,6 +87,11 @@ _OPTIONS = (
     ("scheduler", "workers", f"{_PROCESSES} ([scheduler] name)"),
     ("scheduler", "max_placement_results", "a decision looks at all hosts; leave that out"),
     ("filter_scheduler", "track_instance_changes", "the logs always say what runs on a host; leave that out"),
+    (
+        "filter_scheduler",
+        "shuffle_best_same_weighed_hosts",
+        "equal hosts are always drawn from by chance; leave that out",
+    ),
     ("conductor", "workers", f"{_PROCESSES} ([conductor] name)"),
     ("pci", "alias", _ELSEWHERE),
     ("pci", "report_in_placement", "PCI devices are reported as pools of a host; leave that out"),

@@ -14,6 +14,7 @@ from oslo_config import cfg
 
 from nova_sched import filters, weighers
 from nova_sched.process import keystone_options, nova_options
+from nova_sched.process.library_options import CORS, EARLIER, LIBRARIES, LISTED, LOGINS, OF_ORIGIN, ON_DEMAND
 from nova_sched.process.text import one_line
 from rpc_api.config import CELL_GROUP
 
@@ -21,40 +22,6 @@ LOG = logging.getLogger(__name__)
 
 ENTRY_POINTS = "oslo.config.opts"
 OURS = "nova_sched."
-#: Entry points of the libraries whose options the services read. A library that is not installed lists nothing.
-LISTED = frozenset(
-    {
-        "oslo.concurrency",
-        "oslo.config",
-        "oslo.log",
-        "oslo.messaging",
-        "oslo.reports",
-        "oslo.service.periodic_task",
-        "oslo.service.service",
-        "oslo.versionedobjects",
-    }
-)
-#: This list imports keystoneauth1, which takes a quarter of a second; so it is read only if a file has the section.
-NEUTRON, NEUTRON_SECTION = "nova_sched.neutron", "neutron"
-#: Sections of libraries that not every installation has. A file that is shared with Nova may have them.
-LIBRARIES = frozenset(
-    {
-        "cors",
-        "healthcheck",
-        "keystone_authtoken",
-        "oslo_concurrency",
-        "oslo_limit",
-        "oslo_middleware",
-        "oslo_middleware_tracing",
-        "oslo_policy",
-        "oslo_reports",
-        "oslo_versionedobjects",
-        "profiler",
-        "profiler_jaeger",
-        "profiler_otlp",
-        "ssl",
-    }
-)
 DEFAULT = "DEFAULT"
 CELL = "cell:"
 #: Similarity (0 to 1) from which on a name is named as the nearest.
@@ -106,7 +73,11 @@ def _parsed(path):
 
 
 def _lower(section):
-    return section if section == DEFAULT else section.lower()
+    """Return the section under which the options of ``section`` are known."""
+    if section == DEFAULT:
+        return section
+    lowered = section.lower()
+    return CORS if lowered.startswith(OF_ORIGIN) else lowered
 
 
 class _Known:
@@ -116,9 +87,18 @@ class _Known:
         self._files = files
         #: Section (in lower case) -> names of its options.
         self._read = {DEFAULT: set()}
+        #: Sections of libraries whose options are not known.
+        self._unlisted = set(LIBRARIES)
         self._take_registered(conf)
         for group, options in self._listed():
             self._take(group, options)
+            self._unlisted.discard(_lower(getattr(group, "name", group) or DEFAULT))
+        for section, names in EARLIER.items():
+            if section in self._read:
+                self._read[section] |= names
+        #: Sections that may have options of a keystoneauth1 plugin which is not installed here.
+        self._unknown_login = set()
+        self._take_logins()
         self._own = {section: set(names) for section, names in self._read.items()}
         self._take_registered(cfg.CONF)
         self._cells = {
@@ -151,16 +131,15 @@ class _Known:
                 self._read[DEFAULT].add(name)
 
     def _listed(self):
+        on_demand = set(ON_DEMAND.values())
+        wanted = LISTED | {name for section, name in ON_DEMAND.items() if self._has(section)}
         for entry in metadata.entry_points(group=ENTRY_POINTS):
-            if entry.name == NEUTRON and not self._has(NEUTRON_SECTION):
-                continue
-            if entry.name in LISTED or entry.name.startswith(OURS):
+            if entry.name in wanted or (entry.name.startswith(OURS) and entry.name not in on_demand):
                 try:
                     yield from entry.load()()
                 except Exception as fault:
                     # A library without its optional parts cannot list its options; its sections are in LIBRARIES.
                     LOG.debug("the options of %s cannot be listed: %s", entry.name, fault)
-        yield from keystone_options.named_in(NEUTRON_SECTION, self._values)
         for name in self._values(DEFAULT, "config_source"):
             yield (
                 name,
@@ -170,6 +149,16 @@ class _Known:
                     *(cfg.StrOpt(name) for name in ("ca_path", "client_cert", "client_key", "timeout")),
                 ],
             )
+
+    def _take_logins(self):
+        for section in LOGINS:
+            if not self._has(section):
+                continue
+            found, is_whole = keystone_options.possible_in(section, self._values)
+            for group, options in found:
+                self._take(group, options)
+                if not is_whole:
+                    self._unknown_login.add(group)
 
     def _has(self, section):
         return any(_lower(found) == section for sections in self._files.values() for found in sections)
@@ -206,12 +195,12 @@ class _Known:
         if lowered.startswith(CELL):
             yield from self._of_cell(section, options)
             return
-        if lowered in LIBRARIES:
+        if lowered in self._unlisted:
             return
         unknown = [name for name in options if name not in self._own.get(lowered, ())]
         novas = {}
         for name in unknown:
-            instead = nova_options.instead_of(lowered, name)
+            instead = self._instead_of(lowered, name)
             if instead is not None:
                 novas.setdefault(instead, []).append(name)
             elif name not in self._read.get(lowered, ()):
@@ -221,6 +210,15 @@ class _Known:
         for instead, names in novas.items():
             has = "is an option of Nova that has" if len(names) == 1 else "are options of Nova that have"
             yield f"[{section}] {', '.join(names)} {has} no effect here; {instead}"
+
+    def _instead_of(self, lowered, name):
+        """Return what to do instead of setting an option of Nova that has no effect here; None if it is none, or is
+        rather an option of the section that is read here, with a typing error."""
+        instead = nova_options.instead_of(lowered, name)
+        if instead is None or (lowered, name) in nova_options.OPTIONS:
+            return instead
+        known = self._own.get(lowered, ())
+        return None if _likeness(name, _nearest(name, known)) >= TYPED_WRONG_MIN else instead
 
     def _of_cell(self, section, options):
         name = section[len(CELL) :]
@@ -246,7 +244,7 @@ class _Known:
         """Return the sentence about an option that nothing is known to read; None if a class of a deployer may read
         it."""
         if lowered not in self._read:
-            near = _nearest(lowered, self._read)
+            near = _nearest(lowered, {*self._read, *LIBRARIES})
             home = self._home_of(name)
             if self._loaded_elsewhere and _likeness(lowered, near) < TYPED_WRONG_MIN:
                 return None
@@ -256,6 +254,8 @@ class _Known:
                 f"{f', the nearest is {shown}' if shown else ''}; fix or remove it"
             )
         near = _nearest(name, self._read[lowered])
+        if lowered in self._unknown_login and _likeness(name, near) < TYPED_WRONG_MIN:
+            return None
         strange = self._driver_elsewhere if lowered == "compute_agent" else self._loaded_elsewhere
         if strange and _likeness(name, near) < TYPED_WRONG_MIN and not self._home_of(name):
             return None

@@ -85,12 +85,6 @@ FILTER_OPTS = [
         help="Of how many best hosts one is drawn. Hosts of one score are in an order that is drawn too.",
     ),
     cfg.BoolOpt(
-        "shuffle_best_same_weighed_hosts",
-        default=False,
-        mutable=True,
-        help="Has no effect, and is there for configurations of Nova: equal hosts are always drawn from.",
-    ),
-    cfg.BoolOpt(
         "pci_in_placement",
         default=False,
         mutable=True,
@@ -169,7 +163,6 @@ def policy_of(conf) -> Policy:
         weighers=tuple((name, _multiplier(conf, catalogue.weighers[name])) for name in used),
         host_subset_size=options.host_subset_size,
         max_attempts=conf.scheduler.max_attempts,
-        shuffle_best_same_weighed_hosts=options.shuffle_best_same_weighed_hosts,
         pci_in_placement=options.pci_in_placement,
         **{option.field: _value(conf, option) for option in OPTIONS},
     )

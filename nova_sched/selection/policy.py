@@ -60,6 +60,7 @@ class Policy(_Declared):  # type: ignore[misc]  # its base is made of OPTIONS, w
     weighers: tuple[tuple[str, float], ...] = DEFAULT_WEIGHERS
     host_subset_size: int = 1
     max_attempts: int = 3
+    #: Not an option any more, and without effect. It stays because it is in the digests of recorded decisions.
     shuffle_best_same_weighed_hosts: bool = False
     pci_in_placement: bool = False
     check_claims: bool = True

@@ -93,8 +93,24 @@ def test_lost_before_it_started_and_removed():
 
 def test_lost_and_back_before_it_was_told():
     """Both are logged, because both happened."""
-    looks = each_second(100, lambda now: ["h03"] if now == 60 else ())
-    assert [line.partition(":")[0] for _, line in told(looks)] == [
-        "1 host of cell1 is lost",
-        "1 host of cell1 is seen again, lost for 1.0 s",
+    looks = each_second(100, lambda now: FIFTY[:5] if now == 60 else ())
+    assert [line for _, line in told(looks)] == [
+        "5 hosts of cell1 were lost, and are not lost any more: h00, h01, h02 and 2 more; check their agents and "
+        "machines",
+        "5 hosts of cell1 are seen again, lost for 1.0 s: h00, h01, h02 and 2 more; no host is lost any more",
     ]
+
+
+def test_some_are_back_before_it_was_told():
+    looks = each_second(100, lambda now: FIFTY[:3] if now == 60 else FIFTY[:2] if now > 60 else ())
+    assert [line for _, line in told(looks)] == [
+        "2 hosts of cell1 are lost: h00, h01; 2 of 50 hosts are lost now and get no instances; check their agents and "
+        "machines",
+        "1 host of cell1 was lost, and is not lost any more: h02; check their agents and machines",
+        "1 host of cell1 is seen again, lost for 1.0 s: h02; 2 of 50 hosts are still lost",
+    ]
+
+
+def test_lost_again_before_it_was_told():
+    looks = each_second(100, lambda now: () if now < 30 or now == 60 else ["h07"])
+    assert [line.partition(";")[0] for _, line in told(looks)] == ["1 host of cell1 is lost: h07"] * 2

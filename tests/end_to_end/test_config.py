@@ -39,7 +39,6 @@ NOVA = {
     ("filter_scheduler", "pci_weight_multiplier"): (1.0, 0.0),
     ("filter_scheduler", "build_failure_weight_multiplier"): (1000000.0, None),
     ("filter_scheduler", "cross_cell_move_weight_multiplier"): (1000000.0, None),
-    ("filter_scheduler", "shuffle_best_same_weighed_hosts"): (False, None),
     ("metrics", "weight_multiplier"): (1.0, None),
     ("metrics", "weight_setting"): ([], None),
     ("metrics", "required"): (True, None),

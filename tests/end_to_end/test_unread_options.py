@@ -2,6 +2,8 @@
 
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 from oslo_config import cfg
@@ -9,18 +11,30 @@ from oslo_config import cfg
 from compute_agent import config as agents
 from conductor import config as conductors
 from nova_sched.process import unread_options
+from nova_sched.replay.health import upgrade
 from nova_sched.scheduler import config as schedulers
+from placement_api import config as placement
 from tests.end_to_end.processes import ServiceProcess, config_text, run, sections_for
 
-REGISTERS = {"scheduler": schedulers.register, "conductor": conductors.register, "agent": agents.register}
+REGISTERS = {
+    "scheduler": schedulers.register,
+    "conductor": conductors.register,
+    "agent": agents.register,
+    "placement": placement.register,
+}
 
 
-def unread(tmp_path, text, register=schedulers.register, name="a.conf"):
-    path = tmp_path / name
+def read(tmp_path, text, register=schedulers.register):
+    path = tmp_path / "a.conf"
     path.write_text(text)
     conf = cfg.ConfigOpts()
     register(conf)
     conf(["--config-file", str(path)], default_config_dirs=[])
+    return path, conf
+
+
+def unread(tmp_path, text, register=schedulers.register):
+    path, conf = read(tmp_path, text, register)
     found = list(unread_options.unread(conf))
     assert all(one.startswith(f"{path}: ") for one in found)
     return [one.removeprefix(f"{path}: ") for one in found]
@@ -51,7 +65,50 @@ NAMED = [
         [r"\[cell:a\] url is read by no service", r"\[cell:b\] is not read: \[cells\] enabled names no cell 'b'"],
     ),
     ("[neutron]\nauth_type = password\nuser_name = u\nauth_ulr = x", [r"auth_ulr .* nearest is \[neutron\] auth_url"]),
+    # Sections of libraries, also of those that the service does not use.
+    ("[oslo_policy]\npolicy_file = x\npolcy_file = x", [r"polcy_file .* nearest is \[oslo_policy\] policy_file;"]),
+    ("[oslo_policy]\nenforce_scop = x", [r"enforce_scop .* nearest is \[oslo_policy\] enforce_scope;"]),
+    (
+        "[keystone_authtoken]\nauth_type = password\nauth_ulr = x\nusrname = y\nmemcached_server = z",
+        [
+            r"auth_ulr .* nearest is \[keystone_authtoken\] auth_url;",
+            r"usrname .* nearest is \[keystone_authtoken\] username;",
+            r"memcached_server .* nearest is \[keystone_authtoken\] memcached_servers;",
+        ],
+    ),
+    ("[keystone_authtoken]\nauth_ulr = x", [r"auth_ulr .* nearest is \[keystone_authtoken\] auth_url;"]),
+    (
+        "[keystone_authtoken]\nauth_section = account\n[account]\nauth_type = password\nusrname = x",
+        [r"\[account\] usrname .* nearest is \[account\] username;"],
+    ),
+    (
+        "[keystone_authtoken]\nauth_type = of_a_deployer\nits_own = x\nauth_ulr = x",
+        [r"auth_ulr .* nearest is \[keystone_authtoken\] auth_url;"],
+    ),
+    ("[cors]\nalowed_origin = x", [r"alowed_origin .* nearest is \[cors\] allowed_origin;"]),
+    ("[oslo_concurrency]\nlock_pth = x", [r"lock_pth .* nearest is \[oslo_concurrency\] lock_path;"]),
+    ("[healthcheck]\ndetaild = x", [r"detaild .* nearest is \[healthcheck\] detailed;"]),
+    ("[oslo_middleware]\nmax_body_size = 1", [r"max_body_size .* \[oslo_middleware\] max_request_body_size;"]),
+    ("[oslo_middleware_tracing]\nenable = 1", [r"enable .* nearest is \[oslo_middleware_tracing\] enabled;"]),
+    ("[oslo_reports]\nlog_dri = x", [r"log_dri .* nearest is \[oslo_reports\] log_dir;"]),
+    ("[oslo_versionedobjects]\nfatal_errors = x", [r"fatal_errors is read by no service"]),
+    ("[ssl]\ncert_fil = x", [r"cert_fil .* nearest is \[ssl\] cert_file;"]),
+    ("[audit_middleware_notifications]\ndrivr = x", [r"drivr .* \[audit_middleware_notifications\] driver;"]),
+    ("[oslo_polcy]\npolicy_file = x", [r"no section \[oslo_polcy\], the nearest is \[oslo_policy\];"]),
+    ("[keystone_authtokn]\nauth_url = x", [r"no section \[keystone_authtokn\], .* is \[keystone_authtoken\];"]),
+    # Rather an option that is read, with a typing error, than an option of Nova.
+    (
+        "[notifications]\nnotification_formt = x\nnotify_on_state_change = x",
+        [
+            r"notification_formt .* nearest is \[notifications\] notification_format;",
+            r"\[notifications\] notify_on_state_change is an option of Nova",
+        ],
+    ),
     # Nova's, which have no effect here.
+    (
+        "[filter_scheduler]\nshuffle_best_same_weighed_hosts = true",
+        [r"shuffle_best_same_weighed_hosts is an option of Nova .*equal hosts are always drawn from by chance"],
+    ),
     (
         "[DEFAULT]\ncpu_allocation_ratio = 3",
         [r"cpu_allocation_ratio is an option of Nova .*part of what an agent reports"],
@@ -86,6 +143,14 @@ SILENT = [
     "[oslo_messaging_notifications]\ndriver = noop\n[oslo_policy]\npolicy_file = x\n[keystone_authtoken]\nusername = x",
     "[oslo_concurrency]\nlock_path = /tmp",
     "[oslo_middleware_tracing]\nenabled = false",
+    "[keystone_authtoken]\nauth_type = v3applicationcredential\napplication_credential_id = x\nmemcache_servers = y",
+    "[keystone_authtoken]\nauth_plugin = v2password\ntenant_name = x\nuser_name = y\nauth_uri = z\nidentity_uri = z",
+    "[keystone_authtoken]\nauth_type = of_a_deployer\nits_own = x\nauth_url = x\nservice_token_roles = y",
+    "[keystone_authtoken]\nauth_section = account\n[account]\nauth_url = x\npassword = y",
+    "[oslo_policy]\nenforce_scope = x\nenforce_new_defaults = x\npolicy_dirs = y\n[cors.other]\nallowed_origin = x",
+    "[healthcheck]\npath = x\nbackends = disable_by_file\ndisable_by_file_path = y\n[cors]\nallowed_origin = x",
+    # These libraries are not installed.
+    "[oslo_limit]\nauth_type = password\nusername = x\nendpoint_id = y\n[profiler]\nhmac_keys = x",
     "[Scheduler]\nmax_attempts = 3\n[CONDUCTOR]\nclaim_ttl = 3000",
     "[pci]\npassthrough_whitelist = {}\n[DEFAULT]\npci_passthrough_whitelist = {}\n[compute]\ncpu_shared_set = 1",
     "[neutron]\nauth_type = v3applicationcredential\napplication_credential_id = x\ntenant_name = x\ncafile = x",
@@ -99,6 +164,31 @@ SILENT = [
 @pytest.mark.parametrize("text", SILENT)
 def test_what_some_service_or_library_reads_is_not_named(tmp_path, service, text):
     assert unread(tmp_path, text, REGISTERS[service]) == []
+
+
+def test_an_upgrade_check_names_what_no_service_registers(tmp_path):
+    path, conf = read(tmp_path, "[oslo_policy]\npolcy_file = x\n[cors]\nallowed_origin = x")
+    assert upgrade.of_options(conf) == (
+        upgrade.State.WARNING,
+        f"1 option has no effect: {path}: [oslo_policy] polcy_file is read by no service, the nearest is [oslo_policy] "
+        "policy_file; fix or remove it",
+    )
+
+
+def test_a_library_whose_options_cannot_be_listed_has_any_option(tmp_path, monkeypatch):
+    monkeypatch.setattr(unread_options.metadata, "entry_points", lambda group: [])
+    assert unread(tmp_path, "[keystone_authtoken]\nauth_type = password\nmemcached_servers = x\n[ssl]\na = b") == []
+
+
+def test_libraries_are_imported_only_for_their_sections(tmp_path):
+    path, _ = read(tmp_path, "[scheduler]\nname = x")
+    script = (
+        "import sys\nfrom oslo_config import cfg\nfrom nova_sched.process import unread_options\n"
+        f"conf = cfg.ConfigOpts()\nconf(['--config-file', {str(path)!r}])\nlist(unread_options.unread(conf))\n"
+        "print([name for name in ('keystonemiddleware', 'keystoneauth1') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 DEPLOYERS = (

@@ -8,7 +8,7 @@ from tests.upgrade.previous import COMMIT, WITH_API, check_out, run_script
 from tests.upgrade.test_old_logs import HERE
 
 #: (Section, option) of those that were removed, with a release note.
-REMOVED: set[tuple[str, str]] = set()
+REMOVED: set[tuple[str, str]] = {("filter_scheduler", "shuffle_best_same_weighed_hosts")}
 
 
 @pytest.mark.parametrize("commit", [COMMIT, WITH_API], ids=["35fdbc0", "42381329"])

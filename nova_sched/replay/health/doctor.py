@@ -12,7 +12,7 @@ from nova_sched.process.snapshot_store import check_fits
 from nova_sched.projection import snapshot
 from nova_sched.replay.health import state_findings
 from nova_sched.replay.health.finding import FAIL, NAMED, NEWER, OK, WARN, Finding, some
-from nova_sched.replay.health.heard import heard_of
+from nova_sched.replay.health.heard import heard_of, is_live
 from nova_sched.replay.health.intervals import Intervals
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.moments import SECOND_NS, stamp
@@ -92,8 +92,7 @@ def of_log(cell: str, log, clock: Clock, store=None, intervals=Intervals(), stat
     yield from _of_clocks(cell, recent, now_ns)
     yield from _of_producers(cell, recent)
     # An exported file is compared with its own end, a log with the present time.
-    is_live = not hasattr(log, "made_ns")
-    at_ns = now_ns if is_live else recent.end_ns or now_ns
+    at_ns = now_ns if is_live(log) else recent.end_ns or now_ns
     heard = None
     if state is not None:
         try:
@@ -109,7 +108,7 @@ def of_log(cell: str, log, clock: Clock, store=None, intervals=Intervals(), stat
             yield Finding(
                 cell, "hosts", WARN, f"the hosts are not known: {gap}", "name a snapshot store with --snapshots"
             )
-    if is_live:
+    if is_live(log):
         yield from _of_quiet(cell, recent, now_ns, heard, intervals)
     if store is not None:
         yield _of_snapshot(cell, store, opening, log)

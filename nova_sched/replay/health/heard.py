@@ -195,6 +195,25 @@ def end_of(log, last: int, records: int = BATCH // 4) -> int | None:
     return found.end_ns()
 
 
+def times_at(moment, positions: dict[str, int], logs, now_ns: int) -> dict[str, int | None]:
+    """Return cell -> the time with which events of its log up to a :class:`~nova_sched.replay.logs.moments.Moment` are
+    compared; ``positions`` are those of the moment.
+
+    A live log goes on after its last event: its end is the present, ``now_ns``. An exported file has an end of its own.
+    """
+    own = {cell: None if is_live(log) else end_of(log, log.bounds().last) for cell, log in logs.items()}
+    if moment.at_ns is None and moment.cell is None and moment.position == "last":
+        return {cell: now_ns if own[cell] is None else own[cell] for cell in positions}
+    at_ns = moment.at_ns
+    if at_ns is None:
+        ends = {cell: end_of(logs[cell], position) for cell, position in positions.items()}
+        # A position of one log is the time of its record in the others.
+        at_ns = ends.get(next(iter(logs)) if moment.cell is None and len(logs) == 1 else moment.cell)
+        if at_ns is None:
+            return ends
+    return {cell: at_ns if own[cell] is None else min(at_ns, own[cell]) for cell in positions}
+
+
 def told(services: dict, at_ns: int, most: int = 10) -> str:
     """Return the times of the last events of services in words, the latest first; ``services`` as in :class:`Heard`."""
     if not services:

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from typing import NamedTuple
 
 from nova_sched.replay.logs.moments import position_at, time_of
 from nova_sched.replay.logs.reading import decoded_records
@@ -30,6 +31,12 @@ def last_time(logs) -> int | None:
             with log.read_from(bounds.last) as reader:
                 times += [time_of(record.events) for _, record in decoded_records(log, bounds.last, reader.position)]
     return max((at_ns for at_ns in times if at_ns is not None), default=None)
+
+
+class _ReadTo(NamedTuple):
+    """The position after which a reader begins."""
+
+    position: int
 
 
 class Following:
@@ -74,7 +81,10 @@ class Following:
         if cell not in self._next:
             self._next[cell] = position_at(log, self._since_ns) + 1
         bounds = log.bounds()
-        return log, min(max(self._next[cell], bounds.first), bounds.last + 1)
+        position = min(max(self._next[cell], bounds.first), bounds.last + 1)
+        # The records before it are too old to count: they are not unread, also if no record comes after them.
+        self._hand_on(cell, _ReadTo(position - 1))
+        return log, position
 
     def _hand_on(self, cell, found):
         while not self._stopped.is_set():
@@ -92,7 +102,9 @@ class Following:
                 cell, found = self._found.get_nowait()
             except queue.Empty:
                 break
-            if isinstance(found, int):
+            if isinstance(found, _ReadTo):
+                self._live.read_to(cell, found.position)
+            elif isinstance(found, int):
                 self._live.end(cell, found)
             elif isinstance(found, list):
                 for position, record in found:
@@ -118,14 +130,16 @@ class Played:
 
     def __init__(self, logs, live, first: dict, start_ns: int, speed: float):
         self._live, self._logs = live, logs
+        self._first = {cell: max(first[cell], log.bounds().first) for cell, log in logs.items()}
         self._start_ns, self._speed = start_ns, speed
-        self._records = {cell: decoded_records(log, max(first[cell], log.bounds().first)) for cell, log in logs.items()}
+        self._records = {cell: decoded_records(log, self._first[cell]) for cell, log in logs.items()}
         self._waiting = {}
         self._began_ns = None
 
     def start(self):
-        """Give the Live the ends of the logs."""
+        """Give the Live the ends of the logs, and where they begin."""
         for cell, log in self._logs.items():
+            self._live.read_to(cell, self._first[cell] - 1)
             self._live.end(cell, log.bounds().last)
         return self
 

@@ -171,8 +171,8 @@ class Live:
         self._ends[cell] = last
 
     def read_to(self, cell: str, position: int) -> None:
-        """Set the position to which a cell's log was read, if its records are too old to count."""
-        self._positions[cell] = position
+        """Set the position to which a cell's log was read, if its records are too old to count; -1: it has none."""
+        self._positions[cell] = position if position >= 0 else None
 
     def down(self, cell: str, why: str | None) -> None:
         """Set why a cell's log cannot be read; None: it can be read again."""

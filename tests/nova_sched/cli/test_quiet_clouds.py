@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nova_sched.cli.main import replay
+from nova_sched.cli.main import main, replay
 from nova_sched.replay.health.intervals import Intervals
 from nova_sched.replay.logs.ends import LastHeard
 from rpc_api import codec, events
@@ -337,6 +337,44 @@ def test_all_agents_are_gone(capsys):
     assert code == 1 and rows == [("agents", "fail"), ("written", "warn")]
     replay(["doctor", "--no-cache", *cloud.options])
     assert "50 of 50 hosts are not marked as lost, but their agents have published nothing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "at, silent, ago, longest",
+    [
+        ("last", 50, "60 min", "70 min"),
+        ("now", 50, "60 min", "70 min"),
+        ("-30m", 50, "30 min", "40 min"),
+        ("-50m", 0, "10 min", "20 min"),
+        # A position is the time of its record.
+        ("cell0:last", 0, "0.0 s", "10 min"),
+    ],
+)
+def test_who_was_silent_at_a_moment(capsys, at, silent, ago, longest):
+    """All agents and their conductor ended an hour ago; cell0 had an event then."""
+    cloud = Cloud(50, now_ns=SYSTEM.now_ns() - HOUR)
+    cloud.logs["cell0"].append([cloud.record(cloud.now_ns, "scheduler/late", events.PolicyAdopted("1" * 16, "{}"))])
+    assert replay(["state", "--at", at, "--no-cache", *cloud.options]) == 0
+    said = capsys.readouterr().err
+    heard = f"{50 - silent} agents heard" + f", {silent} silent" * (silent > 0)
+    assert f"cell1: 50 hosts: 50 up; {heard}; conductor/c " in said
+    assert f"scheduler/late {ago} " in said
+    assert main(["host", "list", "--at", at, "--sort", "heard", "--no-cache", *cloud.options]) == 0
+    assert f" {longest} " in capsys.readouterr().out.splitlines()[1]
+
+
+def test_a_live_log_is_compared_with_the_present_and_a_file_with_its_end(capsys, tmp_path):
+    cloud, path = Cloud(2, now_ns=SYSTEM.now_ns() - 100 * HOUR), tmp_path / "old.nslog"
+    assert replay(["export", "-o", str(path), *cloud.options]) == 0
+    for options, heard, ago in (
+        (cloud.options, "0 agents heard, 2 silent", "4 d 12 h"),
+        (["--log", str(path)], "2 agents heard", "7 h 57 min"),
+    ):
+        capsys.readouterr()
+        assert replay(["state", "--no-cache", *options]) == 0
+        assert f"cell1: 2 hosts: 2 up; {heard}; conductor/c {ago}" in capsys.readouterr().err
+        assert replay(["top", "--once", "--no-cache", *options]) == 0
+        assert f"last heard: conductor/c {ago}" in capsys.readouterr().out
 
 
 def test_all_hosts_are_lost(capsys):

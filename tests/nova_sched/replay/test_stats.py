@@ -269,6 +269,18 @@ def test_logs_are_followed_in_threads_that_end():
     assert threading.active_count() == before
 
 
+def test_records_before_the_window_are_not_unread():
+    logs, now_ns = {"cell1": Written(*said()).log, "empty": open_log("memory://top-empty")}, Written.at(1000)
+    live = Live(logs)
+    feed = Following(logs, live, Written.at(900)).start()
+    try:
+        waited_for(lambda: feed.pump(now_ns), lambda: [cell.position for cell in live.view(now_ns).cells] == [12, None])
+        waited_for(lambda: feed.pump(now_ns), lambda: live.view(now_ns).cells[1].last == -1)
+        assert [cell.lag for cell in live.view(now_ns).cells] == [0, 0]
+    finally:
+        feed.stop()
+
+
 def waited_for(step, done, seconds=20):
     end, event = time.monotonic() + seconds, threading.Event()
     while not done():
@@ -285,6 +297,14 @@ def test_an_old_log_is_played_at_its_own_times():
     assert played.pump(Written.at(6)) == 7 and live.view(Written.at(6)).cells[0].position == 6
     assert played.pump(Written.at(6)) == 0 and played.pump(Written.at(60)) == 6
     assert live.view(Written.at(60)).cells[0].lag == 0
+    played.stop()
+
+
+def test_records_that_were_removed_are_not_unread():
+    written, live = Written(*said()), Live(["cell1"])
+    written.log.truncate_before(8)
+    played = Played({"cell1": written.log}, live, {"cell1": 8}, Written.at(0), speed=1).start()
+    assert live.view(Written.at(0)).cells[0].lag == 5
     played.stop()
 
 
