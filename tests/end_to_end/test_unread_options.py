@@ -176,8 +176,14 @@ def test_an_upgrade_check_names_what_no_service_registers(tmp_path):
 
 
 def test_a_library_whose_options_cannot_be_listed_has_any_option(tmp_path, monkeypatch):
-    monkeypatch.setattr(unread_options.metadata, "entry_points", lambda group: [])
+    monkeypatch.setattr(unread_options.metadata, "entry_points", lambda **asked: [])
     assert unread(tmp_path, "[keystone_authtoken]\nauth_type = password\nmemcached_servers = x\n[ssl]\na = b") == []
+
+
+@pytest.mark.parametrize("login", ["", "auth_type = password", "auth_type = of_a_deployer"])
+def test_plugins_whose_libraries_are_missing_are_not_reported(tmp_path, caplog, login):
+    assert unread(tmp_path, f"[keystone_authtoken]\n{login}\nauth_url = x") == []
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
 def test_libraries_are_imported_only_for_their_sections(tmp_path):
