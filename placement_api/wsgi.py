@@ -54,7 +54,7 @@ def _make():
 def _made():
     from oslo_config import cfg
 
-    from nova_sched.process import process, unread_options
+    from nova_sched.process import log_setup, process, unread_options
     from nova_sched.process.monitoring.monitor import Monitor
     from placement_api import config
     from placement_api.app import make_app
@@ -67,7 +67,7 @@ def _made():
     files = os.environ.get("OS_NOVA_SCHED_CONFIG_FILES", "")
     arguments = [f"--config-file={name}" for name in files.split(":") if name]
     process.parse(conf, PROGRAM, arguments)
-    process.set_up_log(conf, PROGRAM)
+    log_setup.set_up(conf, PROGRAM)
     region = region_of(conf)
     made = make_app(conf, region)
     unread_options.warn(conf)

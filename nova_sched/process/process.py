@@ -23,11 +23,12 @@ import sys
 import threading
 import time
 
+from nova_sched.process import log_setup
 from nova_sched.process.notify import Notifier
 from nova_sched.process.service import Service
 from nova_sched.process.text import marked_place
 from nova_sched.process.version import PROJECT, version
-from rpc_api import concurrency, errors, noise
+from rpc_api import concurrency, errors
 
 LOG = logging.getLogger(__name__)
 
@@ -46,7 +47,6 @@ HELP_END = (
     "are answered, SIGUSR2 prints a report. Exit codes: 0 ok, 1 calls were not answered or events not appended, "
     "2 wrong usage or configuration, 3 broker or log unreachable, 4 gap or partial data, 5 data of a newer version."
 )
-MARKED = "begins with a byte order mark (BOM); save the file as UTF-8 without a byte order mark"
 OWN_FAULT = "a fault in nova_sched itself ({fault}); run it with --debug and see its log"
 
 
@@ -90,7 +90,7 @@ def _run(program, argv, app):
     register_options(conf, app)
     parse(conf, program, argv, app.DESCRIPTION)
     share(conf)
-    set_up_log(conf, program)
+    log_setup.set_up(conf, program)
     service = fault = None
     try:
         service = app.service(conf)
@@ -197,69 +197,14 @@ def values_of(conf) -> dict:
 def _one_line(fault):
     # oslo.config quotes an invisible mark, or complains about the line after it.
     if (path := getattr(fault, "config_file", None)) and (marked := marked_place(path)):
-        return f"the configuration is wrong: {marked} {MARKED}"
+        return f"the configuration is wrong: {marked} {log_setup.MARKED}"
     text = re.sub(r"LocationInfo\(.*?detail='(.*?)'\)", r"\1", " ".join(str(fault).split()))
     return f"the configuration is wrong: {text.rstrip('.')}; fix it"
-
-
-def set_up_log(conf, program):
-    from oslo_log import formatters, log
-
-    if not (conf.log_file or conf.log_dir or conf.use_journal):
-        # oslo.log would write to stdout, which is for data.
-        conf.set_default("use_stderr", True)
-    try:
-        log.setup(conf, program, version())
-    except (log.LogConfigError, OSError) as fault:
-        marked = conf.log_config_append and marked_place(conf.log_config_append)
-        found = f"{marked} {MARKED}" if marked else f"the log cannot be opened ({fault}); fix the log options"
-        raise errors.UsageError(" ".join(found.split())) from None
-    for handler in logging.getLogger(None).handlers:
-        handler.addFilter(_for_people(conf))
-        if isinstance(handler.formatter, formatters.ContextFormatter):
-            handler.setFormatter(_WithoutRepetition(handler.formatter))
-    threading.excepthook = _thread_ended
-    if conf.log_options:
-        conf.log_opt_values(LOG, logging.DEBUG)
-
-
-def _for_people(conf):
-    """Return a log filter that drops noise, and keeps tracebacks only with debug."""
-
-    def keep(record):
-        if record.exc_info and record.levelno > logging.DEBUG and not conf.debug:
-            record.exc_info = record.exc_text = None
-        return noise.is_wanted(record)
-
-    return keep
-
-
-class _WithoutRepetition(logging.Formatter):
-    """oslo.log's formatter without the text of a handled exception if the message contains that text already.
-
-    oslo.log appends the text to each warning and error that is logged while an exception is handled."""
-
-    def __init__(self, formatter):
-        super().__init__()
-        self._formatter = formatter
-
-    def format(self, record):
-        text = self._formatter.format(record)
-        summary = getattr(record, "error_summary", "")
-        exception_text = summary.partition(": ")[2]
-        repeated = exception_text and exception_text in record.getMessage()
-        return text.removesuffix(f": {summary}") if repeated else text
 
 
 def _others_run() -> bool:
     """Return whether the interpreter would wait for other threads, such as library threads that wait for a broker."""
     return any(thread is not threading.current_thread() and not thread.daemon for thread in threading.enumerate())
-
-
-def _thread_ended(met):
-    concurrency.report_if_out_of_threads(met.exc_value)
-    LOG.error("the thread %s ended with a fault: %r", met.thread.name if met.thread else "?", met.exc_value)
-    LOG.debug("the fault of the thread", exc_info=(met.exc_type, met.exc_value, met.exc_traceback))
 
 
 # --- the process -------------------------------------------------------------------------------------------------

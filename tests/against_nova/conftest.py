@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import threading
 
 import pytest
 
@@ -20,6 +21,7 @@ class Peer:
     """A process in which a script answers questions (:mod:`tests.against_nova.peer_loop`)."""
 
     def __init__(self, python, script, *arguments, env=None):
+        self._asking = threading.Lock()
         command = [python, "-W", "ignore", HERE / "peer_loop.py", script, *arguments]
         self._process = subprocess.Popen(
             command,
@@ -35,12 +37,13 @@ class Peer:
         return self.ask_all([(name, *arguments)])[0]
 
     def ask_all(self, questions):
-        """Answers of many questions."""
+        """Answers of many questions. Several threads may ask."""
         answers = []
-        for name, *arguments in questions:
-            self._process.stdin.write(json.dumps([name, arguments]) + "\n")
-            self._process.stdin.flush()
-            answers.append(json.loads(self._process.stdout.readline()))
+        with self._asking:
+            for name, *arguments in questions:
+                self._process.stdin.write(json.dumps([name, arguments]) + "\n")
+                self._process.stdin.flush()
+                answers.append(json.loads(self._process.stdout.readline()))
         return answers
 
     def close(self):

@@ -420,10 +420,13 @@ def theirs(world, case, answer):
 
 
 def _refused_by_placement(answer):
-    """Groups without a policy, and subtrees of groups that there are not, are malformed to Placement."""
+    """Groups without a policy, subtrees of groups that there are not, and no resources at all are malformed to
+    Placement."""
     suffixes = {name for name in answer["groups"] if name}
-    return (answer["policy"] is None and len(suffixes) > 1) or any(
-        set(one) - suffixes for one in answer["same_subtree"]
+    return (
+        (answer["policy"] is None and len(suffixes) > 1)
+        or any(set(one) - suffixes for one in answer["same_subtree"])
+        or not any(group["resources"] for group in answer["groups"].values())
     )
 
 
