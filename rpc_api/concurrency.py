@@ -4,6 +4,7 @@ Every console script calls :func:`setup` first. ``threading`` is the default;
 ``eventlet`` is a legacy mode that goes away when oslo drops it.
 """
 
+import contextlib
 import logging
 import mmap
 import os
@@ -79,7 +80,9 @@ def death() -> str | None:
 
 def be_ready_for_death(on_death: Callable[[], object]) -> None:
     """Keep a reserve for the end of the process, and call a function once when the first death is reported."""
-    _reserves.append(mmap.mmap(-1, RESERVE_BYTES))
+    # (Without room for a reserve there is none; the process may have what it needs all the same.)
+    with contextlib.suppress(OSError):
+        _reserves.append(mmap.mmap(-1, RESERVE_BYTES))
     _on_death.append(on_death)
 
 

@@ -105,3 +105,18 @@ def test_what_a_callback_raises_is_the_answer():
     answered = Future()
     or_fail(answered, answered.set_result, 3)
     assert answered.result(0) == 3
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_the_reserve_is_given_back_once(monkeypatch, has_room):
+    met = []
+    if not has_room:
+        monkeypatch.setattr(concurrency, "RESERVE_BYTES", 1 << 62)
+    concurrency.be_ready_for_death(lambda: met.append(len(concurrency._reserves)))
+    try:
+        assert len(concurrency._reserves) == has_room
+        for _ in range(2):
+            concurrency.report_death("no thread")
+    finally:
+        concurrency.be_ready_no_more()
+    assert met == [0]
