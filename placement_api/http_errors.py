@@ -31,6 +31,10 @@ CODES = frozenset(
 )
 
 
+#: Characters of a detail, at most.
+DETAIL_MAX = 8000
+
+
 class HTTPError(Exception):
     """An answer with an error. ``detail`` is one sentence for the client, ``headers`` are further ones of the answer.
 
@@ -49,7 +53,8 @@ class HTTPError(Exception):
         of_state: bool | None = None,
     ):
         super().__init__(detail)
-        self.detail = detail
+        # It may quote what the client sent, such as the name of a method, which has no limit of its own.
+        self.detail = detail if len(detail) <= DETAIL_MAX else f"{detail[:DETAIL_MAX]}..."
         self.code = code or UNDEFINED
         self.headers = headers
         if of_state is not None:

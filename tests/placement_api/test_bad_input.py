@@ -274,6 +274,15 @@ def test_a_query_that_is_not_utf_8_is_refused(api, path):
 
 
 @pytest.mark.parametrize(
+    "line, status", [("", 405), (f"Content-Type: {'x' * 20_000}", 415)], ids=["method", "media type"]
+)
+def test_what_a_client_sent_is_quoted_in_part(api, line, status):
+    method = "POST" if line else "X" * 20_000
+    asked = request(method, "/resource_providers", line or JSON, "Content-Length: 2", body=b"{}")
+    assert len(error_of(api.send(asked), status)) < 10_000
+
+
+@pytest.mark.parametrize(
     "path", ["/resource_providers/%ff", "/traits/%ff", "/resource_classes/%00", "/allocations/%ff", "/%ff", "/a/%0d%0a"]
 )
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
