@@ -88,11 +88,12 @@ def be_ready_for_death(on_death: Callable[[], object]) -> None:
 
 def report_death(text: str) -> None:
     """Report that this process cannot work any longer. The service looks at :func:`death`, and ends."""
-    is_known = text in _deaths
+    if text in _deaths:
+        # Each call that finds no thread says the same.
+        return
     _deaths.append(text)
     _give_back()
-    # Each call that finds no thread says the same.
-    LOG.log(logging.DEBUG if is_known else logging.ERROR, "%s", text)
+    LOG.error("%s", text)
     while _on_death:
         _on_death.pop()()
 

@@ -289,7 +289,7 @@ class CellLog:
         self._began_with_snapshot = beginning.snapshot is not None
         found = beginning.found
         reason = functools.partial(reason_against, log, self.cell, epoch, self._accounts_required)
-        unfit = found.tried - {found.checkpoint and found.checkpoint.uuid}
+        unfit = found.tried - {one.uuid for one in (found.checkpoint, found.passed) if one is not None}
         self.checkpoints = Checkpoints(self.cell, epoch, self._accounts_required, reason, unfit)
         self._began_with_checkpoint, self._tried = None, found.tried
         if found.checkpoint is not None:

@@ -193,10 +193,9 @@ class Checkpoints:
         except errors.NovaSchedError as fault:
             return self._refuse(key, position, str(fault))
         found = Checkpoint(key[1], event.producer, head.position, begun.first, position, event.at_ns, begun.size)
-        why_not = self._why_not_of(found, head.proof)
-        if why_not is not None:
-            return self._refuse(key, position, why_not)
-        del self._begun[key]
+        self._begun.pop(key)
+        if not self._counts(found, head.proof, position):
+            return
         if self._add(found):
             self.others = position - begun.first + 1 - begun.of
             self.bytes = self._bytes_seen - begun.bytes_before
@@ -208,15 +207,24 @@ class Checkpoints:
         found = Checkpoint(data.checkpoint_uuid, event.producer, data.position, data.first, data.last, event.at_ns)
         if not data.position < data.first <= data.last < position:
             return
-        if found.uuid in self._refused:
-            return
         if found.uuid not in self._complete:
-            why_not = self._why_not_of(found, None)
-            if why_not is not None:
-                return self._refuse((event.producer, found.uuid), position, why_not)
+            if found.uuid in self._refused or not self._counts(found, None, position):
+                return
             self._add(found)
         if self.newest is not None and self.newest.uuid == found.uuid:
             self.named_at, self.records_since_named = position, 0
+
+    def _counts(self, found, proof, position):
+        """Whether a complete one counts, of which the record at a position shows that it is complete. If the log cannot
+        be asked now, it may count when it is named."""
+        try:
+            why_not = self._why_not_of(found, proof)
+        except errors.LogUnavailable as fault:
+            LOG.warning("the checkpoint %s of %s does not count until it is named: %s", found.uuid, self.cell, fault)
+            return False
+        if why_not is not None:
+            self._refuse((found.producer, found.uuid), position, why_not)
+        return why_not is None
 
     def _add(self, found):
         """Remember a complete one; returns whether it is the newest one by that."""
@@ -271,15 +279,17 @@ def newest_in(
         start = max(lowest, bounds.last + 1 - span)
         seen, highest_level = _look(log, start, bounds.last, Checkpoints(cell, epoch, accounts_required))
         for candidate in seen.candidates():
-            if candidate.position <= after:
-                passed = passed or candidate
+            if candidate.position <= after and passed is not None:
                 break
             if candidate.uuid in tried:
                 continue
             tried.add(candidate.uuid)
             packed = _fitting(log, bounds, cell, epoch, candidate, accounts_required)
-            if packed is not None:
+            if packed is None:
+                continue
+            if candidate.position > after:
                 return Found(candidate, packed, frozenset(tried))
+            passed = candidate
         if start == lowest or (whole and (span >= LONGEST_LOOK or highest_level < StateKept.LEVEL)):
             break
         span *= FURTHER
@@ -345,14 +355,14 @@ def _fitting(log, bounds, cell, epoch, candidate, accounts_required):
 
 def reason_against(log, cell: str, epoch: str, accounts_required: bool, checkpoint: Checkpoint, proof) -> str | None:
     """Why a complete checkpoint is not of a log, which may have lost the records that it was made of; None if it is.
-    Without a ``proof`` its parts are read."""
+    Without a ``proof`` its parts are read. LogUnavailable if the log cannot be read now."""
     try:
         bounds = log.bounds()
         if proof is not None:
             return proving.check(log, bounds, proof)
         is_of_log = _fitting(log, bounds, cell, epoch, checkpoint, accounts_required) is not None
         return None if is_of_log else "it does not fit the log"
-    except errors.NovaSchedError as fault:
+    except errors.LogGap as fault:
         return f"nothing proves that it is of this log: {fault}"
 
 

@@ -6,8 +6,10 @@ position behind other records. So a reader compares as many as a proof names (:m
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from rpc_api import errors
+from rpc_api.log.port import Record
 from rpc_api.proof import RECORDS
 
 
@@ -38,6 +40,11 @@ class LastRead:
     def add(self, position: int, payload: bytes) -> None:
         """The next record was read."""
         self._records.append((position, hash(payload)))
+
+    def add_all(self, records: Sequence[Record]) -> None:
+        """The next records were read."""
+        for record in records[-RECORDS:]:
+            self.add(record.position, record.payload)
 
     def expect(self, first: int) -> None:
         """From here on they come again, from the first record of the log on: those before it were removed."""

@@ -12,7 +12,6 @@ from rpc_api import errors
 from rpc_api.log import checks
 from rpc_api.log.last_read import LastRead
 from rpc_api.log.port import READ_BYTES, Bounds, EventLog, LogReader, Record
-from rpc_api.proof import RECORDS
 
 
 class _Store:
@@ -154,8 +153,7 @@ class MemoryReader(LogReader):
         del payloads[checks.count_within(map(len, payloads), max_bytes) :]
         records = [Record(position, payload) for position, payload in enumerate(payloads, self.position)]
         self.position += len(records)
-        for record in records[-RECORDS:]:
-            self._last_read.add(record.position, record.payload)
+        self._last_read.add_all(records)
         return records
 
     def _check_last_read(self) -> None:

@@ -17,7 +17,6 @@ from rpc_api.log import checks
 from rpc_api.log.last_read import LastRead
 from rpc_api.log.port import READ_BYTES, Bounds, EventLog, LogReader, Record
 from rpc_api.log.sqlite_file import POLL_SECONDS, SqliteFile
-from rpc_api.proof import RECORDS
 
 LAST = "SELECT seq FROM sqlite_sequence WHERE name = 'records'"
 BOUNDS = f"SELECT (SELECT min(position) FROM records), ({LAST})"
@@ -210,17 +209,16 @@ class SqliteReader(LogReader):
         records: list[Record] = []
         size, position, record = 0, self.position, None
         # With the records before it, to check that the log is still the same.
-        start, known = self._last_read.from_position(position), None
+        start, is_first = self._last_read.from_position(position), True
         cursor = self._connection.execute(PAGE, (start, max_records + position - start))
         for row in cursor:
-            record = Record(*row)
-            if record.position < position and not records:
-                if known is None:
-                    self._last_read.expect(record.position)
-                known = record.position
-                self._last_read.see(known, record.payload)
-                record = None
+            if is_first:
+                self._last_read.expect(row[0])
+                is_first = False
+            if row[0] < self.position:
+                self._last_read.see(*row)
                 continue
+            record = Record(*row)
             if len(records) == max_records:
                 break
             if record.position != position and not self._is_hole(position, record.position):
@@ -234,8 +232,7 @@ class SqliteReader(LogReader):
         cursor.close()
         if not records:
             self._check_no_gap(record)
-        for record in records[-RECORDS:]:
-            self._last_read.add(record.position, record.payload)
+        self._last_read.add_all(records)
         self.position = position
         return records
 

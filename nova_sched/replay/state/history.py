@@ -278,24 +278,24 @@ class History:
             if not self._may_keep(projection):
                 continue
             log, is_kept = self.logs[cell], False
-            last, record = log.bounds().last, _record_at(log, projection.position)[1]
+            last, (at_ns, record) = log.bounds().last, _record_at(log, projection.position)
             for one in self.cache.kept(cell, log.url):
                 if one.position > last or (one.position == projection.position and one.record != record):
                     self.cache.drop(one)
                 else:
                     is_kept = is_kept or one.position == projection.position
             if not is_kept:
-                self._keep(projection)
+                self._put(projection, at_ns, record)
 
     def _may_keep(self, projection):
         return self.cache is not None and projection.whole and projection.epoch and not projection.is_too_new
 
-    def _keep(self, projection):
-        log = self.logs[projection.cell]
-        at_ns, record = _record_at(log, projection.position)
+    def _put(self, projection, at_ns, record):
+        """Keep a state in the cache, with the time and the digest of its last record."""
         with collector_paused():
             packed = snapshot.dump(projection)
-        self.cache.put(projection.cell, log.url, projection.position, at_ns, record, packed)
+        url = self.logs[projection.cell].url
+        self.cache.put(projection.cell, url, projection.position, at_ns, record, packed)
 
     def _fold(self, projection, position, watch=None, step=None):
         cell, log = projection.cell, self.logs[projection.cell]
@@ -315,7 +315,7 @@ class History:
             holders = len(projection.hosts) + len(projection.consumers)
             if events - kept_at >= EVERY + EVERY_A_HOLDER * holders and self._may_keep(projection):
                 kept_at = events
-                self._keep(projection)
+                self._put(projection, *_record_at(log, projection.position))
             if not done % 1000 or done == total:
                 self.progress(cell, done, total)
         self.folded(projection)

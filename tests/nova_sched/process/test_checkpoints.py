@@ -323,6 +323,46 @@ def test_a_checkpoint_of_a_lost_tail_counts_for_no_running_service(kept, caplog)
     assert caplog.text.count(f"the checkpoint {wrong} of cell1") == 1, "it is read once"
 
 
+def test_a_checkpoint_of_a_lost_tail_is_not_passed_over_as_the_newest_one(kept):
+    """A service that starts with a later snapshot counts the newest one before it."""
+    good = kept.keep()
+    kept.claims("host-1", "lost-1", "lost-2", "lost-3")
+    parts = kept.parts(snapshot.dump(kept.folded()))
+    kept.log.lose_tail(3)
+    for number in range(4):
+        kept.say("scheduler/other", claim(f"other-{number}", "host-2"))
+    kept.say("conductor/c", *parts)
+    found = found_in(kept, after=kept.log.bounds().last)
+    assert found.checkpoint is None and found.passed.uuid == good.uuid
+
+
+def test_a_checkpoint_counts_when_it_is_named_if_the_log_was_away(kept):
+    away = [True]
+
+    def why_not_of(checkpoint, proof):
+        if away:
+            away.pop()
+            raise errors.LogUnavailable("away")
+
+    seen = Checkpoints("cell1", EPOCH, why_not_of=why_not_of)
+    checkpoint = kept.keep()
+    seen.see_all(_decoded(kept))
+    assert seen.newest is None and not seen.under_way()
+    kept.name(checkpoint)
+    seen.see_all(_decoded(kept)[-1:])
+    assert seen.newest.uuid == checkpoint.uuid and seen.named_at == kept.log.bounds().last
+
+
+def test_a_checkpoint_that_is_appended_again_counts_and_is_named(kept):
+    wrong = kept.parts(snapshot.dump(kept.folded()), checkpoint=uuid_of("again"))
+    kept.say("conductor/c", wrong[0])
+    kept.say("conductor/c", wrong[-1]._replace(of=9))
+    kept.say("conductor/c", *wrong)
+    (whole,) = kept.seen().candidates()
+    kept.name(whole)
+    assert kept.seen().named_at == kept.log.bounds().last
+
+
 # --- accounts ----------------------------------------------------------------------------------------------------
 
 ACCOUNTS = [

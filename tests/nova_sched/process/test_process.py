@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -129,6 +130,22 @@ def test_a_process_that_cannot_go_on_ends_at_once_and_by_force_if_it_hangs(made,
     assert service.drained == 1 and alarms[0] > 60 and alarms[-1] == 0
     said = [record for record in caplog.records if record.getMessage().startswith("this process cannot")]
     assert [record.levelname for record in said if record.levelno > logging.DEBUG] == ["ERROR"]
+
+
+def test_an_end_with_calls_in_flight_is_one_sentence(made, monkeypatch, caplog):
+    """oslo.log would add the exception that is being handled to the line."""
+    running, service = made
+    goes_on, handled, ended = threading.Event(), [], []
+    monkeypatch.setattr(process, "CLOSING", 0.05 - running._conf.graceful_shutdown_timeout)
+    monkeypatch.setattr(running, "_end_now", lambda fault, code: ended.append(code))
+    service.start = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    service.drain = lambda timeout: goes_on.wait(60)
+    caplog.handler.addFilter(lambda record: handled.append((record.getMessage(), sys.exc_info()[0])) or True)
+    try:
+        running.run()
+    finally:
+        goes_on.set()
+    assert ended == [1] and [met for text, met in handled if "with calls still in flight" in text] == [None]
 
 
 def test_a_second_signal_while_it_ends_changes_nothing(made):
