@@ -1,13 +1,12 @@
-"""Hosts, instances, server groups and aggregates: what Nova has and our logs do not, and the events that change it."""
+"""Instances, server groups and aggregates: what Nova has and our logs do not, and the events that change it."""
 
 from collections.abc import Iterator, Mapping
 
-from nova_sched.clients.nova import ComputeService
 from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.compare import Difference, changed, changed_map
+from nova_sched.migration.nova_hosts import status_differences
 from nova_sched.nova_objects import facts
-from nova_sched.projection.host_status import is_disabled
-from nova_sched.projection.ledger import AGENT, COMPUTE_STATUS_DISABLED, MEMBER, NOVA, Entry, Host
+from nova_sched.projection.ledger import AGENT, MEMBER, NOVA, Entry
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.state import CELL0
 from nova_sched.selection.claim_rules import RULE_OF_POLICY
@@ -85,34 +84,6 @@ def _devices(guest: events.Guest) -> dict[str, int]:
 # --- events ----------------------------------------------------------------------------------------------------------
 
 
-def host_events(cloud: Cloud, projection: Projection) -> list[FrozenRecord]:
-    """The facts of hosts that a log does not know, from the database of its cell, and the status of those it knows."""
-    found: list[FrozenRecord] = []
-    waiting = {host.name for host in projection.waiting.values()}
-    if projection.cell in cloud.databases:
-        reports = cloud.databases[projection.cell].reports
-        found += [
-            report for name, report in sorted(reports.items()) if name not in projection.hosts and name not in waiting
-        ]
-    for name, service in sorted(cloud.nova.services.items()) if cloud.nova is not None else ():
-        host = projection.hosts.get(name)
-        if host is not None and host.authority == NOVA:
-            status = _wanted_status(service, host, projection)
-            if status != host.status:
-                found.append(facts.report_of(name, host.inventory, status))
-    return found
-
-
-def _wanted_status(service: ComputeService, host: Host, projection: Projection) -> events.HostStatus:
-    """The status of a host as its service says. While its root provider has the trait of a disabled service, the trait
-    says that, and the tap reports it so."""
-    status = host.status._replace(forced_down=service.forced_down)
-    if service.disabled:
-        has_trait = projection.table.row_has_trait(COMPUTE_STATUS_DISABLED, host.root)
-        return status._replace(disabled=status.disabled or not has_trait, disabled_reason=service.disabled_reason)
-    return status._replace(disabled=False)
-
-
 def instance_events(cloud: Cloud, projection: Projection) -> list[FrozenRecord]:
     """Where instances are, and the properties of their images."""
     added: dict[str, list[events.TrackedInstance]] = {}
@@ -178,7 +149,11 @@ def _aggregates(projections: Mapping[str, Projection]) -> dict[str, events.Aggre
 
 def differences_of_nova(cloud: Cloud, projections: Mapping[str, Projection]) -> list[Difference]:
     """What Nova and the logs have in different ways."""
-    return [*_of_aggregates(cloud, projections), *_of_hosts(cloud, projections), *_of_instances(cloud, projections)]
+    return [
+        *_of_aggregates(cloud, projections),
+        *status_differences(cloud, projections),
+        *_of_instances(cloud, projections),
+    ]
 
 
 def _of_aggregates(cloud: Cloud, projections: Mapping[str, Projection]) -> Iterator[Difference]:
@@ -195,32 +170,6 @@ def _of_aggregates(cloud: Cloud, projections: Mapping[str, Projection]) -> Itera
                 "aggregate", uuid, there.name, member, host in there.hosts or None, host in here.hosts or None
             )
         yield from changed_map("aggregate", uuid, there.name, "metadata", there.metadata, here.metadata)
-
-
-def _of_hosts(cloud: Cloud, projections: Mapping[str, Projection]) -> Iterator[Difference]:
-    theirs = cloud.nova.services if cloud.nova else {}
-    ours = {name: host for projection in projections.values() for name, host in projection.hosts.items()}
-    for name in sorted(theirs.keys() | {name for name, host in ours.items() if host.authority == NOVA}):
-        service, host = theirs.get(name), ours.get(name)
-        if service is None or host is None:
-            yield Difference("host", name, None, "known", service and True, host and True)
-            continue
-        yield from changed("host", name, None, "authority", NOVA, host.authority)
-        table = projections[host.cell].table
-        there = service.disabled or COMPUTE_STATUS_DISABLED in _traits_of_root(cloud, table.uuids[host.root])
-        yield from changed("host", name, None, "disabled", there, is_disabled(host, table))
-        if service.disabled:
-            reason = host.status.disabled_reason
-            yield from changed("host", name, None, "disabled reason", service.disabled_reason, reason)
-        yield from changed("host", name, None, "forced down", service.forced_down, host.status.forced_down)
-        if not service.forced_down and service.is_up == host.lost:
-            last = f"{'up' if service.is_up else 'down'}, last heard at {service.heard}"
-            yield Difference("host", name, None, "state", last, "down" if host.lost else "up")
-
-
-def _traits_of_root(cloud: Cloud, root: str) -> frozenset[str]:
-    provider = cloud.placement.providers.get(root)
-    return frozenset() if provider is None else provider.traits
 
 
 def _of_instances(cloud: Cloud, projections: Mapping[str, Projection]) -> Iterator[Difference]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from nova_sched.migration import compare, nova_state, to_logs
+from nova_sched.migration import compare, nova_hosts, nova_state, to_logs
 from nova_sched.migration.cells import cells_of
 from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.compare import Difference
@@ -26,8 +26,11 @@ def differences(
     cloud: Cloud, projections: Mapping[str, Projection], generations: bool, of_agents: bool = False
 ) -> list[Difference]:
     """All differences between a cloud and the logs, of which what agents report is no part (unless ``of_agents``)."""
-    found = compare.differences_of(cloud.placement, placement_of(projections, of_agents), generations)
-    return found + (nova_state.differences_of_nova(cloud, projections) if cloud.nova is not None else [])
+    return [
+        *compare.differences_of(cloud.placement, placement_of(projections, of_agents), generations),
+        *(nova_state.differences_of_nova(cloud, projections) if cloud.nova is not None else ()),
+        *nova_hosts.facts_differences(cloud, projections),
+    ]
 
 
 class TakeOver:
@@ -52,7 +55,7 @@ class TakeOver:
         for cell, part in to_logs.parts_of(cloud.placement, cells, self._projections).items():
             projection = self._projections[cell]
             self._write(cell, to_logs.providers(part, placement_of({cell: projection})))
-            self._write(cell, nova_state.host_events(cloud, projection))
+            self._write(cell, nova_hosts.host_events(cloud, projection))
             self._write(cell, to_logs.consumers(part, projection, nova_state.Terms(cloud, projection)))
             self._write(cell, to_logs.removals(part, placement_of({cell: projection}, of_agents=False)))
             self._write(cell, nova_state.instance_events(cloud, projection))

@@ -227,14 +227,73 @@ def test_an_import_of_instances_that_are_moved(stock, nova, ours, moving):
     assert MIGRATION not in ours.state().consumers
 
 
+def changed_copy(databases, path, *statements):
+    """The URL of a copy of a cell's database after some statements."""
+    path.write_bytes(Path(databases[0].removeprefix("sqlite:///")).read_bytes())
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+    return f"sqlite:///{path}"
+
+
+#: Facts of host-1 that nova-compute has saved, and that no tap has seen -> the lines of the comparison.
+FACTS = {
+    "a new hypervisor": (
+        "UPDATE compute_nodes SET hypervisor_version = 9000000 WHERE host = 'host-1'",
+        ["facts hypervisor_version: 9000000 in the cloud, 7002000 in the logs"],
+    ),
+    "a capability": (
+        """UPDATE compute_nodes SET stats = '{"tier": "silver", "new": "1"}' WHERE host = 'host-1'""",
+        ["stats new: 1 in the cloud, nothing in the logs", "stats tier: silver in the cloud, gold in the logs"],
+    ),
+    "no NUMA nodes any more": (
+        "UPDATE compute_nodes SET numa_topology = NULL WHERE host = 'host-1'",
+        [
+            f"NUMA node {node} {field}: nothing in the cloud, {value} in the logs"
+            for node, cpus, pinned, siblings in (("0", "0 1", "2 3", "0-1 2-3"), ("1", "4 5", "6 7", "4-5 6-7"))
+            for field, value in (
+                ("dedicated_cpus", pinned),
+                ("memory_mb", 4096),
+                ("pages", "1048576 of 4 KB, 0 reserved"),
+                ("shared_cpus", cpus),
+                ("siblings", siblings),
+                ("socket", 0),
+                ("tunneled", False),
+            )
+        ],
+    ),
+    "a device more": (
+        "UPDATE compute_nodes SET pci_stats = replace(pci_stats, '\"count\": 2', '\"count\": 3')",
+        [
+            "PCI pool 8086:1515 (NUMA node 0, address=0000:81:00.0, dev_type=type-VF, physical_network=net1): "
+            "4 in the cloud, 3 in the logs"
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_facts_that_no_tap_has_seen_are_named_and_written(name, stock, nova, ours, databases, tmp_path):
+    statement, lines = FACTS[name]
+    small(stock)
+    assert ours.run("import", "--nova", nova.url, "--cell-database", f"cell1={databases[0]}")[0] == 0
+    status = ours.state().hosts["host-1"].status
+    words = ["--nova", nova.url, "--cell-database", f"cell1={changed_copy(databases, tmp_path / 'cell', statement)}"]
+    code, out, _ = ours.run("compare", *words)
+    assert (code, out.splitlines()) == (1, [f"host host-1: {line}" for line in lines])
+    code, out, err = ours.run("import", *words)
+    assert code == 0 and ", 1 event written, 0 without effect" in out, (out, err)
+    assert ours.state().hosts["host-1"].status == status
+    position = ours.state().position
+    assert ours.run("import", *words)[0] == 0 and ours.state().position == position
+    assert ours.run("compare", "--placement-only", *words[2:])[:2] == (0, "")
+
+
 def test_a_compute_node_without_a_service_gets_no_instances(databases, tmp_path):
     """Its provider still belongs to its cell."""
-    copy = tmp_path / "cell"
-    copy.write_bytes(Path(databases[0].removeprefix("sqlite:///")).read_bytes())
-    with contextlib.closing(sqlite3.connect(copy)) as connection:
-        connection.execute("UPDATE services SET deleted = id WHERE host = 'host-2'")
-        connection.commit()
-    found = cell_database.read(f"sqlite:///{copy}")
+    statement = "UPDATE services SET deleted = id WHERE host = 'host-2'"
+    found = cell_database.read(changed_copy(databases, tmp_path / "cell", statement))
     assert found.reports.keys() == {"host-1"} and found.nodes[uuid_of("host-2")] == "host-2"
     assert found.faults == [
         f"the compute node {uuid_of('host-2')} of host-2 has no service, so host-2 gets no instances; start its "
