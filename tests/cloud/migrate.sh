@@ -46,8 +46,8 @@ step compare sched compare --placement "$STOCK_URL" --generations
 
 # Placement's endpoint
 for name in scheduler $CONDUCTORS; do stop "$name"; done
-step import-again sched import --placement "$STOCK_URL"
-step compare-again sched compare --placement "$STOCK_URL" --generations
+step import-again sched import $(databases) --placement "$STOCK_URL"
+step compare-again sched compare $(databases) --placement "$STOCK_URL" --generations
 endpoints_up $OURS; wait_for placement-1 curl -s -m 5 -o /dev/null "http://127.0.0.1:$OURS/"
 endpoint "http://127.0.0.1:$OURS"
 restart $NOVA; again scheduler; ready
@@ -67,6 +67,8 @@ step compare-export sched compare --placement "$STOCK_URL"
 endpoint "$STOCK_URL"
 restart $NOVA; again scheduler; ready
 step back servers check $SERVERS
+# (By now the taps have reported every host, which was restarted twice.)
+step compare-back sched compare $(databases) --placement "$STOCK_URL"
 step delete servers delete
 step audit $NM placement audit --verbose
 for name in $(cd "$RUN" && ls -- placement-*.pid nova_sched-conductor-*.pid); do stop "${name%.pid}"; done
