@@ -53,8 +53,10 @@ class HTTPError(Exception):
         of_state: bool | None = None,
     ):
         super().__init__(detail)
-        # It may quote what the client sent, such as the name of a method, which has no limit of its own.
-        self.detail = detail if len(detail) <= DETAIL_MAX else f"{detail[:DETAIL_MAX]}..."
+        # It may quote what the client sent, such as the name of a method, which has no limit of its own. And it is one
+        # line, as Placement's: osc-placement shows the last one.
+        shown = detail if len(detail) <= DETAIL_MAX else f"{detail[:DETAIL_MAX]}..."
+        self.detail = " ".join(shown.split())
         self.code = code or UNDEFINED
         self.headers = headers
         if of_state is not None:

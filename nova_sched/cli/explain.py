@@ -15,9 +15,10 @@ EPILOG = """\
 The first line counts each host once, under the first reason in the order of
 the chain, so that the counts add up; of an instance that found a host it
 begins with "chosen HOST:". How a request ended has a stable code: built,
-claimed, no-valid-host, cells-unreachable, refused (for a reason that is in no
-decision: a log or a service failed), retries-exhausted, claim-refused,
-claim-lost, given-back, deleted. Of a consumer that no decision is about, such
+on-host (its nova-compute reports it), claimed, no-valid-host,
+cells-unreachable, refused (for a reason that is in no decision: a log or a
+service failed), retries-exhausted, claim-refused, claim-lost, given-back,
+deleted. Of a consumer that no decision is about, such
 as a volume, it shows what history shows: who wrote its allocations.
 
 examples:
@@ -96,8 +97,9 @@ class Explain(RequestCommand):
             yield one_line(
                 text + (f"; nearest: {reason['nearest']}: {reason['nearest_text']}" if reason["nearest"] else "")
             )
+        requests = {attempt["request"] for attempt in facts["attempts"]}
         for attempt in facts["attempts"]:
-            yield one_line("  " + _attempt_text(attempt))
+            yield one_line("  " + _attempt_text(attempt, len(requests) > 1))
         if facts["behind"]:
             yield "  behind   the scheduler did not know of " + ", ".join(
                 f"{count} {'record' if count == 1 else 'records'} of {cell}" for cell, count in facts["behind"].items()
@@ -109,8 +111,9 @@ class Explain(RequestCommand):
         yield one_line(f"  end      {facts['end']['code']}: {facts['end']['text']}")
 
 
-def _attempt_text(attempt):
-    text = f"attempt {attempt['attempt']} at {stamp(attempt['at_ns'])} by {attempt['scheduler']}: {attempt['said']}"
+def _attempt_text(attempt, names_request):
+    of = f" of {attempt['request']}" if names_request else ""
+    text = f"attempt {attempt['attempt']}{of} at {stamp(attempt['at_ns'])} by {attempt['scheduler']}: {attempt['said']}"
     others = attempt["lost_to"]
     for cause in others[-1:]:
         text += f"; {cause['what']} meanwhile, by {cause['producer']}"

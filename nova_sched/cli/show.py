@@ -9,7 +9,7 @@ from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.requests import RequestCommand, milliseconds, only_attempt
 from nova_sched.process.text import one_line
 from nova_sched.projection.write_handlers import WRITE_HANDLERS
-from nova_sched.replay.decisions import story
+from nova_sched.replay.decisions import endings, story
 from nova_sched.replay.decisions.explanation import asked_for, attempt_of, summary_line
 from nova_sched.replay.logs.plain import plain
 from rpc_api.wording import number_of
@@ -75,7 +75,7 @@ class Show(RequestCommand):
         rows = []
         for uuid, decisions in by_instance.items():
             steps = story.steps_of(history.logs, uuid)
-            end = story.ending(decisions, steps, story.fates(history, steps, decisions))
+            end = endings.ending(decisions, steps, story.fates(history, steps, decisions))
             rows.append(
                 (
                     uuid,
@@ -188,7 +188,7 @@ class Show(RequestCommand):
     # --- afterwards --------------------------------------------------------------------------------------------------
 
     def _afterwards(self, decisions, steps, fates):
-        end = story.ending(decisions, steps, fates)
+        end = endings.ending(decisions, steps, fates)
         yield self.paint(one_line(f"end        {end.text}"), "bold")
         begun = decisions[0].at_ns - decisions[0].decision.took_ns
         rows, before = [], begun
@@ -217,7 +217,7 @@ class Show(RequestCommand):
         return {
             "instance": uuid,
             "request": decisions[-1].decision.request_id,
-            "end": story.ending(decisions, steps, fates)._asdict(),
+            "end": endings.ending(decisions, steps, fates)._asdict(),
             "latency_ns": dict(latencies(decisions, steps, fates)),
             "decisions": [self._decision_json(decision, policies, fates) for decision in decisions],
             "events": [

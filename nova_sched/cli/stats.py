@@ -127,6 +127,7 @@ class Stats(ReplayCommand):
                 "failed_for_good": stats.final_failures,
                 "time_ms": stats.build_time.facts(1e6),
             },
+            "on_hosts_of_nova": {"came": stats.came, "gone": stats.gone},
             "busiest_hosts": [
                 {"cell": cell, "host": host, "events": count} for (cell, host), count in _most(stats.busy, top)
             ],
@@ -169,6 +170,8 @@ class Stats(ReplayCommand):
         if whole.writes_accepted or whole.writes_refused:
             yield f"writes      {whole.writes_accepted} accepted, {whole.writes_refused} refused"
         yield f"builds      {whole.started} started, {whole.failed} failed, {stats.final_failures} of them for good"
+        if stats.came or stats.gone:
+            yield f"nova        {number_of(stats.came, 'instance')} came to its hosts, {stats.gone} went"
         timings = [
             ("decision ms", whole.latency.facts(1e6)),
             ("build ms", stats.build_time.facts(1e6)),

@@ -22,6 +22,7 @@ LONGEST = 255
 #: How a request ended, as its own project may know it: without hosts.
 ENDS = {
     "built": "the instance was built",
+    "on-host": "the instance is on a host",
     "claimed": "a host was claimed for it, and the build has not started yet",
     "no-valid-host": "no valid host was found",
     "cells-unreachable": "a part of the cloud could not be reached, so no host was found",

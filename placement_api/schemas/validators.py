@@ -85,8 +85,8 @@ def _described(error: exceptions.ValidationError) -> str:
     # The end of a text is $ in a pattern of JSON Schema; Python's $ would also take a line feed after it.
     message, rule = (text.replace(r"\\Z", "$") for text in (error.message[:_SHOWN], rule))
     return (
-        f"{message}\n\nFailed validating {error.validator!r} in schema{rule}\n\n"
-        f"On instance{place}: {str(error.instance)[:_SHOWN]}"
+        f"{message}. Failed validating {error.validator!r} in schema{rule}. On instance{place}: "
+        f"{str(error.instance)[:_SHOWN]}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.process.text import one_line
-from nova_sched.replay.decisions import story, verdicts
+from nova_sched.replay.decisions import endings, story, verdicts
 from nova_sched.replay.decisions.not_loaded import words_for
 from nova_sched.replay.decisions.policies import HOW_TO_LOAD
 from nova_sched.replay.decisions.recorded import Scene, scene
@@ -27,7 +27,7 @@ def facts_of(history, policies, uuid, decisions, recorded):
         "behind": {},
         "closed": [],
         "hints": [],
-        "end": story.ending(decisions, steps, fates)._asdict(),
+        "end": endings.ending(decisions, steps, fates)._asdict(),
         "fault": recorded.fault,
     }
     evidence = recorded.evidence
@@ -59,6 +59,7 @@ def _attempts(decisions, fates):
     return (
         [
             {
+                "request": recorded.decision.request_id,
                 "attempt": attempt_of(recorded.decision),
                 "at_ns": recorded.at_ns,
                 "scheduler": recorded.producer,

@@ -167,7 +167,7 @@ def lag(logs, recorded: Recorded) -> dict[str, int]:
     return behind
 
 
-# --- how it ended ---------------------------------------------------------------------------------------------------
+# --- failures --------------------------------------------------------------------------------------------------------
 
 
 def refused_as_older(steps, fates_) -> list[str]:
@@ -187,77 +187,3 @@ def failed_hosts(steps, fates_) -> tuple[list[str], list[str]]:
         elif step.name == "BuildFailed":
             (taken if refused.get(step.data.host) else built).append(step.data.host)
     return built, taken
-
-
-class Ending(NamedTuple):
-    """How it went with an instance's request: a stable ``code`` and a sentence."""
-
-    code: str
-    text: str
-
-
-def ending(decisions, steps, fates_) -> Ending:
-    """How the request of one instance ended, by its last decision and the events after it: codes ``built``,
-    ``claimed``, ``no-valid-host``, ``cells-unreachable``, ``refused`` (for a reason that is not in its decisions),
-    ``retries-exhausted``, ``claim-refused``, ``claim-lost``, ``given-back``, ``deleted``."""
-    last = decisions[-1]
-    later = [step for step in steps if step.at_ns >= decisions[0].at_ns]
-    deleted = next((step for step in reversed(later) if step.name == "InstanceDeleted"), None)
-    started = next((step for step in reversed(later) if step.name == "InstanceStarted"), None)
-    final = next((step for step in reversed(later) if step.name == "BuildFailed" and step.data.final), None)
-    if started is not None and deleted is not None and deleted.at_ns >= started.at_ns:
-        return Ending("deleted", f"built on {started.data.host}, deleted since")
-    if started is not None:
-        return Ending("built", f"built on {started.data.host}")
-    if final is not None:
-        built, taken = failed_hosts(later, fates_)
-        parts = [f"{len(built)} {'build' if len(built) == 1 else 'builds'} failed"]
-        if taken:
-            parts.append(f"{len(taken)} {'alternate was' if len(taken) == 1 else 'alternates were'} taken")
-        return Ending(
-            "retries-exhausted",
-            f"{' and '.join(parts)}, the last on {final.data.host}: {final.data.reason}; no alternate was left",
-        )
-    refused = next(
-        (
-            step
-            for step in reversed(later)
-            if step.name == "RequestRefused"
-            and step.data.request_id == last.decision.request_id
-            and step.at_ns >= last.at_ns
-        ),
-        None,
-    )
-    if refused is not None:
-        return Ending("refused", refused.data.reason)
-    if not last.is_selected:
-        return (
-            Ending(
-                "cells-unreachable",
-                f"{', '.join(last.unreachable)} could not be reached, and no other cell had "
-                "a host; the scheduler answered that the service is unavailable",
-            )
-            if last.unreachable
-            else Ending("no-valid-host", "no valid host")
-        )
-    if last.decision.claim_uuid is None:
-        return Ending("claimed", "the host passed, nothing was to be claimed")
-    fate = fates_.get(last.decision.claim_uuid)
-    if fate is None:
-        return Ending("claim-lost", "its claim is in no log that is named")
-    if fate.verdict == REFUSED:
-        return Ending("claim-refused", f"its claim was refused: {fate.reason}")
-    ended = next(
-        (
-            step
-            for step in later
-            if step.name in ("ClaimReleased", "ClaimExpired") and step.data.claim_uuid == last.decision.claim_uuid
-        ),
-        None,
-    )
-    if ended is not None:
-        return Ending(
-            "given-back",
-            "its claim expired" if ended.name == "ClaimExpired" else f"its claim was released: {ended.data.reason}",
-        )
-    return Ending("claimed", f"claimed on {last.decision.hosts[0]}, not started yet")

@@ -71,6 +71,8 @@ class Stats:
         self.knowledge_lag = Histogram()
         self.build_time = Histogram()
         self.final_failures = 0
+        #: Instances that came to hosts of Nova and went from there, as their nova-computes say.
+        self.came = self.gone = 0
         #: Number of decisions without a host that were answered with ServiceUnavailable, because a cell that may have a
         #: host could not be reached.
         self.unreachable = 0
@@ -202,6 +204,10 @@ class Stats:
         claimed_ns = self._waiting.pop(event.data.consumer.instance_uuid, None)
         if claimed_ns is not None:
             self.build_time.add(event.at_ns - claimed_ns)
+
+    def _InstancesTracked(self, cell, position, event, refused, both):
+        self.came += len(event.data.instances)
+        self.gone += len(event.data.gone)
 
     def _InstanceDeleted(self, cell, position, event, refused, both):
         self.busy[cell, event.data.host] += 1

@@ -2,12 +2,12 @@
 
 import pytest
 
-from nova_sched.replay.decisions import story
+from nova_sched.replay.decisions import endings, story
 from nova_sched.replay.decisions.recorded import find
 from nova_sched.replay.statistics.totals import Stats
 from rpc_api import events
 from rpc_api.errors import NovaSchedError
-from tests.builders import EPOCH, decision, request, uuid_of
+from tests.builders import EPOCH, claim, consumer_put, decision, of, put, request, uuid_of
 from tests.nova_sched.replay.logs import Written, records_of
 
 REFUSED = events.RequestRefused("req-vm", (uuid_of("vm"),), "claims of req-vm in cell1 were not read back within 30 s")
@@ -30,7 +30,10 @@ def no_host(*cells, refusals=(), target=None):
 
 def ending_of(*said):
     source = Source(Written(*said, cell="cell0"))
-    return story.ending(find(source, uuid_of("vm")), story.steps_of(source.logs, uuid_of("vm")), {})
+    steps = story.steps_of(source.logs, uuid_of("vm"))
+    claims = [step for step in steps if step.name == "ClaimProposed"]
+    fates = {step.data.claim_uuid: story.ClaimFate(step, story.ACCEPTED, None, []) for step in claims}
+    return endings.ending(find(source, uuid_of("vm")), steps, fates)
 
 
 FULL, DOWN = ("RamFilter", "MEMORY_MB", 4), ("ComputeFilter", "cell unreachable", 4)
@@ -78,3 +81,49 @@ def test_a_request_of_which_no_decision_was_made_is_told_of_with_its_reason(key)
 
 def test_a_record_with_evidence_that_cannot_be_read_is_no_valid_host():
     assert ending_of(decision("vm")._replace(evidence=b"\x00")) == ("no-valid-host", "no valid host")
+
+
+# --- hosts of Nova ---------------------------------------------------------------------------------------------------
+
+
+def tracked(host, *names, gone=()):
+    """What the tap says of the instances of a host."""
+    came = tuple(events.TrackedInstance(uuid_of(name), {}) for name in names)
+    return events.InstancesTracked(host, came, tuple(map(uuid_of, gone)))
+
+
+def chosen(host, attempt=""):
+    """A claim, and the decision for it."""
+    proposed = claim("vm", host, attempt=attempt)
+    return proposed, decision("vm", host)._replace(claim_uuid=proposed.claim_uuid)
+
+
+DROPPED = events.AllocationsDropped(uuid_of("vm"), "req-delete", None)
+MOVED = put(consumer_put("vm", generation=1), consumer_put("migration", of("h1", 1)))
+RUNS = (*chosen("h1"), tracked("h1", "vm"))
+MOVES = (*RUNS, MOVED, *chosen("h2", "second"))
+
+
+@pytest.mark.parametrize(
+    "said, code, text",
+    [
+        (chosen("h1"), "claimed", "claimed on h1, not started yet"),
+        (RUNS, "on-host", "on h1, as its nova-compute reports"),
+        ((*chosen("h1"), tracked("h1", "other")), "claimed", "claimed on h1, not started yet"),
+        # The build failed on h1, and went to the alternate h2.
+        ((*RUNS, tracked("h1", gone=["vm"]), tracked("h2", "vm")), "on-host", "on h2, as"),
+        # Deleted, shelved, or given up: nova-compute and Placement's API say it in either order.
+        ((*RUNS, tracked("h1", gone=["vm"]), DROPPED), "given-back", "was on h1; its"),
+        ((*RUNS, DROPPED, tracked("h1", gone=["vm"])), "given-back", "with req-delete"),
+        ((*chosen("h1"), DROPPED), "given-back", "its resources were given back with req-delete"),
+        # A move: it is still on the old host; then it is on both; then it is gone from the old one.
+        (MOVES, "claimed", "claimed on h2, not started yet"),
+        ((*MOVES, tracked("h2", "vm")), "on-host", "on h2, as"),
+        ((*MOVES, tracked("h2", "vm"), tracked("h1", gone=["vm"])), "on-host", "on h2, as"),
+        # A resize on its host, of which nova-compute reports nothing new.
+        ((*RUNS, MOVED, *chosen("h1", "second")), "on-host", "on h1, as"),
+    ],
+)
+def test_an_instance_on_a_host_of_nova(said, code, text):
+    ending = ending_of(events.LevelPinned(3), *said)
+    assert ending.code == code and text in ending.text

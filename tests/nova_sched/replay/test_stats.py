@@ -60,6 +60,13 @@ def counted(written, first=None, last=None, interval_ns=None):
 # --- stats ----------------------------------------------------------------------------------------------------------
 
 
+def test_instances_on_hosts_of_nova_are_counted_as_its_nova_computes_say():
+    came = [events.TrackedInstance(uuid_of(name), {}) for name in ("vm", "other")]
+    told = (events.InstancesTracked("a", tuple(came), ()), events.InstancesTracked("a", (), (uuid_of("vm"),)))
+    stats, _ = counted(Written(*told))
+    assert (stats.came, stats.gone, stats.all.started) == (2, 1, 0)
+
+
 def test_all_is_counted():
     stats, hosts = counted(Written(*said()))
     one = stats.all

@@ -1,7 +1,7 @@
 from types import SimpleNamespace as Data
 
 from nova_sched.projection.claim_refusals import OLDER_LEVEL
-from nova_sched.replay.decisions import story
+from nova_sched.replay.decisions import endings, story
 
 
 def test_an_alternate_that_was_taken_is_no_failed_build():
@@ -14,7 +14,7 @@ def test_an_alternate_that_was_taken_is_no_failed_build():
         steps += [claim, story.Step("cell1", at_ns, at_ns, "conductor/cell1", "BuildFailed", failure)]
     assert story.failed_hosts(steps, fates) == (["a", "c"], ["b"])
     decisions = [Data(at_ns=0, is_selected=True, decision=Data(claim_uuid="a", hosts=["a", "b", "c"]))]
-    assert story.ending(decisions, steps, fates) == (
+    assert endings.ending(decisions, steps, fates) == (
         "retries-exhausted",
         "2 builds failed and 1 alternate was taken, the last on c: it failed; no alternate was left",
     )
