@@ -1,5 +1,6 @@
 """What every request passes on its way to the routes, and every answer on its way back."""
 
+import http
 import io
 import logging
 import re
@@ -13,6 +14,7 @@ from oslo_context import context as oslo_context
 from oslo_middleware import cors, http_proxy_to_wsgi, request_id
 
 from nova_sched.process.monitoring.health import Health
+from nova_sched.process.web.server import REFUSED
 from placement_api import auth
 from placement_api.access_log import set_up
 from placement_api.error_answers import answer
@@ -49,7 +51,7 @@ def stack(
     application = health(application, conf, region)
     if conf.oslo_middleware.enable_proxy_headers_parsing:
         application = http_proxy_to_wsgi.HTTPProxyToWSGI(application, conf)
-    application = faults(application)
+    application = faults(refused(application))
     application = access_log(application, region.measures, clock)
     return with_request_id(application)
 
@@ -106,6 +108,20 @@ def health(application: auth.Application, conf: cfg.ConfigOpts, region: Region) 
     return answered
 
 
+def refused(application: auth.Application) -> auth.Application:
+    """Answer a request that our web server could not read."""
+
+    def checked(environ: auth.Environ, start_response: auth.StartResponse) -> Iterable[bytes]:
+        found = environ.get(REFUSED)
+        if found is None:
+            return application(environ, start_response)
+        error = HTTPError(found.text)
+        error.status = http.HTTPStatus(found.status)
+        raise error
+
+    return checked
+
+
 def faults(application: auth.Application) -> auth.Application:
     """Log an exception that nobody expects, once, and answer 500, without its text."""
 
@@ -136,7 +152,7 @@ def access_log(application: auth.Application, measures: RequestMeasures, clock: 
     seconds, request id, user."""
 
     def logged(environ: auth.Environ, start_response: auth.StartResponse) -> Iterable[bytes]:
-        began, method, uri = clock.monotonic(), environ.get("REQUEST_METHOD", "-"), _uri(environ)
+        began, method, uri = clock.monotonic(), environ.get("REQUEST_METHOD", "-"), _uri(environ) or "-"
 
         def started(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             size = version = "-"

@@ -6,8 +6,8 @@ import logging
 import webob
 from webob.acceptparse import create_accept_header
 
-from nova_sched.process.web.error_body import error_body
 from placement_api import http_errors, routes, versions
+from placement_api.error_answers import error_body
 from placement_api.measures import ROUTE
 from placement_api.policies import Enforcer
 from placement_api.request import Request
@@ -110,7 +110,7 @@ class Router:
             body = f"<html><body><h1>{int(error.status)}</h1><p>{html.escape(error.detail)}</p></body></html>".encode()
             response = webob.Response(body=body, status=int(error.status), content_type="text/html", charset="utf-8")
         else:
-            body = error_body(error.status, error.detail, code, request.request_id or None, **more)
+            body = error_body(error, code, request.request_id or None, **more)
             response = webob.Response(body=body, status=int(error.status), content_type=JSON, charset=None)
         response.headers.extend(error.headers)
         return response

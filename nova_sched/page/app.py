@@ -18,6 +18,7 @@ from nova_sched.page.sessions import OF_LOOPBACK, Sessions
 from nova_sched.page.what_if import WhatIfs
 from nova_sched.process.monitoring.health import OK
 from nova_sched.process.text import one_line
+from nova_sched.process.web.server import REFUSED
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
 
@@ -85,6 +86,10 @@ class Application:
         return answers.send(answer, environ, start_response)
 
     def _answer(self, environ):
+        if REFUSED in environ:
+            error = answers.PageError(environ[REFUSED].text)
+            error.code = environ[REFUSED].status
+            raise error
         path, method = environ.get("PATH_INFO", ""), environ.get("REQUEST_METHOD", "")
         if path == "/healthz":
             return answers.as_json({"is_ready": not self._page.cloud.why_not_ready()})

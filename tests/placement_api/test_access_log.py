@@ -1,6 +1,5 @@
 """The access log: one line for each answer, where all other lines go."""
 
-import io
 import json
 import logging
 import logging.handlers
@@ -28,15 +27,8 @@ def client():
 
 
 @pytest.fixture
-def lines(monkeypatch):
-    """The stream of a handler to which the lines of a process go."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    # Other tests of the process may have switched on debug lines.
-    handler.setLevel(logging.INFO)
-    monkeypatch.setattr(logging.root, "handlers", [handler])
-    monkeypatch.setattr(logging.getLogger("placement_api.access"), "level", logging.INFO)
-    return stream
+def lines(access_log):
+    return access_log
 
 
 @pytest.mark.parametrize(

@@ -417,6 +417,23 @@ def test_a_name_with_several_addresses_is_served_on_each():
         api.close()
 
 
+@pytest.mark.parametrize(
+    "raw, text",
+    [
+        (request("PUT", "/traits/CUSTOM_X", f"Content-Length: {10**7}"), "PUT /traits/CUSTOM_X 413 "),
+        (request("GET", "/a?b=c", f"X: {'x' * (1 << 19)}"), "- - 431 "),
+        (request("GET", "/a?b=c", "Content-Length: x"), "GET /a?b=c 400 "),
+        (request("GET", "/a", "Transfer-Encoding: gzip"), "GET /a 501 "),
+        (b"nonsense\r\n\r\n", "- - 400 "),
+    ],
+    ids=["413", "431", "400", "501", "no first line"],
+)
+def test_what_cannot_be_read_has_its_line_in_the_access_log_too(api, access_log, raw, text):
+    _, body = api.send(raw)
+    (line,) = access_log.getvalue().splitlines()
+    assert f" 127.0.0.1 {text}" in line and body["errors"][0]["request_id"] in line
+
+
 # --- the end --------------------------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,8 @@ class Connection:
     def __init__(self, server):
         self.socket = socket.create_connection(server.addresses[0], SECONDS)
         self._file = self.socket.makefile("rb")
+        #: Whether the server has said that it answers nothing more over this connection.
+        self.is_last = False
 
     def send(self, path, body=b""):
         self.socket.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -56,6 +58,7 @@ class Connection:
         while (line := self._file.readline()) != b"\r\n":
             name, _, value = line.partition(b":")
             size = int(value) if name.lower() == b"content-length" else size
+            self.is_last = self.is_last or (name.lower() == b"connection" and value.strip().lower() == b"close")
         return self._file.read(size)
 
     def close(self):
@@ -327,3 +330,44 @@ def test_a_second_stop_after_the_end_wakes_nothing(tmp_path):
         assert {file.fileno() for file in opened} & set(woken)
         served._server.close()
         assert all((tmp_path / str(number)).read_bytes() == b"" for number in range(50))
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_as_many_clients_as_configured_are_served_side_by_side(most):
+    server = Server(echo, connections=most)
+    with contextlib.ExitStack() as ending:
+        ending.callback(server.close)
+        clients = [ending.enter_context(contextlib.closing(Connection(server))) for _ in range(most)]
+        for client in clients * 2:
+            client.send("/now")
+            assert client.read() == b"/now"
+
+
+def test_clients_that_send_without_a_pause_lose_nothing_when_the_server_stops(monkeypatch):
+    """The last answer of each says that it is the last."""
+    monkeypatch.setattr("nova_sched.process.web.server.BUSY_SECONDS", SECONDS)
+    monkeypatch.setattr("nova_sched.process.web.server.ONE_MORE_SECONDS", SECONDS)
+    server, faults, begun = Server(echo), [], threading.Barrier(5, timeout=SECONDS)
+
+    def send_on(client):
+        try:
+            for number in range(10**9):
+                client.send(f"/{number}")
+                assert client.read() == f"/{number}".encode()
+                if number == 20:
+                    begun.wait()
+                if client.is_last:
+                    return
+        except (OSError, AssertionError) as fault:
+            faults.append(repr(fault))
+
+    with contextlib.ExitStack() as ending:
+        clients = [ending.enter_context(contextlib.closing(Connection(server))) for _ in range(4)]
+        threads = [threading.Thread(target=send_on, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        begun.wait()
+        server.close()
+        for thread in threads:
+            thread.join(SECONDS)
+        assert faults == [] and all(client.is_last for client in clients)

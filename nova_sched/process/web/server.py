@@ -7,19 +7,20 @@ occupies a connection and no thread.
 import logging
 import resource
 import select
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from io import BytesIO
+from typing import Any, NamedTuple
 
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import BaseWSGIServer, create_server
-from waitress.task import ErrorTask, WSGITask
+from waitress.task import WSGITask
 
 from nova_sched.process.connections import Accepting, close_stalled
-from nova_sched.process.web.error_body import error_body
 from nova_sched.process.web.event_loop import WAIT_SECONDS, Watched
 from rpc_api.clock import SYSTEM
 
@@ -42,12 +43,21 @@ STALLED_AT_END_SECONDS = 10
 SENT_AT_ONCE = 64 * 1024
 #: Seconds in which a request must have come as a whole that was being read when the server began to stop.
 LAST_SECONDS = 2.0
+#: The longest wait for something to happen, while it stops.
+LAST_WAIT_SECONDS = 0.1
 #: Connections that wait to be accepted, at most, when the server stops.
 WAITING_MAX = 1024
 #: Files that a process needs beside its connections: logs, bodies that do not fit into memory.
 OTHER_FILES = 256
+#: A connection over which a request was answered so many seconds ago, or that came then, may bring one more when the
+#: server begins to stop: its client may be sending it.
+BUSY_SECONDS = 1.0
+#: Seconds in which such a request must begin to come.
+ONE_MORE_SECONDS = 0.5
 #: Characters of what was sent that an error shows.
 SHOWN = 1000
+#: Where an application finds the Refused of a request that cannot be read: it has to answer that, and nothing else.
+REFUSED = "nova_sched.refused"
 
 
 class Parser(HTTPRequestParser):
@@ -69,30 +79,63 @@ class Parser(HTTPRequestParser):
             )
 
 
-class ErrorAnswer(ErrorTask):
-    """The answer to a request that cannot be read, in OpenStack's form for errors."""
+class Refused(NamedTuple):
+    """What is wrong with a request that cannot be read: a status of HTTP, and a sentence."""
 
-    def execute(self) -> None:
-        """Send the answer, and close the connection: nobody knows where the next request begins."""
-        error = self.request.error
-        text = str(error.body)[:SHOWN]
-        if error.code == 413:
-            text = f"The body of the request has more than {self.request.adj.max_request_body_size - 1} bytes."
-        body = error_body(error.code, text, None, None)
-        self.status = f"{error.code} {error.reason}"
-        self.response_headers.append(("Content-Type", "application/json"))
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
+    status: int
+    text: str
 
 
 class Answer(WSGITask):
     """The answer of the application."""
 
+    def build_response_header(self) -> bytes:
+        """The first line and the headers. The last answer over a connection says so: its client must not send another
+        request over it."""
+        if self.channel.server.is_stopping:
+            self.set_close_on_finish()
+        return bytes(super().build_response_header())
+
     def finish(self) -> None:
         """Send what is not sent yet, headers and body together."""
         super().finish()
         self.channel.send_now()
+
+
+class RefusedAnswer(Answer):
+    """The answer of the application to a request that cannot be read."""
+
+    def execute(self) -> None:
+        """Send the answer, and close the connection: nobody knows where the next request begins."""
+        self.set_close_on_finish()
+        super().execute()
+
+    def get_environment(self) -> dict[str, Any]:
+        """What is known of the request, and what is wrong with it, under :data:`REFUSED`."""
+        request, server, error = self.request, self.channel.server, self.request.error
+        # (For headers that are too large waitress reads a line of its own in their place.)
+        is_known = hasattr(request, "command") and error.code != 431
+        text = str(error.body)[:SHOWN]
+        if error.code == 413:
+            text = f"The body of the request has more than {request.adj.max_request_body_size - 1} bytes."
+        return {
+            REFUSED: Refused(error.code, text),
+            "REMOTE_ADDR": self.channel.addr[0],
+            "REQUEST_METHOD": request.command if is_known else "-",
+            "SCRIPT_NAME": "",
+            "PATH_INFO": request.path if is_known else "",
+            "QUERY_STRING": request.query if is_known else "",
+            "SERVER_NAME": server.server_name,
+            "SERVER_PORT": str(server.effective_port),
+            "SERVER_PROTOCOL": f"HTTP/{self.version}",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": request.adj.url_scheme,
+            "wsgi.input": BytesIO(),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+        }
 
 
 class ServerOfChannel:
@@ -123,7 +166,7 @@ class Channel(HTTPChannel):
 
     parser_class = Parser
     task_class = Answer
-    error_task_class = ErrorAnswer
+    error_task_class = RefusedAnswer
     #: When the request began that is being read, by the monotonic clock.
     _began: float | None = None
     #: When it began to wait for a request, by the monotonic clock: empty lines before a request are none.
@@ -167,12 +210,17 @@ class Channel(HTTPChannel):
         return now - self.idle_since > IDLE_SECONDS and not _has_input(self.socket)
 
     def _has_a_last_request(self) -> bool:
-        """Whether a request came before the server began to stop, or most of it: it is answered, and no other one."""
+        """Whether a request came before the server began to stop, or most of it, or one may come yet: it is answered,
+        and no other one."""
         now = SYSTEM.monotonic()
+        is_first_look = self._stops_since is None
         if self._stops_since is None:
             self._stops_since = now
-            return self.request is not None or _has_input(self.socket)
-        return self.request is not None and now - self._stops_since < LAST_SECONDS
+        stops_for = now - self._stops_since
+        if self.request is not None:
+            return stops_for < LAST_SECONDS
+        was_busy = self._stops_since - self.idle_since < BUSY_SECONDS
+        return (was_busy and stops_for < ONE_MORE_SECONDS) or (is_first_look and _has_input(self.socket))
 
 
 def _has_input(connection: Any) -> bool:
@@ -201,7 +249,6 @@ class WebServer:
             map=self._sockets,
             sockets=listening,
             threads=threads,
-            connection_limit=allowed_connections(connections),
             # Idle connections are closed here: waitress does it before it looks whether a request has arrived.
             channel_timeout=NEVER_SECONDS,
             send_bytes=SENT_AT_ONCE,
@@ -212,6 +259,8 @@ class WebServer:
             ident=None,
             clear_untrusted_proxy_headers=False,
         )
+        # (Waitress counts everything that its loop looks at.)
+        made.adj.connection_limit = allowed_connections(connections) + len(self._sockets)
         self._threads = made.task_dispatcher
         self._servers = [server for server in self._sockets.values() if isinstance(server, BaseWSGIServer)]
         self._is_stopping = False
@@ -245,7 +294,7 @@ class WebServer:
         while any(server.active_channels for server in self._servers):
             close_stalled(self._servers, STALLED_AT_END_SECONDS)
             self._sockets.look_at_all()
-            self._sockets.wait(WAIT_SECONDS)
+            self._sockets.wait(LAST_WAIT_SECONDS)
         self._threads.shutdown()
         with self._waking:
             self._has_ended = True
