@@ -16,7 +16,7 @@ def host_lines(details, fold):
             f"{details['node']}, {details['hypervisor']['type']} {details['hypervisor']['version']}"
             + (f", {details['ip']}" if details["ip"] else ""),
         ),
-        ("agent", details["server"]),
+        ("agent", details["server"] or "none"),
         *([("authority", details["authority"])] if details["is_ledger"] else []),
         ("zone", details["zone"]),
         (

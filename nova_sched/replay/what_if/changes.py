@@ -40,6 +40,13 @@ class Changes(NamedTuple):
         options = {**json.loads(base.to_json()), **self.options}
         unknown = sorted(options.keys() - json.loads(base.to_json()).keys())
         if unknown:
+            of = [
+                name for name, weigher in base.catalogue.weighers.items() if unknown[0] in (weigher.option, weigher.key)
+            ]
+            if of:
+                raise errors.UsageError(
+                    f"{unknown[0]} is the multiplier of a weigher; use --weigher {of[0]}=MULTIPLIER"
+                )
             raise errors.UsageError(
                 f"a policy has no option {unknown[0]!r}, wanted one of "
                 f"{', '.join(sorted(json.loads(base.to_json())))}; fix --policy or --set"

@@ -119,6 +119,7 @@ def test_times_of_the_picture_have_a_unit_for_people(seconds, unit):
     "words, told",
     [
         (["--set", "nothing=1"], "a policy has no option 'nothing'"),
+        (["--set", "ram_weight_multiplier=-1"], "use --weigher RAMWeigher=MULTIPLIER"),
         (["--set", 'max_attempts="x"'], "max_attempts is of another kind"),
         (["--set", f"metrics_weight_of_unavailable={'9' * 400}"], "metrics_weight_of_unavailable is of another kind"),
         (["--weigher", "Nobody=1"], "there is no weigher 'Nobody'"),
