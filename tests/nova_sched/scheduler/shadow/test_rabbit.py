@@ -255,6 +255,9 @@ def test_the_broker_restarts(rabbit, request):
         wait_until(
             lambda: shadow.requests.state == shadow.builds.state == READING, SECONDS_MAX, "it does not read again"
         )
-        nova.publish("two instances", "build")
+        nova.publish("two instances")
+        # (Requests and calls to hosts have a reader each: the call must not be taken for that of the first request.)
+        wait_until(lambda: len(shadow.scheduler.engine.waiting) == 2, SECONDS_MAX, "the request is not decided")
+        nova.publish("build")
         assert shadow.compared(2)[-1].verdict == "same"
         nova.close()
