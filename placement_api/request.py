@@ -24,6 +24,8 @@ class Request(webob.Request):
     is_fenced = False
     #: Set by a handler whose answer says that something is not there: the state may be a little old.
     found_nothing = False
+    #: Names of the cells of which the state was old when the request was answered.
+    missed: tuple[str, ...] = ()
     #: The provider of the path, None if it names none.
     provider_uuid = None
     #: Set when an event of this request is in the log: then its outcome is exact.
@@ -66,7 +68,7 @@ class Request(webob.Request):
     def fence(self) -> None:
         """Wait until everything is folded that was acknowledged before this request came."""
         if not self.is_fenced:
-            self.region.fence()
+            self.missed += tuple(self.region.fence())
             self.is_fenced = True
 
     def authorize(self, rule: str, target: dict | None = None) -> None:

@@ -313,7 +313,7 @@ def test_names_that_do_not_exist(api, query, status):
 
 def test_nothing_is_said_to_be_there_only_behind_a_fence(api):
     fences, fence = [], api.region.fence
-    api.region.fence = lambda: fences.append(fence())
+    api.region.fence = lambda: fences.append(1) or fence()
     api.make(*made("h", VCPU=8))
     assert names_of(api, "resources=VCPU:1") == ["h"] and not fences
     assert names_of(api, "resources=VCPU:9") == [] and len(fences) == 1
