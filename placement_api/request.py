@@ -1,6 +1,7 @@
 """A request of the API, as handlers see it."""
 
 import webob
+from oslo_middleware.request_id import GLOBAL_REQ_ID
 
 from placement_api.http_errors import BadRequest
 from placement_api.refusals import error_of
@@ -55,6 +56,11 @@ class Request(webob.Request):
     def request_id(self) -> str:
         """The id of the request."""
         return self.environ.get(REQUEST_ID) or ""
+
+    @property
+    def client_id(self) -> str:
+        """The id that the client gave the request, else that of the request."""
+        return self.environ.get(GLOBAL_REQ_ID) or self.request_id
 
     @property
     def prefix(self) -> str:
