@@ -89,6 +89,12 @@ class ErrorAnswer(ErrorTask):
 class Answer(WSGITask):
     """The answer of the application."""
 
+    def set_close_on_finish(self) -> None:
+        """Close the connection after the answer. Waitress also does that if nothing says where an answer ends; but one
+        without a body ends with its headers."""
+        if self.has_body or self.version == "1.0" or self.request.headers.get("CONNECTION", "").lower() == "close":
+            super().set_close_on_finish()
+
     def finish(self) -> None:
         """Send what is not sent yet, headers and body together."""
         super().finish()
