@@ -47,14 +47,16 @@ class Waits:
     @property
     def is_stuck(self) -> bool:
         """Whether something was waited for, and has not come, for so long that nobody should wait for the log."""
-        write, fence, missing = self._log.under_way.oldest, self._fence_since, self._missing
-        if write is None and fence is None and missing is None:
-            return False
-        began = (write, fence, None if missing is None else missing[1])
-        return any(since is not None and self._is_long_since(since) for since in began)
+        return self._is_silent or self._is_long_since(self._log.under_way.oldest)
 
-    def _is_long_since(self, since: float) -> bool:
-        return self._clock.monotonic() - since > self._stuck_seconds
+    @property
+    def _is_silent(self) -> bool:
+        """The same without writes: a log that takes none may still answer fences."""
+        missing = self._missing
+        return self._is_long_since(self._fence_since) or (missing is not None and self._is_long_since(missing[1]))
+
+    def _is_long_since(self, since: float | None) -> bool:
+        return since is not None and self._clock.monotonic() - since > self._stuck_seconds
 
     def look(self) -> None:
         """Find out whether a log that is stuck answers again; call it from time to time."""
@@ -75,8 +77,8 @@ class Waits:
         return self.end_fence(self.begin_fence())
 
     def begin_fence(self) -> Fence | None:
-        """A fence that covers all that was acknowledged before, for :meth:`end_fence`; None if the log is stuck."""
-        if self.is_stuck or self._is_closed:
+        """A fence that covers all that was acknowledged before, for :meth:`end_fence`; None if the log answers none."""
+        if self._is_silent or self._is_closed:
             return None
         return Fence(self._share(), self._clock.monotonic() + self._stuck_seconds)
 
@@ -126,7 +128,7 @@ class Waits:
 
         if is_there():
             return True
-        if self.is_stuck:
+        if self._is_silent:
             return False
         with self._folded:
             is_read = log.is_readable

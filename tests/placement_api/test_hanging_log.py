@@ -36,7 +36,8 @@ class Valve:
     def __init__(self):
         self._answers = threading.Event()
         self._answers.set()
-        self.fails = False
+        #: Whether its fences fail, and whether it loses what is appended.
+        self.fails = self.loses = False
         self.fences = itertools.count()
 
     def close(self):
@@ -53,6 +54,10 @@ class HangingLog(MemoryLog):
     """A log in memory with a valve."""
 
     valve: Valve
+
+    def append(self, payloads):
+        if not self.valve.loses:
+            super().append(payloads)
 
     def fence(self):
         next(self.valve.fences)
@@ -269,3 +274,18 @@ def test_an_endpoint_with_one_log(urls, valve, monkeypatch):
         assert (known.status, known.headers[STALE]) == (200, "cell2")
         assert Asked(client.ask, "GET", "/").answer().status == 200
         valve.open()
+
+
+def test_one_write_that_does_not_come_back_does_not_stop_reads(urls, valve, monkeypatch):
+    """Its record is lost on the way. The fences of the log come back, so there is no reason to refuse reads."""
+    monkeypatch.setattr(waits, "STUCK_SECONDS", NEVER)
+    clock = LateClock()
+    (region,), ending = set_up({"cell2": urls["cell2"]}, count=1, clock=clock)
+    with ending:
+        valve.loses = True
+        put = Asked(client_of(region).put, CONSUMER, None, {P2: {"VCPU": 1}})
+        wait_until(lambda: len(region.logs["cell2"].under_way), WAIT, "the write is under way")
+        clock.later = NEVER + 1
+        assert region.stale_cells() == ["cell2"]
+        assert Asked(client_of(region).ask, "GET", f"/allocations/{CONSUMER}").answer().status == 200
+    assert put.answer().status == 503
