@@ -1,5 +1,6 @@
 """One log as a worker of the API uses it: it folds the log, writes events, and waits for their outcomes."""
 
+import contextlib
 import logging
 import threading
 
@@ -14,6 +15,7 @@ from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.moving import Moving
 from nova_sched.projection.projection import MISSED_PIN, Projection
 from nova_sched.projection.write_outcomes import Written
+from placement_api import waits
 from placement_api.http_errors import Unavailable
 from placement_api.under_way import Refusals, UnderWay
 from rpc_api import concurrency, errors, faults
@@ -24,11 +26,10 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds between two looks at what changes by itself: whether writes may be taken, and snapshots that are wanted.
 TICK = 1.0
-#: Seconds in which a write or a fence must have been read back.
+#: Seconds in which a write must have been read back.
 READ_BACK_SECONDS = 20.0
-#: Seconds after which a write or a fence that waits shows that a log does not answer.
-STUCK_SECONDS = 2.0
-#: So many writes may then wait for it.
+#: So many writes may wait for that in a log that does not answer: the threads of the server are for the other logs and
+#: for reads, too.
 WAITING_MAX = 2
 
 
@@ -71,8 +72,7 @@ class LedgerLog:
         self._refusals = Refusals(cell)
         self.backlog = Backlog(5.0)
         self.under_way = UnderWay(cell, self.cell_log.producer_name)
-        #: Called when more is folded; those who wait for a position hold its lock.
-        self._folded = threading.Condition(region.lock)
+        self.waits = waits.Waits(self, threading.Condition(region.lock), name, clock)
         self._current = threading.Event()
         #: Whether it was folded to its end once: before, nothing can be said of what it has not.
         self.was_read = False
@@ -103,6 +103,7 @@ class LedgerLog:
     def close(self, timeout: float = 5.0) -> bool:
         """Append what is waiting, and end the threads; True when nothing was left."""
         self._stopped.set()
+        self.waits.close()
         drained = self.cell_log.close(timeout)
         if self._ticker.is_alive():
             self._ticker.join(timeout)
@@ -128,55 +129,19 @@ class LedgerLog:
         """Why the state may be old: the log cannot be read now. None if it can."""
         if self.why_down is not None:
             return self.why_down
-        if self.is_stuck:
+        if self.waits.is_stuck:
             return f"the log of {self.cell} does not answer"
         return None if self.is_readable else self._facts()[0]
 
-    @property
-    def is_stuck(self) -> bool:
-        """Whether a write or a fence waits for so long that others should not wait for the log, too."""
-        began = self.under_way.oldest
-        return began is not None and self._clock.monotonic() - began > STUCK_SECONDS
-
-    def fence(self) -> None:
-        """Wait until everything is folded that was acknowledged before; Unavailable if that is not possible now."""
-        try:
-            with self.under_way.fence(self._clock.monotonic()):
-                position = self.cell_log.fence()
-        except errors.NovaSchedError as fault:
-            LOG.debug("a fence in the log of %s has failed: %s", self.cell, fault)
-            raise Unavailable(f"The log of {self.cell} cannot be read now; try again later.") from None
-        self.wait_for(position)
-
-    def wait_for_shared(self, also_for_reading: bool = True) -> None:
+    def wait_for_shared(self, also_for_reading: bool = True) -> bool:
         """Wait until everything is folded that a worker of this machine acknowledged, and (``also_for_reading``) until
-        a log is folded that is read again. Nobody waits for a log that cannot be read: answers about it are marked as
-        stale."""
-        if self.why_down is None and self._epoch is not None and (also_for_reading or self.is_readable):
-            # (A log that is read again has a state that may be old until it is folded to its end.)
-            self.wait_for(-1 if self._shared is None else self._shared.last(self._epoch))
-
-    def wait_for(self, position: int) -> None:
-        """Wait until the record at a position is folded; Unavailable if that takes too long."""
-
-        def is_there():
-            return self.projection.position >= position and self.is_readable
-
-        if is_there():
-            return
-        with self._folded:
-            # (A request must not keep a thread while a broker is away.)
-            self._folded.wait_for(
-                lambda: is_there() or self._stopped.is_set() or self.why_down is not None, READ_BACK_SECONDS
-            )
-            if is_there():
-                return
-        if self.why_down is not None:
-            raise Unavailable(f"The log of {self.cell} cannot be read now; try again later.")
-        raise Unavailable(
-            f"The log of {self.cell} is not folded up to position {position} within {READ_BACK_SECONDS:.0f} s; "
-            "repeat the request"
-        )
+        a log is folded that is read again. Nobody waits for a log that cannot be read, and not for long for one that
+        does not answer. Returns whether all is folded: if not, answers about the log are old."""
+        if self.why_down is not None or self._epoch is None or not (also_for_reading or self.is_readable):
+            return False
+        # (A log that is read again has a state that may be old until it is folded to its end.)
+        position = -1 if self._shared is None else self._shared.last(self._epoch)
+        return self.waits.until_folded(position, also_for_reading)
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -184,6 +149,8 @@ class LedgerLog:
         """Append an event, and return its outcome when it was folded. Unavailable if the log takes no writes now, or if
         the outcome is not known: then the event may count later, and a client that repeats meets its own write.
         TooLarge and BadRequest for an event that no log takes."""
+        if self.waits.is_stuck:
+            raise Unavailable(f"The log of {self.cell} does not answer; try again later.")
         if self.refusal is not None:
             self._look_at_gate()
         if self.refusal is not None:
@@ -191,21 +158,13 @@ class LedgerLog:
             if self.why_down is not None:
                 raise Unavailable(f"The log of {self.cell} cannot be reached; try again later.")
             raise Unavailable(f"{self.refusal[0].upper()}{self.refusal[1:]}.")
-        if self.is_stuck and len(self.under_way) >= WAITING_MAX:
-            # The threads of the server are for the other logs and for reads, too.
-            raise Unavailable(f"{len(self.under_way)} writes wait for the log of {self.cell}, which does not answer")
         with self._region.lock:
             self.cell_log.producer.level = self.projection.level
             began = self._clock.monotonic()
             mark, outcome = self.under_way.publish(self.cell_log.producer, event, began)
             epoch = self._epoch
         try:
-            written = outcome.result(READ_BACK_SECONDS)
-        except TimeoutError:
-            raise Unavailable(
-                f"The write was not read back from the log of {self.cell} within {READ_BACK_SECONDS:.0f} s, so it may "
-                "count later; read the state again before you repeat it"
-            ) from None
+            written = self._read_back(mark, outcome, began)
         finally:
             with self._region.lock:
                 self.under_way.forget(mark)
@@ -214,10 +173,21 @@ class LedgerLog:
             self._shared.acknowledge(epoch, written.position)
         return written
 
+    def _read_back(self, mark, outcome, began) -> Written:
+        """The outcome of a write, as soon as it is folded."""
+        for seconds in (waits.STUCK_SECONDS, READ_BACK_SECONDS):
+            with contextlib.suppress(TimeoutError):
+                return outcome.result(began + seconds - self._clock.monotonic())
+            if not self.under_way.is_among_first(mark, WAITING_MAX):
+                break
+        raise Unavailable(
+            f"The write was not read back from the log of {self.cell} within {seconds:.0f} s, so it may count later; "
+            "read the state again before you repeat it"
+        )
+
     def _give_up(self, why):
         with self._region.lock:
             self.under_way.give_up(why)
-            self._folded.notify_all()
 
     # --- what the log delivers -----------------------------------------------------------------------------------
 
@@ -249,6 +219,7 @@ class LedgerLog:
         self.refusal = f"the log of {self.cell} is being read"
         with self._region.lock:
             self._state.expect()
+            self.waits.forget()
             if beginning.begun_anew:
                 self.under_way.give_up("its log was recreated")
         self._coming = None
@@ -277,7 +248,7 @@ class LedgerLog:
                     self.projection.fold(batch.records)
                     self._epoch = self.projection.epoch
                     self.under_way.settle(self.projection)
-                    self._folded.notify_all()
+                    self.waits.have_folded(self.projection.position)
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self.cell_log.begin_anew()
@@ -305,7 +276,7 @@ class LedgerLog:
             self.projection, self._coming = moving.into(self._region.table), None
             self.under_way.settle(self.projection)
             self._epoch, self.was_read = self.projection.epoch, True
-            self._folded.notify_all()
+            self.waits.have_folded(self.projection.position)
         self.cell_log.speak_after(self.projection.producers.get(self.cell_log.producer_name))
         self._look_at_gate()
         self._current.set()
@@ -313,7 +284,7 @@ class LedgerLog:
     def _on_fault(self, fault):
         with self._region.lock:
             self._state.fault(fault, READ, self._clock.monotonic())
-            self._folded.notify_all()
+            self.waits.notice()
         if fault is not None:
             self.refusal = str(fault)
             if not self.was_read and not faults.may_pass(fault):
@@ -335,6 +306,7 @@ class LedgerLog:
                 self._region.keep_files(self._shared)
             except errors.NovaSchedError as fault:
                 self._fail(fault)
+            self.waits.look()
             self._look_at_gate()
             with self._region.lock:
                 self.pulse.beat()

@@ -3,7 +3,7 @@
 import logging
 import threading
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection
 
 from nova_sched.process.cell_log import close_all
 from nova_sched.projection import snapshot
@@ -75,8 +75,8 @@ class Region:
         self.worker = None
         self._clock = clock
         self._stopped = threading.Event()
-        #: Waits for the fences of several logs at once.
-        self._fences = ThreadPoolExecutor(len(logs), f"{name} fence") if len(logs) > 1 else None
+        #: An endpoint with one log waits while it is read again: there is nothing else to do.
+        self._waits_for_reading = len(logs) == 1
         #: Finishes the writes over several logs that another worker has left.
         self._finisher = concurrency.vital_thread(self._finish_all, f"{name} writes over several logs")
 
@@ -115,8 +115,6 @@ class Region:
         self._stopped.set()
         if self._finisher.is_alive():
             self._finisher.join(timeout)
-        if self._fences is not None:
-            self._fences.shutdown(wait=False)
         drained = close_all(list(self.logs.values()), timeout)
         if self._kept_open is not None:
             self._kept_open.close()
@@ -181,26 +179,25 @@ class Region:
         tree = self.tree_of(provider_uuid)
         return None if tree is None else tree.rows[provider_uuid]
 
-    def wait_for_shared(self, provider_uuid: str | None = None) -> None:
+    def wait_for_shared(self, provider_uuid: str | None = None) -> list[str]:
         """Wait until everything is folded that a worker of this machine acknowledged, in all logs or in that of a
-        provider. With several logs, one that is read again does not keep requests waiting, which occupy threads: what
-        is known of it is old, and marked as stale."""
+        provider. Returns the names of the cells of which it is not: what is known of them is old."""
         log = None if provider_uuid is None else self.log_of(provider_uuid)
-        for one in self.logs.values() if log is None else [log]:
-            one.wait_for_shared(also_for_reading=len(self.logs) == 1)
+        also_for_reading = self._waits_for_reading
+        logs = self.logs.values() if log is None else (log,)
+        return [one.cell for one in logs if not one.wait_for_shared(also_for_reading)]
 
-    def fence(self) -> None:
+    def fence(self) -> list[str]:
         """Wait until everything is folded that was acknowledged before; Unavailable if that is not possible now. A log
-        that cannot be read is left out if another one can: its cell is down, and the others go on."""
+        that cannot be read, or does not answer, is left out if another one can: its cell is down, and the others go on.
+        Returns the names of the cells that were left out."""
         logs = list(self.logs.values())
-        if self._fences is None:
-            logs[0].fence()
-            return
         live = [log for log in logs if log.why_stale is None] or logs
-        passing = [self._fences.submit(log.fence) for log in live]
-        faults = [fault for one in passing if (fault := one.exception()) is not None]
-        if len(faults) == len(live):
-            raise faults[0]
+        passing = [(log, log.waits.begin_fence()) for log in live]
+        passed = [log for log, fence in passing if log.waits.end_fence(fence, self._waits_for_reading)]
+        if not passed:
+            raise Unavailable(f"The log of {logs[0].cell} cannot be read now; try again later.")
+        return [log.cell for log in logs if log not in passed]
 
     def check_all_were_read(self) -> None:
         """Unavailable while the log of a cell was never read: what is not in the others may be there."""
@@ -222,11 +219,12 @@ class Region:
         if self.worker is not None:
             self.worker.keep()
 
-    def stale_cells(self, provider_uuid: str | None = None) -> list[str]:
-        """Names of the cells whose log cannot be read now, of all or of that of a provider."""
+    def stale_cells(self, provider_uuid: str | None = None, missed: Collection[str] = ()) -> list[str]:
+        """Names of the cells whose log cannot be read now, or that a request ``missed``, of all or of that of a
+        provider."""
         log = None if provider_uuid is None else self.log_of(provider_uuid)
         logs = self.logs.values() if log is None else [log]
-        return [log.cell for log in logs if log.why_stale is not None]
+        return [log.cell for log in logs if log.cell in missed or log.why_stale is not None]
 
     def write(self, event):
         """Write an event into the log of new roots; returns its outcome (Written)."""

@@ -1,6 +1,7 @@
 """A request of the API, as handlers see it."""
 
 import webob
+from oslo_middleware.request_id import GLOBAL_REQ_ID
 
 from placement_api.http_errors import BadRequest
 from placement_api.refusals import error_of
@@ -24,6 +25,8 @@ class Request(webob.Request):
     is_fenced = False
     #: Set by a handler whose answer says that something is not there: the state may be a little old.
     found_nothing = False
+    #: Names of the cells of which the state was old when the request was answered.
+    missed: tuple[str, ...] = ()
     #: The provider of the path, None if it names none.
     provider_uuid = None
     #: Set when an event of this request is in the log: then its outcome is exact.
@@ -55,6 +58,11 @@ class Request(webob.Request):
         return self.environ.get(REQUEST_ID) or ""
 
     @property
+    def client_id(self) -> str:
+        """The id that the client gave the request, else that of the request."""
+        return self.environ.get(GLOBAL_REQ_ID) or self.request_id
+
+    @property
     def prefix(self) -> str:
         """The path at which the API is mounted."""
         return self.environ.get("SCRIPT_NAME", "")
@@ -66,7 +74,7 @@ class Request(webob.Request):
     def fence(self) -> None:
         """Wait until everything is folded that was acknowledged before this request came."""
         if not self.is_fenced:
-            self.region.fence()
+            self.missed += tuple(self.region.fence())
             self.is_fenced = True
 
     def authorize(self, rule: str, target: dict | None = None) -> None:

@@ -26,6 +26,13 @@ def json_response(request, body, status: int = 200, last_modified_ns: int | None
     return timed(request, response, last_modified_ns)
 
 
+def list_response(request, name: str, found, last_modified_ns: int | None = None, **more):
+    """An answer with a list or object of what was found, under a name, and ``more`` beside it. Nothing is said to be
+    there only behind a fence: see Request.found_nothing."""
+    request.found_nothing = not found
+    return json_response(request, {name: found, **more}, last_modified_ns=last_modified_ns)
+
+
 def empty_response(request, status: int = 204, location: str | None = None):
     """An answer without a body, perhaps with the address of what was created."""
     response = webob.Response(status=status, content_type=None, charset=None)

@@ -42,7 +42,7 @@ class Router:
         if has_version:
             headers.append(("OpenStack-API-Version", f"{versions.SERVICE} {versions.spelled(request.version)}"))
         headers.append(("Vary", versions.HEADER))
-        stale = self._region.stale_cells(request.provider_uuid)
+        stale = self._region.stale_cells(request.provider_uuid, request.missed)
         if stale:
             headers.append((STALE, ", ".join(stale)))
         return response(environ, start_response)
@@ -78,9 +78,9 @@ class Router:
         if not self._region.was_read:
             self._region.check_all_were_read()
         try:
-            self._region.wait_for_shared(request.provider_uuid)
+            request.missed = tuple(self._region.wait_for_shared(request.provider_uuid))
             response = self._handle(request, route, arguments)
-            if not request.found_nothing or request.is_fenced:
+            if not request.found_nothing or request.is_fenced or request.has_written:
                 return response
         except (http_errors.NotFound, http_errors.Conflict, http_errors.BadRequest) as error:
             if request.is_fenced or request.has_written or not error.is_of_state:

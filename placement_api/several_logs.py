@@ -118,8 +118,7 @@ def _forget(region, home, write_uuid, cells) -> None:
 
 def _is_in(region, log, where: str, write_uuid: str) -> bool:
     """Whether a write is ``prepared`` or ``committed`` in a log now; Unavailable if that is not known."""
-    log.fence()
+    if not log.waits.fence():
+        raise Unavailable(f"The log of {log.cell} cannot be read now.")
     with region.lock:
-        if not log.is_readable:
-            raise Unavailable(f"The log of {log.cell} is being read again.")
         return write_uuid in getattr(log.projection, where)

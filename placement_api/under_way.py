@@ -1,10 +1,7 @@
-"""The writes and fences of a worker that are under way in a log, and the requests that wait for them; and whether a log
-takes any."""
+"""The writes of a worker that are under way in a log, and the requests that wait for them; and whether a log takes
+any."""
 
-import contextlib
-import itertools
 import logging
-from collections.abc import Iterator
 from concurrent.futures import Future
 
 from nova_sched.projection.projection import Projection
@@ -51,26 +48,15 @@ class UnderWay:
         self._waiting: dict[Mark, Future] = {}
         #: Mark -> when it was appended, in the order of the marks.
         self._since: dict[Mark, float] = {}
-        #: Number of a fence -> when it began.
-        self._fences: dict[int, float] = {}
-        self._numbers = itertools.count()
 
     @property
     def oldest(self) -> float | None:
-        """When the oldest write or fence began, None if there is none. May be called without the lock."""
-        if not self._since and not self._fences:
-            return None
-        return min((*list(self._since.values())[:1], *list(self._fences.values())[:1]), default=None)
+        """When the oldest write began, None if there is none. May be called without the lock."""
+        return next(iter(list(self._since.values())[:1]), None) if self._since else None
 
-    @contextlib.contextmanager
-    def fence(self, now: float) -> Iterator[None]:
-        """A fence is under way. It needs no lock."""
-        number = next(self._numbers)
-        self._fences[number] = now
-        try:
-            yield
-        finally:
-            del self._fences[number]
+    def is_among_first(self, mark: Mark, count: int) -> bool:
+        """Whether a write is one of the oldest ones. May be called without the lock."""
+        return mark in list(self._since)[:count]
 
     def __len__(self) -> int:
         return len(self._waiting)

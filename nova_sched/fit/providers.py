@@ -6,7 +6,8 @@ as taken. A caller with further conditions (PCI devices, NUMA nodes) accepts an 
 
 from collections.abc import Callable, Iterator, Sequence
 
-from nova_sched.fit.search import Assignment, Search, Serves, TooManySteps
+from nova_sched.fit.options import Serves, TreeOptions
+from nova_sched.fit.search import Assignment, Search, TooManySteps
 from nova_sched.fit.serving import HOSTS, GroupsRequest, Reach, allowed, has_traits, keeps_out, room_for_sum
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.topology import providers_of
@@ -26,32 +27,36 @@ Accept = Callable[[Assignment], bool]
 
 
 def assignments(table: HostTable, root: int, request: GroupsRequest, reach: Reach) -> Iterator[Assignment]:
-    """Yield all assignments of the groups of a request to the providers that serve the tree of ``root``, each once.
+    """All assignments of the groups of a request to the providers that serve the tree of ``root``, each once.
 
-    There may be very many: an iterator that is not read to its end does no more than what was read. TooManySteps is
-    raised after MAX_FRUITLESS_STEPS.
+    The table is read before this returns, and not by the iterator: the search may take long, and nobody else should
+    wait for it. There may be very many: an iterator that is not read to its end does no more than what was read.
+    It raises TooManySteps after MAX_FRUITLESS_STEPS.
     """
     if len(reach.providers_of(table, root)) == 1:
         found = _allocate_on(table, root, request, reach)
-        if found is not None:
-            yield found
+        return iter(() if found is None else (found,))
+    options = TreeOptions(table, root, request, reach)
+    return _all_in(options, table.provider_names[root]) if options.are_enough else iter(())
+
+
+def _all_in(options: TreeOptions, name: str) -> Iterator[Assignment]:
+    if sum(group.suffix != "" for group in options.request.groups) > FEW_GROUPS and not _may_fit(options):
         return
-    if sum(group.suffix != "" for group in request.groups) > FEW_GROUPS and not _may_fit(table, root, request, reach):
-        return
-    search = Search(table, root, request, reach, most_steps=MAX_FRUITLESS_STEPS)
+    search = Search(options, most_steps=MAX_FRUITLESS_STEPS)
     for found in search.assignments():
         yield found
         search.steps_left = MAX_FRUITLESS_STEPS
     if not search.steps_left:
         raise TooManySteps(
-            f"no candidate is found for {table.provider_names[root]} in {MAX_FRUITLESS_STEPS} steps, wanted a request "
+            f"no candidate is found for {name} in {MAX_FRUITLESS_STEPS} steps, wanted a request "
             "with fewer groups; ask for less at once"
         )
 
 
-def _may_fit(table: HostTable, root: int, request: GroupsRequest, reach: Reach) -> bool:
+def _may_fit(options: TreeOptions) -> bool:
     """Whether groups may fit together. That equal ones do not is found without all their orders."""
-    search = Search(table, root, request, reach, None, lambda group: _kind(group, request, False), most_steps=MAX_STEPS)
+    search = Search(options, lambda group: _kind(group, options.request, False), most_steps=MAX_STEPS)
     return next(search.assignments(), None) is not None or not search.steps_left
 
 
@@ -73,11 +78,7 @@ def allocate(
         found = _allocate_class_by_class(table, root, request.groups[0])
     else:
         search = Search(
-            table,
-            root,
-            request,
-            HOSTS,
-            serves,
+            TreeOptions(table, root, request, HOSTS, serves),
             lambda group: _kind(group, request, accept is not None),
             most_steps=MAX_STEPS,
         )

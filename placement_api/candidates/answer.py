@@ -1,12 +1,10 @@
 """The answer to ``GET /allocation_candidates``, as bytes."""
 
 import json
-from collections.abc import Iterable, Sequence
 
 from nova_sched.fit.providers import Assignment
-from nova_sched.projection.table import HostTable
-from placement_api.candidates.find import Candidate
-from placement_api.candidates.summaries import HAS_TREES, Summaries, in_older_form
+from placement_api.candidates.find import Found
+from placement_api.candidates.summaries import HAS_TREES, in_older_form
 from rpc_api import events
 
 ALLOCATIONS_ARE_OBJECTS = (1, 12)
@@ -14,14 +12,11 @@ HAS_MAPPINGS = (1, 34)
 
 
 class Answer:
-    """What is taken of the state under its lock, and made into bytes without it."""
+    """What was found for a query, as a microversion has it."""
 
-    def __init__(self, table: HostTable, summaries: Summaries, query, version, found: Sequence[Candidate]):
+    def __init__(self, query, version, found: Found):
         self._query, self._version = query, version
-        #: For each candidate the uuid of its only provider, or an Assignment.
-        self._found = [table.uuids[one] if type(one) is int else one for one in found]
-        self._summaries = summaries.of(_roots_of(table, found))
-        self._has_trees = bool(table.nested_rows)
+        self._found, self._summaries, self._has_trees = found
 
     def __bytes__(self) -> bytes:
         members = b", ".join(self._summaries)
@@ -59,15 +54,3 @@ class Answer:
         group, mark = self._query.groups[0], "?"
         allocations = tuple(events.Allocation(mark, name, amount) for name, amount in group.resources)
         return self._request(Assignment(allocations, {group.suffix: [mark]})).split(mark)
-
-
-def _roots_of(table: HostTable, found: Iterable[Candidate]) -> list[int]:
-    """The root rows of the trees of which candidates take something, each once."""
-    roots: dict[int, None] = {}
-    for one in found:
-        if type(one) is int:
-            roots[one] = None
-        else:
-            for allocation in one.allocations:
-                roots[table.root.item(table.row_of_uuid[allocation.provider_uuid])] = None
-    return list(roots)

@@ -2,26 +2,34 @@
 
 They come in the order of the rows of their anchors, or in turns: the first one of each anchor, then the second ones.
 Claims in flight do not count: a worker of the API has none.
+
+Other requests and the fold need the lock of the table, too. So the trees that may have candidates are found at once, by
+columns, and then each tree is read at one moment, and searched without the lock: that may take minutes.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from random import Random
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nova_sched.fit.providers import Assignment, assignments
-from nova_sched.fit.serving import ALL_TREES
+from nova_sched.fit.serving import ALL_TREES, Reach
 from nova_sched.projection.table import HostTable
-from nova_sched.projection.topology import SHARES, shared_with
+from nova_sched.projection.topology import SHARES, providers_for
 from placement_api.candidates.anchors import anchors_of
 from placement_api.config import BREADTH_FIRST, DEPTH_FIRST
 from placement_api.handlers.common import is_class, is_trait
 from placement_api.http_errors import BadRequest
 
-#: A root row: all of the only group is on this provider, which is alone in its tree. Or an Assignment.
-Candidate = int | Assignment
+#: The uuid of a root: all of the only group is on this provider, which is alone in its tree. Or an Assignment.
+Candidate = str | Assignment
+
+#: Assignments of one query, if [placement_api] max_allocation_candidates sets no limit: all of them are in memory at
+#: once, about 2 kB each.
+MOST_ASSIGNMENTS = 100_000
 
 
 class Rules(NamedTuple):
@@ -29,43 +37,70 @@ class Rules(NamedTuple):
 
     ``most`` is the greatest number that is made, -1 for no limit. Without ``may_nest``, as before microversion 1.29,
     those that take several providers of a tree are made and left out. ``limit`` is the greatest number of those that
-    are left, None for no limit. ``closed`` are the numbers of cells (HostTable.cells) of which nothing is offered.
+    are left, None for no limit. ``closed`` are the cells of which nothing is offered. With a ``draw`` they are a
+    sample of all.
     """
 
     strategy: str
     most: int
     may_nest: bool
     limit: int | None
-    closed: tuple[int, ...] = ()
+    closed: tuple[str, ...] = ()
+    draw: Random | None = None
 
 
-def candidates_of(table: HostTable, query, rules: Rules) -> list[Candidate]:
-    """The candidates, each once."""
+class Found(NamedTuple):
+    """``summaries`` are those of all trees of which a candidate takes something, as Summaries has them, and
+    ``has_trees`` is whether a provider of the table has a parent."""
+
+    candidates: list[Candidate]
+    summaries: list[bytes]
+    has_trees: bool
+
+
+NOTHING = Found([], [], False)
+
+
+def candidates_of(region: Any, query: Any, rules: Rules) -> Found:
+    """The candidates, each once. Call it without the lock of the region. TooManySteps if the search of a tree takes too
+    long, BadRequest if there are too many assignments."""
     # As in Placement, the tree of a group without resources does not count.
     query = query._replace(
         groups=tuple(group if group.resources else group._replace(in_tree=None) for group in query.groups)
     )
-    anchors = anchors_of(table, query)
-    if rules.closed:
-        anchors = anchors.where(~np.isin(table.cell[anchors.rows], rules.closed))
+    table: HostTable = region.table
     # As in Placement, the limit is looked at when a candidate is there already.
     most = max(rules.most, 1) if rules.most >= 0 else None
-    if anchors.are_alone.all():
-        rows: list[Candidate] = anchors.rows[:most][: rules.limit].tolist()
-        return rows
+    with region.lock:
+        closed = [region.logs[cell].projection.cell_index for cell in rules.closed]
+        anchors = anchors_of(table, query)
+        if closed:
+            anchors = anchors.where(~np.isin(table.cell[anchors.rows], closed))
+        has_trees = bool(table.nested_rows)
+        if anchors.are_alone.all():
+            rows = _chosen(anchors.rows[:most].tolist(), rules)
+            return Found([table.uuids[row] for row in rows], region.summaries.of(rows), has_trees)
+        searched = _Searched(region, query, closed)
+        alone = anchors.rows[anchors.are_alone][:most]
+        searched.know(alone[: rules.limit if rules.draw is None else None].tolist())
+        roots = [table.uuids[row] for row in anchors.rows.tolist()]
     each = (
-        iter((row,)) if is_alone else assignments(table, row, query, ALL_TREES)
-        for row, is_alone in zip(anchors.rows.tolist(), anchors.are_alone.tolist(), strict=True)
+        iter((uuid,)) if is_alone else searched.candidates(uuid)
+        for uuid, is_alone in zip(roots, anchors.are_alone.tolist(), strict=True)
     )
     found = _in_turns(each) if rules.strategy == BREADTH_FIRST else (one for of_anchor in each for one in of_anchor)
-    if rules.closed:
-        found = (one for one in found if type(one) is int or not _is_in(table, one, rules.closed))
-    if shared_with(table):
-        found = _each_once(table, found)
-    found = islice(found, most)
-    if table.nested_rows and not rules.may_nest:
-        found = (one for one in found if type(one) is int or not _nests(table, one))
-    return list(islice(found, rules.limit))
+    found = searched.each_once(found)
+    found = _not_too_many(found) if most is None else islice(found, most)
+    if not rules.may_nest:
+        found = (one for one in found if type(one) is str or not searched.nests(one))
+    candidates = _chosen(list(islice(found, rules.limit if rules.draw is None else None)), rules)
+    return Found(candidates, searched.summaries_for(candidates), has_trees)
+
+
+def _chosen(found: list[Any], rules: Rules) -> list[Any]:
+    if rules.draw is None:
+        return found[: rules.limit]
+    return rules.draw.sample(found, len(found) if rules.limit is None else min(rules.limit, len(found)))
 
 
 def _in_turns(iterators: Iterable[Iterator[Candidate]]) -> Iterator[Candidate]:
@@ -84,31 +119,94 @@ def _in_turns(iterators: Iterable[Iterator[Candidate]]) -> Iterator[Candidate]:
             break
 
 
-def _each_once(table: HostTable, found: Iterable[Candidate]) -> Iterator[Candidate]:
-    """Without repetitions. Only a candidate whose providers all share is found for several anchors."""
-    shares = table.has_trait(SHARES)
-    seen = set()
+def _not_too_many(found: Iterable[Candidate]) -> Iterator[Candidate]:
+    number = 0
     for one in found:
-        if type(one) is not int:
-            serving = [uuid for uuids in one.mappings.values() for uuid in uuids]
-            if all(shares.item(table.row_of_uuid[uuid]) for uuid in serving):
-                key = one.allocations, tuple(sorted((suffix, *uuids) for suffix, uuids in one.mappings.items()))
-                if key in seen:
-                    continue
-                seen.add(key)
+        if type(one) is not str:
+            number += 1
+            if number > MOST_ASSIGNMENTS:
+                raise BadRequest(
+                    f"There are more than {MOST_ASSIGNMENTS} candidates, which is too many for one answer; ask for "
+                    "fewer of them with limit."
+                )
         yield one
 
 
-def _is_in(table: HostTable, one: Assignment, cells: tuple[int, ...]) -> bool:
-    """Whether a provider of a candidate is in some cells."""
-    serving = {table.row_of_uuid[uuid] for uuids in one.mappings.values() for uuid in uuids}
-    return any(table.cell.item(table.root.item(row)) in cells for row in serving)
+class _Searched:
+    """The trees that were searched, and what was copied of them: the row of a provider may be another one's by now."""
 
+    def __init__(self, region: Any, query: Any, closed: list[int]):
+        self._region, self._query, self._closed = region, query, closed
+        self._reach = Reach(self._providers_for, ALL_TREES.members_of) if closed else ALL_TREES
+        self._has_sharing = bool(region.table.has_trait(SHARES).any())
+        #: Provider -> root of its tree; root -> summary; providers that serve other trees, too. By uuids.
+        self._roots: dict[str, str] = {}
+        self._summaries: dict[str, bytes] = {}
+        self._sharing: set[str] = set()
 
-def _nests(table: HostTable, one: Assignment) -> bool:
-    """Whether a candidate takes several providers of a tree."""
-    taken = {table.row_of_uuid[allocation.provider_uuid] for allocation in one.allocations}
-    return len({table.root.item(row) for row in taken}) < len(taken)
+    def _providers_for(self, table: HostTable, root: int) -> tuple[int, ...]:
+        """Without the providers of other trees that are in closed cells."""
+        rows = providers_for(table, root)
+        return tuple(row for row in rows if table.cell.item(table.root.item(row)) not in self._closed)
+
+    def know(self, roots: list[int]) -> None:
+        """Trees of one provider have a candidate. Call it under the lock."""
+        uuids = [self._region.table.uuids[row] for row in roots]
+        self._roots.update(zip(uuids, uuids, strict=True))
+        self._summaries.update(zip(uuids, self._region.summaries.of(roots), strict=True))
+
+    def candidates(self, root_uuid: str) -> Iterator[Assignment]:
+        """The candidates of the tree of a root as it is now; none if it is no root any longer."""
+        region, table = self._region, self._region.table
+        with region.lock:
+            root = table.row_of_uuid.get(root_uuid)
+            if root is None or table.root.item(root) != root:
+                return iter(())
+            found = assignments(table, root, self._query, self._reach)
+            self._read(root, table.trees[root])
+            if self._has_sharing:
+                others = self._reach.providers_of(table, root)[len(table.trees[root]) :]
+                for row in others:
+                    self._read(table.root.item(row), (row,))
+                rows = (*table.trees[root], *others)
+                self._sharing.update(table.uuids[row] for row in rows if table.row_has_trait(SHARES, row))
+        return found
+
+    def _read(self, root: int, rows: Sequence[int]) -> None:
+        """Copy what the answer needs of some providers of a tree."""
+        uuids = self._region.table.uuids
+        (self._summaries[uuids[root]],) = self._region.summaries.of((root,))
+        self._roots.update(dict.fromkeys([uuids[row] for row in rows], uuids[root]))
+
+    def each_once(self, found: Iterable[Candidate]) -> Iterator[Candidate]:
+        """Without repetitions. Only a candidate whose providers all share is found for several anchors."""
+        if not self._has_sharing:
+            yield from found
+            return
+        seen = set()
+        for one in found:
+            if type(one) is not str:
+                serving = [uuid for uuids in one.mappings.values() for uuid in uuids]
+                if self._sharing.issuperset(serving):
+                    key = one.allocations, tuple(sorted((suffix, *uuids) for suffix, uuids in one.mappings.items()))
+                    if key in seen:
+                        continue
+                    seen.add(key)
+            yield one
+
+    def nests(self, one: Assignment) -> bool:
+        """Whether a candidate takes several providers of a tree."""
+        taken = {allocation.provider_uuid for allocation in one.allocations}
+        return len({self._roots[uuid] for uuid in taken}) < len(taken)
+
+    def summaries_for(self, candidates: Iterable[Candidate]) -> list[bytes]:
+        """The summaries of the trees of which candidates take something, each once."""
+        roots: dict[str, None] = {}
+        for one in candidates:
+            taken = (one,) if type(one) is str else [allocation.provider_uuid for allocation in one.allocations]
+            for uuid in taken:
+                roots[self._roots[uuid]] = None
+        return [self._summaries[uuid] for uuid in roots]
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -116,25 +214,28 @@ def _nests(table: HostTable, one: Assignment) -> bool:
 
 def look_up(region, query) -> bool:
     """Look up the classes, traits and trees that a query names. Returns False if one of its groups cannot be served by
-    anything; BadRequest for a class or trait that does not exist.
+    anything; BadRequest for a class or trait that does not exist. Call it without the lock of the region.
 
     As in Placement, a group is only looked at if each of those before it can be served.
     """
-    table = region.table
-    if query.root_required or query.root_forbidden:
-        _check_traits(region, (*query.root_required, *query.root_forbidden))
-        if not len(anchors_of(table, query._replace(groups=())).rows):
-            return False
-    for number, group in enumerate(query.groups):
-        fault = _fault_of(region, group)
-        if fault is not None:
-            before = [query._replace(groups=(other,), same_subtree=()) for other in query.groups[:number]]
-            if all(_is_served(table, alone) for alone in before):
-                raise fault
-            return False
-        if not _may_be_served(table, group):
-            return False
-    return True
+    before: list[Any] = []
+    with region.lock:
+        if query.root_required or query.root_forbidden:
+            _check_traits(region, (*query.root_required, *query.root_forbidden))
+            if not len(anchors_of(region.table, query._replace(groups=())).rows):
+                return False
+        for group in query.groups:
+            fault = _fault_of(region, group)
+            if fault is not None:
+                break
+            if not _may_be_served(region.table, group):
+                return False
+            before.append(query._replace(groups=(group,), same_subtree=()))
+        else:
+            return True
+    if all(_is_served(region, alone) for alone in before):
+        raise fault
+    return False
 
 
 def _fault_of(region, group) -> BadRequest | None:
@@ -178,6 +279,6 @@ def _may_be_served(table: HostTable, group) -> bool:
     return bool(group.resources or group.required_traits or group.any_traits or group.member_of)
 
 
-def _is_served(table: HostTable, query) -> bool:
+def _is_served(region, query) -> bool:
     """Whether a query of one group has a candidate."""
-    return bool(candidates_of(table, query, Rules(DEPTH_FIRST, -1, may_nest=True, limit=1)))
+    return bool(candidates_of(region, query, Rules(DEPTH_FIRST, -1, may_nest=True, limit=1)).candidates)

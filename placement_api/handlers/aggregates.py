@@ -2,7 +2,7 @@
 
 from placement_api.handlers.common import check_generation, provider_of
 from placement_api.request import uuid_of
-from placement_api.responses import json_response
+from placement_api.responses import list_response
 from placement_api.schemas import aggregates as schemas
 from rpc_api import events
 
@@ -36,7 +36,5 @@ def put_aggregates(request, uuid):
 
 
 def _answer(request, aggregates, generation):
-    body = {"aggregates": list(aggregates)}
-    if request.version >= HAS_GENERATION:
-        body["resource_provider_generation"] = generation
-    return json_response(request, body)
+    more = {"resource_provider_generation": generation} if request.version >= HAS_GENERATION else {}
+    return list_response(request, "aggregates", list(aggregates), **more)

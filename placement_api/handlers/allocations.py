@@ -8,7 +8,7 @@ from placement_api.handlers.common import ensure_names, is_class, provider_of
 from placement_api.http_errors import BadRequest, Conflict, NotFound
 from placement_api.refusals import CONSUMER_CONFLICT, Answers, error_of
 from placement_api.request import uuid_of
-from placement_api.responses import empty_response, json_response
+from placement_api.responses import empty_response, list_response
 from placement_api.schemas import allocations as schemas
 from placement_api.schemas.terms import claim_terms
 from rpc_api import events
@@ -45,17 +45,15 @@ def list_allocations(request, consumer_uuid):
         by_provider, modified = _held(region, logs, consumer_uuid)
         facts = consumers.facts_of(region, logs, consumer_uuid)
         generation = consumers.generation_of(region, logs, consumer_uuid)
-    body = {"allocations": by_provider}
-    if facts is None:
-        request.found_nothing = True
-    elif request.version >= PROJECT:
-        body["project_id"] = facts.project_id or request.conf.placement_api.incomplete_consumer_project_id
-        body["user_id"] = facts.user_id or request.conf.placement_api.incomplete_consumer_user_id
+    more = {}
+    if facts is not None and request.version >= PROJECT:
+        more["project_id"] = facts.project_id or request.conf.placement_api.incomplete_consumer_project_id
+        more["user_id"] = facts.user_id or request.conf.placement_api.incomplete_consumer_user_id
         if request.version >= GENERATION:
-            body["consumer_generation"] = generation
+            more["consumer_generation"] = generation
         if request.version >= TYPE:
-            body["consumer_type"] = facts.consumer_type or UNKNOWN_TYPE
-    return json_response(request, body, last_modified_ns=modified)
+            more["consumer_type"] = facts.consumer_type or UNKNOWN_TYPE
+    return list_response(request, "allocations", by_provider, modified, **more)
 
 
 def list_allocations_of_provider(request, uuid):
@@ -81,8 +79,7 @@ def list_allocations_of_provider(request, uuid):
                 found["consumer_generation"] = consumers.generation_of(region, logs, consumer_uuid)
             if consumer_uuid in projection.holders:
                 modified = max(modified or 0, projection.holders[consumer_uuid].written_ns)
-    body = {"allocations": by_consumer, "resource_provider_generation": generation}
-    return json_response(request, body, last_modified_ns=modified)
+    return list_response(request, "allocations", by_consumer, modified, resource_provider_generation=generation)
 
 
 def put_allocations(request, consumer_uuid):

@@ -6,7 +6,7 @@ from nova_sched.projection.write_refusals import WriteRefused
 from placement_api import http_errors
 from placement_api.handlers.common import check_generation, ensure_names, is_class, provider_of
 from placement_api.http_errors import BadRequest, Conflict, NotFound
-from placement_api.responses import empty_response, json_response
+from placement_api.responses import empty_response, json_response, list_response
 from placement_api.schemas import inventories as schemas
 from rpc_api import events
 
@@ -188,8 +188,5 @@ def _one(inventory, generation):
 
 
 def _answer(request, inventories, generation, modified=None):
-    body = {
-        "resource_provider_generation": generation,
-        "inventories": {inventory.resource_class: values_of(inventory) for inventory in inventories},
-    }
-    return json_response(request, body, last_modified_ns=modified)
+    found = {inventory.resource_class: values_of(inventory) for inventory in inventories}
+    return list_response(request, "inventories", found, modified, resource_provider_generation=generation)

@@ -4,7 +4,7 @@ from nova_sched.projection.inventory import CUSTOM
 from nova_sched.projection.write_refusals import WriteRefused
 from placement_api.handlers.common import STANDARD_CLASSES, is_class
 from placement_api.http_errors import BadRequest, Conflict, NotFound, UnsupportedMediaType
-from placement_api.responses import empty_response, json_response
+from placement_api.responses import empty_response, json_response, list_response
 from placement_api.schemas import resource_classes as schemas
 from rpc_api import events
 
@@ -18,7 +18,7 @@ def list_classes(request):
     with request.region.lock:
         custom = _custom(request)
     found = [_shown(request, name) for name in (*STANDARD_CLASSES, *custom)]
-    return json_response(request, {"resource_classes": found}, last_modified_ns=max(custom.values(), default=None))
+    return list_response(request, "resource_classes", found, max(custom.values(), default=None))
 
 
 def show_class(request, name):

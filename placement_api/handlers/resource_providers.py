@@ -9,7 +9,7 @@ from placement_api.candidates.providers import providers_matching
 from placement_api.handlers.common import provider_of
 from placement_api.http_errors import BadRequest, Conflict, NotFound
 from placement_api.request import uuid_of
-from placement_api.responses import empty_response, json_response
+from placement_api.responses import empty_response, json_response, list_response
 from placement_api.schemas import resource_providers as schemas
 from rpc_api import events
 
@@ -37,11 +37,9 @@ def list_providers(request):
         rows = providers_matching(request)
         found = [_shown(request, row) for row in rows]
         modified = max((region.table.written_ns.item(row) for row in rows), default=None)
-    if not found:
-        request.found_nothing = True
-        if request.is_fenced:
-            region.check_all_were_read()
-    return json_response(request, {"resource_providers": found}, last_modified_ns=modified)
+    if not found and request.is_fenced:
+        region.check_all_were_read()
+    return list_response(request, "resource_providers", found, modified)
 
 
 def show_provider(request, uuid):

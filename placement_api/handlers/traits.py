@@ -6,7 +6,7 @@ from nova_sched.projection.provider_rows import traits_of
 from nova_sched.projection.write_refusals import WriteRefused
 from placement_api.handlers.common import STANDARD_TRAITS, check_generation, ensure_names, is_trait, provider_of
 from placement_api.http_errors import BadRequest, Conflict, NotFound
-from placement_api.responses import empty_response, json_response, timed
+from placement_api.responses import empty_response, list_response, timed
 from placement_api.schemas import traits as schemas
 from rpc_api import events
 
@@ -37,10 +37,8 @@ def list_traits(request):
         if associated.lower() not in ("true", "false"):
             raise BadRequest('The query parameter "associated" only accepts "true" or "false"')
         names = [name for name in names if (name in used) == (associated.lower() == "true")]
-    if not names:
-        request.found_nothing = True
     modified = max((custom[name] for name in names if name in custom), default=None)
-    return json_response(request, {"traits": names}, last_modified_ns=modified)
+    return list_response(request, "traits", names, modified)
 
 
 def show_trait(request, name):
@@ -146,5 +144,4 @@ def _used(table) -> set[str]:
 
 
 def _answer(request, names, generation, modified=None):
-    body = {"traits": list(names), "resource_provider_generation": generation}
-    return json_response(request, body, last_modified_ns=modified)
+    return list_response(request, "traits", list(names), modified, resource_provider_generation=generation)

@@ -6,7 +6,7 @@ from placement_api.consumers import decided_parts
 from placement_api.handlers.allocations import UNKNOWN_TYPE
 from placement_api.handlers.common import provider_of
 from placement_api.projects import consumers_of
-from placement_api.responses import json_response
+from placement_api.responses import list_response
 from placement_api.schemas import usages as schemas
 
 BY_TYPE = (1, 38)
@@ -25,7 +25,7 @@ def list_usages_of_provider(request, uuid):
             for index in table.step_size[: len(names), row].nonzero()[0].tolist()
         }
         generation = table.generation.item(row)
-    return json_response(request, {"resource_provider_generation": generation, "usages": used})
+    return list_response(request, "usages", used, resource_provider_generation=generation)
 
 
 def list_usages(request):
@@ -40,7 +40,7 @@ def list_usages(request):
         for _, amounts in used.values():
             for name, amount in amounts.items():
                 total[name] = total.get(name, 0) + amount
-        return json_response(request, {"usages": total})
+        return list_response(request, "usages", total)
     wanted = request.GET.get("consumer_type")
     if wanted == ALL_TYPES:
         merged: dict[str, int] = {}
@@ -51,7 +51,7 @@ def list_usages(request):
     elif wanted is not None:
         used = {name: found for name, found in used.items() if name == wanted}
     usages = {name: {**amounts, "consumer_count": count} for name, (count, amounts) in used.items()}
-    return json_response(request, {"usages": usages})
+    return list_response(request, "usages", usages)
 
 
 def _used(request, project_id, user_id):

@@ -12,9 +12,8 @@ _OF_A_GROUP = ("resources", "required", "member_of", "in_tree")
 
 
 def _of_groups(suffix: str, *names: str) -> dict[str, dict[str, str]]:
-    """Parameters of the unsuffixed group and of granular ones, as patterns. Errors show these in Placement's form; a
-    name that ends with a line break fits, and is not read."""
-    return {rf"^{name}({suffix})?$": common.TEXT for name in names}
+    """Parameters of the unsuffixed group and of granular ones, as patterns."""
+    return {rf"^{name}({suffix})?\Z": common.TEXT for name in names}
 
 
 _LIST = common.closed({"resources": common.TEXT}, required=["resources"])

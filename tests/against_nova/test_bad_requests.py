@@ -68,6 +68,8 @@ BETTER = [
     ("POST", PROVIDERS, "[" * 100_000, "1.39"),
     ("POST", PROVIDERS, '{"name": "\\ud800"}', "1.39"),
 ]
+#: Placement reads what is damaged.
+STRICTER = [("GET", "/allocation_candidates?resources=VCPU:1&resources1%0A=MEMORY_MB:1", "", "1.39")]
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +102,8 @@ def test_the_status_is_that_of_placement(theirs, ours, case):
 @pytest.mark.parametrize("case", BETTER, ids=lambda case: " ".join(case)[:60])
 def test_placement_fails_and_we_answer(theirs, ours, case):
     assert statuses(theirs, ours, *case) == (400, 500)
+
+
+@pytest.mark.parametrize("case", STRICTER, ids=lambda case: " ".join(case)[:60])
+def test_placement_answers_and_we_refuse(theirs, ours, case):
+    assert statuses(theirs, ours, *case) == (400, 200)

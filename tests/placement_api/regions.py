@@ -7,6 +7,7 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.projection import Projection
 from placement_api.region import Region
 from rpc_api import codec, events
+from rpc_api.clock import SYSTEM
 from rpc_api.feed.epoch import open_at_level
 from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
@@ -43,6 +44,7 @@ def workers(
     new_roots: str | None = None,
     has_neighbours: bool = False,
     timeout: float = 30.0,
+    clock=SYSTEM,
 ):
     """Yield some workers (Region) over the logs ``urls``, cell -> URL, that are ready."""
     with contextlib.ExitStack() as ending:
@@ -52,6 +54,7 @@ def workers(
                 list(urls.items()),
                 new_roots or next(iter(urls)),
                 f"placement/test-{number}",
+                clock,
                 state_dir=state_dir,
                 has_neighbours=has_neighbours,
             )

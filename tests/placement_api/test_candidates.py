@@ -3,15 +3,17 @@
 That the answers are Placement's own is tested in tests/against_nova.
 """
 
+import itertools
 import json
 
 import pytest
 
 from nova_sched.fit.providers import assignments
 from nova_sched.fit.serving import ALL_TREES
+from placement_api.candidates import find
 from placement_api.candidates.find import Rules, candidates_of
 from placement_api.candidates.query import Query
-from placement_api.config import BREADTH_FIRST
+from placement_api.config import BREADTH_FIRST, DEPTH_FIRST
 from rpc_api import events
 from rpc_api.feed.publisher import Appender, Producer
 from rpc_api.levels import LEVEL
@@ -120,6 +122,7 @@ def test_a_random_sample_follows_from_the_id_of_the_request(api):
     def sample(number, query="resources=VCPU:1&limit=5"):
         return names_of(api, query, HTTP_X_OPENSTACK_REQUEST_ID=f"req-{uuid_of(str(number))}")
 
+    assert len({tuple(sample(0)) for _ in range(10)}) == 1, "the same id, the same sample"
     samples = {tuple(sample(number)) for number in range(10)}
     assert len(samples) > 1 and all(len(set(one)) == 5 for one in samples)
     every = names_of(api, "resources=VCPU:1")
@@ -131,6 +134,74 @@ def test_very_many_candidates_are_not_made_for_a_small_limit(api):
     api.make(*(call for number in range(12) for call in made(f"pf{number}", "h", SRIOV_NET_VF=16)))
     groups = "&".join(f"resources{number}=SRIOV_NET_VF:1" for number in range(1, 13))
     assert len(names_of(api, f"{groups}&group_policy=none&limit=100")) == 100
+
+
+@pytest.mark.parametrize(
+    "query", ["resources=VCPU:1", "resources1=VCPU:1&resources2=VCPU:1&group_policy=none&limit=99"]
+)
+def test_more_candidates_than_fit_into_memory_are_refused(api, monkeypatch, query):
+    monkeypatch.setattr(find, "MOST_ASSIGNMENTS", 5)
+    numa_hosts(api)
+    status, answer = api.call("GET", f"/allocation_candidates?{query}")
+    assert status == 400 and "more than 5 candidates" in answer["errors"][0]["detail"]
+    assert len(names_of(api, "resources=VCPU:1&limit=5")) == 5
+    # Those that are trees of one provider are few bytes each.
+    api.make(*(call for number in range(9) for call in made(f"f{number}", DISK_GB=1)))
+    assert len(names_of(api, "resources=DISK_GB:1")) == 9
+
+
+@with_options(max_allocation_candidates=6)
+def test_an_operator_may_allow_more(api, monkeypatch):
+    monkeypatch.setattr(find, "MOST_ASSIGNMENTS", 5)
+    numa_hosts(api, 4)
+    assert len(names_of(api, "resources=VCPU:1")) == 6
+
+
+# --- while others go on ----------------------------------------------------------------------------------------------
+
+
+def during(monkeypatch, number, call):
+    """Call a function when a search has found a number of candidates."""
+    found, real = itertools.count(1), find.assignments
+
+    def watched(candidates):
+        for one in candidates:
+            if next(found) == number:
+                call()
+            yield one
+
+    monkeypatch.setattr(find, "assignments", lambda *arguments: watched(real(*arguments)))
+
+
+def test_the_search_does_not_keep_others_waiting(api, monkeypatch):
+    """Requests and the fold need the lock of the table; here a write is answered in the middle of a search."""
+    numa_hosts(api, 1)
+    statuses = []
+    during(monkeypatch, 2, lambda: statuses.append(api.call(*held("vm", "h0a", VCPU=1))[0]))
+    assert names_of(api, "resources1=VCPU:1&resources2=VCPU:1&group_policy=none")[:1] == ["h0a"]
+    assert statuses == [204]
+
+
+@pytest.mark.parametrize("strategy", [BREADTH_FIRST, DEPTH_FIRST])
+def test_each_tree_is_shown_as_it_was_at_one_moment(api, monkeypatch, strategy):
+    api.conf.set_override("allocation_candidates_generation_strategy", strategy, "placement_api")
+    numa_hosts(api)
+
+    def change():
+        # The first host is searched, the others are not.
+        api.make(held("vm", "h0b", VCPU=4), held("other", "h1b", VCPU=4))
+        api.make(*(("DELETE", f"/resource_providers/{uuid_of(name)}", None) for name in ("h1a", "h2a", "h2b", "h2")))
+        # Their rows are used again.
+        api.make(*(call for number in range(4) for call in made(f"new{number}", VCPU=4)))
+
+    during(monkeypatch, 1, change)
+    status, answer = api.call("GET", "/allocation_candidates?resources1=VCPU:2&resources2=VCPU:1&group_policy=none")
+    assert status == 200
+    providers = {frozenset(one["allocations"]) for one in answer["allocation_requests"]}
+    a, b = uuid_of("h0a"), uuid_of("h0b")
+    assert providers == {frozenset((a,)), frozenset((b,)), frozenset((a, b))}
+    summaries = answer["provider_summaries"]
+    assert summaries.keys() == {uuid_of("h0"), a, b} and summaries[b]["resources"]["VCPU"]["used"] == 0
 
 
 # --- trees of one provider -------------------------------------------------------------------------------------------
@@ -154,8 +225,9 @@ def test_columns_and_the_search_find_the_same(api, asked):
         aggregates = ["left"] * (number % 2) + ["right"] * (number % 3 == 0)
         api.make(*made(f"f{number}", traits=traits, aggregates=aggregates, VCPU=1 + number % 3, MEMORY_MB=8))
     table, query = api.region.table, Query((asked,), "none", (), (), (), None)
-    found = candidates_of(table, query, Rules("", -1, True, None))
-    assert found == [row for row in range(6) if next(assignments(table, row, query, ALL_TREES), None) is not None]
+    found = candidates_of(api.region, query, Rules("", -1, True, None)).candidates
+    rows = [row for row in range(6) if next(assignments(table, row, query, ALL_TREES), None) is not None]
+    assert found == [table.uuids[row] for row in rows]
     assert found or asked.in_tree == uuid_of("nobody")
 
 
@@ -313,7 +385,7 @@ def test_names_that_do_not_exist(api, query, status):
 
 def test_nothing_is_said_to_be_there_only_behind_a_fence(api):
     fences, fence = [], api.region.fence
-    api.region.fence = lambda: fences.append(fence())
+    api.region.fence = lambda: fences.append(1) or fence()
     api.make(*made("h", VCPU=8))
     assert names_of(api, "resources=VCPU:1") == ["h"] and not fences
     assert names_of(api, "resources=VCPU:9") == [] and len(fences) == 1

@@ -22,6 +22,9 @@ IDLE_FOR_LONG = property(lambda self: -1e9, lambda self, value: None)
 def echo(environ, start_response):
     """Answers with the path and the body that came, or with many bytes."""
     path = environ["PATH_INFO"]
+    if path == "/none":
+        start_response("204 No Content", [])
+        return []
     body = b"x" * LARGE if path == "/large" else path.encode() + environ["wsgi.input"].read()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
@@ -53,13 +56,18 @@ class Connection:
 
     def read(self):
         """The body of the next answer."""
-        status, size = self._file.readline(), 0
+        status, headers = self.read_headers()
         assert status == b"HTTP/1.1 200 OK\r\n", status
+        return self._file.read(int(headers.get(b"content-length", 0)))
+
+    def read_headers(self):
+        """The first line and the headers of the next answer."""
+        status, headers = self._file.readline(), {}
         while (line := self._file.readline()) != b"\r\n":
             name, _, value = line.partition(b":")
-            size = int(value) if name.lower() == b"content-length" else size
-            self.is_last = self.is_last or (name.lower() == b"connection" and value.strip().lower() == b"close")
-        return self._file.read(size)
+            headers[name.lower()] = value.strip()
+        self.is_last = headers.get(b"connection", b"").lower() == b"close"
+        return status, headers
 
     def close(self):
         self._file.close()
@@ -84,6 +92,22 @@ def test_requests_that_come_at_once_are_answered_in_order(connect):
     paths = [f"/{number}" for number in range(50)]
     connection.socket.sendall(b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths))
     assert [connection.read().decode() for _ in paths] == paths
+
+
+@pytest.mark.parametrize(
+    "first, is_kept", [("HTTP/1.1\r\n", True), ("HTTP/1.1\r\nConnection: close\r\n", False), ("HTTP/1.0\r\n", False)]
+)
+def test_an_answer_without_a_body_keeps_the_connection(connect, first, is_kept):
+    """It has no length, and needs none."""
+    connection = connect()
+    connection.socket.sendall(f"PUT /none {first}Host: x\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    status, headers = connection.read_headers()
+    assert status.endswith(b"204 No Content\r\n") and b"content-length" not in headers
+    assert headers.get(b"connection") == (None if is_kept else b"close")
+    if is_kept:
+        assert connection.read() == b"/next"
+    else:
+        assert connection.socket.recv(1) == b""
 
 
 def test_a_request_in_pieces(connect):

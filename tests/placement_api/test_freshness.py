@@ -3,6 +3,7 @@
 import pytest
 
 from placement_api.freshness import SharedPositions
+from placement_api.region import Region
 from rpc_api import errors, events
 from tests.placement_api.client import client_of
 from tests.placement_api.regions import WHO, prepare, uuid_of, workers
@@ -131,6 +132,59 @@ def test_what_a_worker_of_another_machine_wrote_is_not_denied(tmp_path, what):
             if behind and number >= LEAST:
                 break
     assert behind, "the second worker was never behind, so the test shows nothing"
+
+
+P, CONSUMER = uuid_of("p"), uuid_of("c")
+#: Path -> what makes its answer one that is not empty.
+EMPTY = {
+    f"/resource_providers/{P}/inventories": ("inventories", {"VCPU": {"total": 4}}),
+    f"/resource_providers/{P}/traits": ("traits", ["HW_CPU_X86_AVX"]),
+    f"/resource_providers/{P}/aggregates": ("aggregates", [uuid_of("rack")]),
+    f"/resource_providers/{P}/usages": ("inventories", {"VCPU": {"total": 4}}),
+    f"/resource_providers/{P}/allocations": None,
+    "/usages?project_id=project": None,
+    "/usages?project_id=project&consumer_type=all": None,
+    f"/allocations/{CONSUMER}": None,
+    "/resource_providers?name=q": ("POST", {"name": "q"}),
+}
+
+
+@pytest.mark.parametrize("path", EMPTY)
+@pytest.mark.parametrize("version", ["1.37", "1.39"])
+def test_that_nothing_is_there_is_said_behind_a_fence(path, version):
+    region = Region.in_memory()
+    client, fences, fence = client_of(region), [], region.fence
+    region.fence = lambda: fences.append(1) or fence()
+    sent = {"OpenStack-API-Version": f"placement {version}"}
+    if version < "1.38" and "consumer_type" in path:
+        path = path.partition("&")[0]
+    client.do("POST", "/resource_providers", {"name": "p", "uuid": P})
+    client.do("GET", path, **sent)
+    assert len(fences) == 1
+    made = EMPTY.get(path)
+    if made is None:
+        body = {"resource_provider_generation": 0, "inventories": {"VCPU": {"total": 4}}}
+        client.do("PUT", f"/resource_providers/{P}/inventories", body)
+        assert client.put(CONSUMER, None, {P: {"VCPU": 1}}).status == 204
+    elif made[0] == "POST":
+        client.do("POST", "/resource_providers", made[1])
+    else:
+        kind, value = made
+        client.do("PUT", f"/resource_providers/{P}/{kind}", {"resource_provider_generation": 0, kind: value})
+    client.do("GET", path, **sent)
+    assert len(fences) == 1
+    region.close()
+
+
+@pytest.mark.parametrize("kind, nothing", [("inventories", {}), ("traits", []), ("aggregates", [])])
+def test_a_write_of_nothing_is_written_once(kind, nothing):
+    region = Region.in_memory()
+    client = client_of(region)
+    client.do("POST", "/resource_providers", {"name": "p", "uuid": P})
+    before = region.new_roots.projection.position
+    client.do("PUT", f"/resource_providers/{P}/{kind}", {"resource_provider_generation": 0, kind: nothing})
+    assert region.new_roots.projection.position == before + 1
+    region.close()
 
 
 def test_allocations_are_read_behind_a_fence_where_other_machines_write(tmp_path):

@@ -96,6 +96,14 @@ class Answer(WSGITask):
             self.set_close_on_finish()
         return bytes(super().build_response_header())
 
+    def set_close_on_finish(self) -> None:
+        """Close the connection after the answer. Waitress also does that if nothing says where an answer ends; but one
+        without a body ends with its headers."""
+        has_end = not self.has_body and self.version != "1.0"
+        wants_more = self.request.headers.get("CONNECTION", "").lower() != "close"
+        if not (has_end and wants_more) or self.channel.server.is_stopping:
+            super().set_close_on_finish()
+
     def finish(self) -> None:
         """Send what is not sent yet, headers and body together."""
         super().finish()

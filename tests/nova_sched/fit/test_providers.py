@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from nova_sched.fit import providers as fit
+from nova_sched.fit.options import TreeOptions
 from nova_sched.fit.providers import allocate, assignments
 from nova_sched.fit.search import Search
 from nova_sched.fit.serving import HOSTS
@@ -228,9 +229,8 @@ def test_many_equal_groups_take_few_steps():
         table = Cell(said).projection.table
         groups = [group(str(number), CUSTOM_GPU=1) for number in range(9)]
         assert sum(one.amount for one in allocate(table, 0, request(*groups[:8], group_policy=policy)).allocations) == 8
-        search = Search(
-            table, 0, request(*groups, group_policy=policy), HOSTS, None, lambda one: "", most_steps=fit.MAX_STEPS
-        )
+        options = TreeOptions(table, 0, request(*groups, group_policy=policy), HOSTS)
+        search = Search(options, lambda one: "", most_steps=fit.MAX_STEPS)
         assert next(search.assignments(), None) is None
         assert fit.MAX_STEPS - search.steps_left <= most
 
