@@ -27,8 +27,8 @@ def json_response(request, body, status: int = 200, last_modified_ns: int | None
 
 
 def list_response(request, name: str, found, last_modified_ns: int | None = None, **more):
-    """An answer with a list or object of what was found, under a name, and ``more`` beside it. Nothing is said to be
-    there only behind a fence: see Request.found_nothing."""
+    """An answer with a list or object of what was found, under a name, and ``more`` beside it. An empty
+    one is given only behind a fence: see Request.found_nothing."""
     request.found_nothing = not found
     return json_response(request, {name: found, **more}, last_modified_ns=last_modified_ns)
 
