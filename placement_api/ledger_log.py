@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from nova_sched.process.backlog import Backlog
 from nova_sched.process.cell_log import CellLog
@@ -156,6 +157,11 @@ class LedgerLog:
             # (A log that is read again has a state that may be old until it is folded to its end.)
             self.wait_for(-1 if self._shared is None else self._shared.last(self._epoch))
 
+    def wait_until(self, is_so: Callable[[], bool], seconds: float) -> bool:
+        """Wait until something is so in the state, for so many seconds at most; returns whether it is."""
+        with self._folded:
+            return self._folded.wait_for(is_so, seconds)
+
     def wait_for(self, position: int) -> None:
         """Wait until the record at a position is folded; Unavailable if that takes too long."""
 
@@ -164,13 +170,10 @@ class LedgerLog:
 
         if is_there():
             return
-        with self._folded:
-            # (A request must not keep a thread while a broker is away.)
-            self._folded.wait_for(
-                lambda: is_there() or self._stopped.is_set() or self.why_down is not None, READ_BACK_SECONDS
-            )
-            if is_there():
-                return
+        # (A request must not keep a thread while a broker is away.)
+        self.wait_until(lambda: is_there() or self._stopped.is_set() or self.why_down is not None, READ_BACK_SECONDS)
+        if is_there():
+            return
         if self.why_down is not None:
             raise Unavailable(f"The log of {self.cell} cannot be read now; try again later.")
         raise Unavailable(
@@ -180,10 +183,10 @@ class LedgerLog:
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    def write(self, event) -> Written:
-        """Append an event, and return its outcome when it was folded. Unavailable if the log takes no writes now, or if
-        the outcome is not known: then the event may count later, and a client that repeats meets its own write.
-        TooLarge and BadRequest for an event that no log takes."""
+    def write(self, event, *then) -> Written:
+        """Append an event and those ``then``, and return the outcome of the first one when all were folded. Unavailable
+        if the log takes no writes now, or if the outcome is not known: then the events may count later, and a client
+        that repeats meets its own write. TooLarge and BadRequest for an event that no log takes."""
         if self.refusal is not None:
             self._look_at_gate()
         if self.refusal is not None:
@@ -197,10 +200,10 @@ class LedgerLog:
         with self._region.lock:
             self.cell_log.producer.level = self.projection.level
             began = self._clock.monotonic()
-            mark, outcome = self.under_way.publish(self.cell_log.producer, event, began)
+            waiting = self.under_way.publish(self.cell_log.producer, (event, *then), began)
             epoch = self._epoch
         try:
-            written = outcome.result(READ_BACK_SECONDS)
+            outcomes = [outcome.result(READ_BACK_SECONDS) for outcome in waiting.values()]
         except TimeoutError:
             raise Unavailable(
                 f"The write was not read back from the log of {self.cell} within {READ_BACK_SECONDS:.0f} s, so it may "
@@ -208,11 +211,11 @@ class LedgerLog:
             ) from None
         finally:
             with self._region.lock:
-                self.under_way.forget(mark)
+                self.under_way.forget(waiting)
                 self.write_times.add(self._clock.monotonic() - began)
         if self._shared is not None:
-            self._shared.acknowledge(epoch, written.position)
-        return written
+            self._shared.acknowledge(epoch, outcomes[-1].position)
+        return outcomes[0]
 
     def _give_up(self, why):
         with self._region.lock:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from nova_sched.fit.providers import Assignment
+from nova_sched.projection.allocations import Amounts
 from nova_sched.projection.table import HostTable
 from placement_api.candidates.find import Candidate
 from placement_api.candidates.summaries import HAS_TREES, Summaries, in_older_form
@@ -16,11 +17,13 @@ HAS_MAPPINGS = (1, 34)
 class Answer:
     """What is taken of the state under its lock, and made into bytes without it."""
 
-    def __init__(self, table: HostTable, summaries: Summaries, query, version, found: Sequence[Candidate]):
+    def __init__(
+        self, table: HostTable, summaries: Summaries, query, version, found: Sequence[Candidate], given_back: Amounts
+    ):
         self._query, self._version = query, version
         #: For each candidate the uuid of its only provider, or an Assignment.
         self._found = [table.uuids[one] if type(one) is int else one for one in found]
-        self._summaries = summaries.of(_roots_of(table, found))
+        self._summaries = summaries.of(_roots_of(table, found), given_back)
         self._has_trees = bool(table.nested_rows)
 
     def __bytes__(self) -> bytes:

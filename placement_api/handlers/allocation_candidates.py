@@ -7,6 +7,7 @@ from placement_api.candidates import query as queries
 from placement_api.candidates.answer import Answer
 from placement_api.candidates.find import Rules, candidates_of, look_up
 from placement_api.candidates.summaries import HAS_TREES
+from placement_api.consumers import given_back
 from placement_api.http_errors import BadRequest
 from placement_api.responses import json_response
 
@@ -21,7 +22,7 @@ def list_candidates(request):
             found = _found(request, query) if look_up(region, query) else []
         except TooManySteps as fault:
             raise BadRequest(f"Too many combinations: {fault}.") from None
-        answer = Answer(region.table, region.summaries, query, request.version, found)
+        answer = Answer(region.table, region.summaries, query, request.version, found, given_back(region))
     if not found:
         request.found_nothing = True
     return json_response(request, bytes(answer))
