@@ -27,12 +27,16 @@ class Ended(BaseException):
 def region(tmp_path, count=2, **options):
     """Three cells with a provider of 8 VCPU each, and workers of the region over all of them."""
     urls = {cell: f"sqlite:///{tmp_path}/{cell}.db" for cell in CELLS}
-    for (cell, url), provider in zip(urls.items(), PROVIDERS, strict=True):
+    for cell, url in urls.items():
         prepare(url, cell)
-        with workers({cell: url}, count=1) as (one,):
-            client_of(one).provider(cell, provider, VCPU=8)
     options = {"state_dir": tmp_path / "shared", **options}
     with workers(urls, count=count, **options) as found:
+        one = found[0]
+        for cell, provider in reversed(list(zip(CELLS, PROVIDERS, strict=True))):
+            one.new_roots = one.logs[cell]
+            client_of(one).provider(cell, provider, VCPU=8)
+        for other in found:
+            other.fence()
         yield found
 
 
@@ -264,6 +268,26 @@ def test_a_consumer_that_moves_at_the_same_time_is_removed(tmp_path):
         with first_write(one, before=lambda: client.put(CONSUMER, generation, both)):
             assert client_of(one).ask("DELETE", f"/allocations/{CONSUMER}").status == 204
         assert client.held(CONSUMER) == {}
+
+
+@pytest.mark.parametrize(
+    ("providers", "write", "rises"),
+    [
+        # (As in Placement.)
+        ([P1], lambda client, generation: client.ask("DELETE", f"/allocations/{CONSUMER}"), 0),
+        ([P1], lambda client, generation: client.put(CONSUMER, generation, {}), 1),
+        # (docs/differences: its log does not know what the consumer holds elsewhere.)
+        ([P1, P2], lambda client, generation: client.ask("DELETE", f"/allocations/{CONSUMER}"), 1),
+        ([P1], lambda client, generation: client.put(CONSUMER, generation, {P2: {"VCPU": 1}}), 1),
+    ],
+)
+def test_the_generation_of_a_provider_that_a_consumer_leaves(tmp_path, providers, write, rises):
+    with region(tmp_path, count=1) as (one,):
+        client = client_of(one)
+        put(client, *providers)
+        before = client.do("GET", f"/resource_providers/{P1}")["generation"]
+        assert write(client, client.generation(CONSUMER)).status == 204
+        assert client.do("GET", f"/resource_providers/{P1}")["generation"] == before + rises
 
 
 # --- what is empty ---------------------------------------------------------------------------------------------------
