@@ -8,6 +8,7 @@ import hashlib
 from typing import NamedTuple
 
 from nova_sched.projection.allocations import Amounts, held_by
+from nova_sched.projection.writes import given_back_by, sums_of
 from rpc_api.events import ConsumerPut
 
 
@@ -21,12 +22,29 @@ class Facts(NamedTuple):
 
 def decided_parts(region, log) -> dict[str, ConsumerPut]:
     """The parts that a home log has committed and their own log not yet, by their consumer."""
-    return {
-        one.consumer_uuid: one
+    return {one.consumer_uuid: one for part in _decided(region, log) for one in part}
+
+
+def _decided(region, log) -> list[tuple[ConsumerPut, ...]]:
+    return [
+        part.consumers
         for write_uuid, part in log.projection.prepared.items()
         if part.home in region.logs and write_uuid in region.logs[part.home].projection.committed
-        for one in part.consumers
-    }
+    ]
+
+
+def given_back(region) -> Amounts:
+    """What consumers gave back by writes that their home log has committed and another log not yet: the table still
+    counts it as used. (It counts all that they got.)"""
+    found: Amounts = {}
+    for log in region.logs.values():
+        for part in _decided(region, log):
+            wanted = sums_of(part)
+            for key, amount in given_back_by(log.projection, part).items():
+                less = amount - wanted.get(key, 0)
+                if less > 0:
+                    found[key] = found.get(key, 0) + less
+    return found
 
 
 def held_in(region, log, consumer_uuid: str) -> Amounts:

@@ -145,10 +145,10 @@ class LedgerLog:
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    def write(self, event) -> Written:
-        """Append an event, and return its outcome when it was folded. Unavailable if the log takes no writes now, or if
-        the outcome is not known: then the event may count later, and a client that repeats meets its own write.
-        TooLarge and BadRequest for an event that no log takes."""
+    def write(self, event, *then) -> Written:
+        """Append an event and those ``then``, and return the outcome of the first one when all were folded. Unavailable
+        if the log takes no writes now, or if the outcome is not known: then the events may count later, and a client
+        that repeats meets its own write. TooLarge and BadRequest for an event that no log takes."""
         if self.waits.is_stuck:
             raise Unavailable(f"The log of {self.cell} does not answer; try again later.")
         if self.refusal is not None:
@@ -161,17 +161,17 @@ class LedgerLog:
         with self._region.lock:
             self.cell_log.producer.level = self.projection.level
             began = self._clock.monotonic()
-            mark, outcome = self.under_way.publish(self.cell_log.producer, event, began)
+            waiting = self.under_way.publish(self.cell_log.producer, (event, *then), began)
             epoch = self._epoch
         try:
-            written = self._read_back(mark, outcome, began)
+            outcomes = [self._read_back(mark, outcome, began) for mark, outcome in waiting.items()]
         finally:
             with self._region.lock:
-                self.under_way.forget(mark)
+                self.under_way.forget(waiting)
                 self.write_times.add(self._clock.monotonic() - began)
         if self._shared is not None:
-            self._shared.acknowledge(epoch, written.position)
-        return written
+            self._shared.acknowledge(epoch, outcomes[-1].position)
+        return outcomes[0]
 
     def _read_back(self, mark, outcome, began) -> Written:
         """The outcome of a write, as soon as it is folded."""

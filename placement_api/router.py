@@ -78,6 +78,14 @@ class Router:
         if not self._region.was_read:
             self._region.check_all_were_read()
         try:
+            return self._answer_of_state(request, route, arguments)
+        except http_errors.NotFound as error:
+            if error.is_of_state:
+                self._region.check_all_were_read()
+            raise
+
+    def _answer_of_state(self, request, route, arguments):
+        try:
             request.missed = tuple(self._region.wait_for_shared(request.provider_uuid))
             response = self._handle(request, route, arguments)
             if not request.found_nothing or request.is_fenced or request.has_written:
@@ -86,12 +94,7 @@ class Router:
             if request.is_fenced or request.has_written or not error.is_of_state:
                 raise
         request.fence()
-        try:
-            return self._handle(request, route, arguments)
-        except http_errors.NotFound as error:
-            if error.is_of_state:
-                self._region.check_all_were_read()
-            raise
+        return self._handle(request, route, arguments)
 
     def _handle(self, request, route, arguments):
         try:

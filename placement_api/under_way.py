@@ -2,10 +2,12 @@
 any."""
 
 import logging
+from collections.abc import Iterable
 from concurrent.futures import Future
+from typing import Any
 
 from nova_sched.projection.projection import Projection
-from placement_api.http_errors import BadRequest, TooLarge, Unavailable
+from placement_api.http_errors import BadRequest, HTTPError, TooLarge, Unavailable
 from rpc_api import errors
 from rpc_api.feed.publisher import Producer
 
@@ -61,9 +63,21 @@ class UnderWay:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def publish(self, producer: Producer, event, now: float) -> tuple[Mark, Future]:
-        """Append an event; returns its mark and a Future for its outcome (Written), which may get Unavailable.
-        TooLarge and BadRequest for an event that no log takes, Unavailable if this log takes none."""
+    def publish(self, producer: Producer, events: Iterable[Any], now: float) -> dict[Mark, Future]:
+        """Append some events; returns for the mark of each a Future for its outcome (Written), which may get
+        Unavailable. TooLarge and BadRequest for an event that no log takes, Unavailable if this log takes none."""
+        published: dict[Mark, Future] = {}
+        try:
+            for event in events:
+                mark = self._append(producer, event)
+                self._since[mark], self._waiting[mark] = now, Future()
+                published[mark] = self._waiting[mark]
+        except HTTPError:
+            self.forget(published)
+            raise
+        return published
+
+    def _append(self, producer: Producer, event) -> Mark:
         try:
             producer.publish(event)
         except errors.TooLarge as fault:
@@ -73,14 +87,13 @@ class UnderWay:
         except errors.NovaSchedError as fault:
             LOG.warning("the log of %s takes no write: %s", self._cell, fault)
             raise Unavailable(f"The log of {self._cell} takes no write now; try again later.") from None
-        mark, outcome = (producer.epoch, producer.sequence), Future()
-        self._since[mark], self._waiting[mark] = now, outcome
-        return mark, outcome
+        return producer.epoch, producer.sequence
 
-    def forget(self, mark: Mark) -> None:
-        """Nobody waits for an event any more."""
-        self._waiting.pop(mark, None)
-        self._since.pop(mark, None)
+    def forget(self, marks: Iterable[Mark]) -> None:
+        """Nobody waits for some events any more."""
+        for mark in marks:
+            self._waiting.pop(mark, None)
+            self._since.pop(mark, None)
 
     def keep_own(self, projection: Projection) -> None:
         """Of the outcomes of a projection that nobody sees yet, keep those of this producer, to be settled later."""

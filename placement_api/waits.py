@@ -6,6 +6,7 @@ After that the log is *stuck*: it counts as down, and no request waits for it un
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from typing import Any, NamedTuple
 
@@ -139,6 +140,11 @@ class Waits:
                 READING_SECONDS if also_for_reading and not is_read else self._stuck_seconds,
             )
         return is_there()
+
+    def until(self, is_so: Callable[[], bool], seconds: float) -> bool:
+        """Wait until something is so in the state, for so many seconds at most; returns whether it is."""
+        with self._folded:
+            return self._folded.wait_for(is_so, seconds)
 
     def have_folded(self, position: int) -> None:
         """More is folded, up to a position: wake those who wait for it. Call it under the lock of the fold."""

@@ -7,6 +7,9 @@ then the other logs get theirs. A WriteAborted gives up what is held. Of the two
 
 The home log takes its part first, and it remembers a write that it committed until a WriteEnded says that all logs have
 committed it. So a part in another log that the home log knows nothing of was given up.
+
+A part may also have consumers that hold nothing and get nothing, so that they are locked: the uuid of one may follow
+from a name that an endpoint of several logs must not give twice.
 """
 
 from collections.abc import Sequence

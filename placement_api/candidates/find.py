@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from nova_sched.projection.table import HostTable
 from nova_sched.projection.topology import SHARES, providers_for
 from placement_api.candidates.anchors import anchors_of
 from placement_api.config import BREADTH_FIRST, DEPTH_FIRST
+from placement_api.consumers import given_back
 from placement_api.handlers.common import is_class, is_trait
 from placement_api.http_errors import BadRequest
 
@@ -79,7 +80,7 @@ def candidates_of(region: Any, query: Any, rules: Rules) -> Found:
         has_trees = bool(table.nested_rows)
         if anchors.are_alone.all():
             rows = _chosen(anchors.rows[:most].tolist(), rules)
-            return Found([table.uuids[row] for row in rows], region.summaries.of(rows), has_trees)
+            return Found([table.uuids[row] for row in rows], _summaries_of(region, rows), has_trees)
         searched = _Searched(region, query, closed)
         alone = anchors.rows[anchors.are_alone][:most]
         searched.know(alone[: rules.limit if rules.draw is None else None].tolist())
@@ -95,6 +96,10 @@ def candidates_of(region: Any, query: Any, rules: Rules) -> Found:
         found = (one for one in found if type(one) is str or not searched.nests(one))
     candidates = _chosen(list(islice(found, rules.limit if rules.draw is None else None)), rules)
     return Found(candidates, searched.summaries_for(candidates), has_trees)
+
+
+def _summaries_of(region: Any, roots: Iterable[int]) -> list[bytes]:
+    return cast("list[bytes]", region.summaries.of(roots, given_back(region)))
 
 
 def _chosen(found: list[Any], rules: Rules) -> list[Any]:
@@ -153,7 +158,7 @@ class _Searched:
         """Trees of one provider have a candidate. Call it under the lock."""
         uuids = [self._region.table.uuids[row] for row in roots]
         self._roots.update(zip(uuids, uuids, strict=True))
-        self._summaries.update(zip(uuids, self._region.summaries.of(roots), strict=True))
+        self._summaries.update(zip(uuids, _summaries_of(self._region, roots), strict=True))
 
     def candidates(self, root_uuid: str) -> Iterator[Assignment]:
         """The candidates of the tree of a root as it is now; none if it is no root any longer."""
@@ -175,7 +180,7 @@ class _Searched:
     def _read(self, root: int, rows: Sequence[int]) -> None:
         """Copy what the answer needs of some providers of a tree."""
         uuids = self._region.table.uuids
-        (self._summaries[uuids[root]],) = self._region.summaries.of((root,))
+        (self._summaries[uuids[root]],) = _summaries_of(self._region, (root,))
         self._roots.update(dict.fromkeys([uuids[row] for row in rows], uuids[root]))
 
     def each_once(self, found: Iterable[Candidate]) -> Iterator[Candidate]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterable
 
+from nova_sched.projection.allocations import Amounts
 from nova_sched.projection.inventory import CUSTOM
 from nova_sched.projection.provider_rows import parent_of, traits_of
 from nova_sched.projection.table import HostTable
@@ -10,6 +11,8 @@ from nova_sched.projection.table import HostTable
 HAS_TRAITS = (1, 17)
 HAS_ALL_CLASSES = (1, 27)
 HAS_TREES = (1, 29)
+#: What nobody gave back.
+NOTHING: Amounts = {}
 
 
 class Summaries:
@@ -23,11 +26,16 @@ class Summaries:
         self._traits: dict[bytes, str] = {}
         self._seen = self._versions()
 
-    def of(self, roots: Iterable[int]) -> list[bytes]:
+    def of(self, roots: Iterable[int], given_back: Amounts = NOTHING) -> list[bytes]:
         """The summaries of all providers of some trees, by their root rows, as they are from microversion 1.29 on:
-        members of a JSON object, to be joined with commas."""
+        members of a JSON object, to be joined with commas. What was ``given_back`` is not used any more, although the
+        table counts it."""
         self._forget_changed()
         pieces, make = self._pieces, self._make
+        if given_back:
+            rows = [self._table.row_of_uuid[uuid] for uuid, _ in given_back]
+            other = {self._table.root.item(row) for row in rows}
+            return [self._text(root, given_back) if root in other else pieces[root] or make(root) for root in roots]
         return [pieces[root] or make(root) for root in roots]
 
     def _versions(self) -> tuple[int, int]:
@@ -49,16 +57,22 @@ class Summaries:
         pieces += [None] * (table.count - len(pieces))
 
     def _make(self, root: int) -> bytes:
-        made = ", ".join(map(self._of_provider, self._table.trees[root])).encode()
-        self._pieces[root] = made
+        made = self._pieces[root] = self._text(root, NOTHING)
         return made
 
-    def _of_provider(self, row: int) -> str:
+    def _text(self, root: int, given_back: Amounts) -> bytes:
+        return ", ".join([self._of_provider(row, given_back) for row in self._table.trees[root]]).encode()
+
+    def _of_provider(self, row: int, given_back: Amounts) -> str:
         table = self._table
-        names = table.classes.values
-        resources = ", ".join(
-            f'"{names[index]}": {{"capacity": {_capacity(table, row, index)}, "used": {table.used.item(index, row)}}}'
+        names, uuid = table.classes.values, table.uuids[row]
+        used = [
+            (index, table.used.item(index, row) - given_back.get((uuid, names[index]), 0))
             for index in table.step_size[: len(names), row].nonzero()[0].tolist()
+        ]
+        resources = ", ".join(
+            f'"{names[index]}": {{"capacity": {_capacity(table, row, index)}, "used": {amount}}}'
+            for index, amount in used
         )
         words = table.trait_words[:, row].tobytes()
         traits = self._traits.get(words)
@@ -67,7 +81,7 @@ class Summaries:
             names = sorted(traits_of(table, row), key=lambda name: (name.startswith(CUSTOM), name))
             traits = self._traits[words] = json.dumps(names)
         return (
-            f'"{table.uuids[row]}": {{"resources": {{{resources}}}, "traits": {traits}, '
+            f'"{uuid}": {{"resources": {{{resources}}}, "traits": {traits}, '
             f'"parent_provider_uuid": {json.dumps(parent_of(table, row))}, '
             f'"root_provider_uuid": "{table.uuids[table.root.item(row)]}"}}'
         )

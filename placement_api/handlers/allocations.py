@@ -107,19 +107,36 @@ def delete_allocations(request, consumer_uuid):
     """Remove what a consumer holds."""
     request.authorize("placement:allocations:delete")
     consumer_uuid = uuid_of(consumer_uuid) or consumer_uuid
-    with request.region.lock:
-        logs = consumers.logs_of(request.region, consumer_uuid)
-        _check_lock(request.region, consumer_uuid)
-    nothing = f"No allocations for consumer '{consumer_uuid}'"
+    region, nothing = request.region, f"No allocations for consumer '{consumer_uuid}'"
+    is_region = len(region.logs) > 1
+    if is_region:
+        # All logs that have it must be known.
+        request.fence()
+    logs = _logs_to_write(region, consumer_uuid)
     if not logs:
         raise NotFound(nothing)
-    if len(logs) == 1:
-        refusals = {WriteRefused.NOTHING_HELD: (NotFound, None, nothing)}
-        request.write(logs[0], events.AllocationsDropped(consumer_uuid, *request.who()), refusals)
-    else:
-        gone = events.ConsumerPut(consumer_uuid, False, None, "", "", None, ())
-        several_logs.write(request, {log: [gone] for log in logs}, REFUSALS)
+    while logs:
+        if len(logs) == 1:
+            refusals = {WriteRefused.NOTHING_HELD: (NotFound, None, nothing)}
+            request.write(logs[0], events.AllocationsDropped(consumer_uuid, *request.who()), refusals)
+        else:
+            gone = events.ConsumerPut(consumer_uuid, False, None, "", "", None, ())
+            with region.lock:
+                parts = {log: [_part(region, log, gone, ())] for log in logs}
+            several_logs.write(request, parts, REFUSALS)
+        if not is_region:
+            break
+        # Another request may have moved it to another log before it was removed from these.
+        region.fence()
+        logs = _logs_to_write(region, consumer_uuid)
     return empty_response(request)
+
+
+def _logs_to_write(region, consumer_uuid):
+    """The logs that have a consumer. Conflict while a write over several logs names it."""
+    with region.lock:
+        _check_lock(region, consumer_uuid)
+        return consumers.logs_of(region, consumer_uuid)
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -164,42 +181,21 @@ def _terms_of(request, consumer_uuid, own, allocations):
 def put(request, asked) -> None:
     """Write what some consumers (ConsumerPut) hold: in one event of the log of their providers, or in two steps in
     several logs."""
-    is_new = len(request.region.logs) > 1 and any(one.guarded and one.generation is None for one in asked)
-    if is_new:
-        # No log can say that another one does not have the consumer.
+    if len(request.region.logs) > 1 and not all(one.guarded for one in asked):
+        # It replaces what its consumers hold in all logs, so these must be known.
         request.fence()
     parts = parts_of(request, asked)
     with request.region.lock:
         _check_classes(request, asked)
+    for log, part in parts.items():
+        ensure_names(request, log, {one.resource_class for consumer in part for one in consumer.allocations})
+    with request.region.lock:
         for log, part in parts.items():
             reason = put_refusal(log.projection, part, {})
             if reason is not None:
                 raise error_of(reason, REFUSALS)
-    for log, part in parts.items():
-        ensure_names(request, log, {one.resource_class for consumer in part for one in consumer.allocations})
-    if len(parts) == 1:
-        ((log, part),) = parts.items()
-        request.write(log, events.AllocationsPut(tuple(part), *request.who()), REFUSALS)
-        if is_new and len(asked) == 1:
-            _check_alone(request, log, part[0])
-    elif parts:
+    if parts:
         several_logs.write(request, parts, REFUSALS)
-
-
-def _check_alone(request, log, part):
-    """A consumer that was to be new may have been written into another log at the same time: then the write is taken
-    back. Of two such writes the one that is acknowledged later sees the other one, so that never both count."""
-    region, uuid = request.region, part.consumer_uuid
-    region.fence()
-    with region.lock:
-        is_alone = consumers.logs_of(region, uuid) in ([log], []) and consumers.locked_in(region, uuid) is None
-    if not is_alone:
-        gone = part._replace(generation=1, allocations=(), terms=None)
-        log.write(events.AllocationsPut((gone,), *request.who()))
-        raise Conflict(
-            f"{CONSUMER_CONFLICT} - consumer {uuid} was written in another cell at the same time; repeat the request",
-            http_errors.CONCURRENT_UPDATE,
-        )
 
 
 def parts_of(request, asked) -> dict:
@@ -208,7 +204,11 @@ def parts_of(request, asked) -> dict:
     with region.lock:
         _check_generations(region, asked)
         for one in asked:
-            by_log = {log: [] for log in consumers.logs_of(region, one.consumer_uuid)}
+            logs = consumers.logs_of(region, one.consumer_uuid)
+            by_log = {log: [] for log in logs}
+            if one.consumer_type is None and len(region.logs) > 1 and logs:
+                # It keeps its type in a log that does not know it yet.
+                one = one._replace(consumer_type=consumers.facts_of(region, logs, one.consumer_uuid).consumer_type)
             for allocation in one.allocations:
                 log = region.log_of(allocation.provider_uuid)
                 if log is None:
@@ -218,18 +218,20 @@ def parts_of(request, asked) -> dict:
                     )
                 by_log.setdefault(log, []).append(allocation)
             for log, allocations in by_log.items():
-                parts.setdefault(log, []).append(_part(log, one, allocations))
+                parts.setdefault(log, []).append(_part(region, log, one, allocations))
     return parts
 
 
-def _part(log, consumer, allocations):
-    """What a log gets of the record of a consumer. Its guard is the generation that the consumer has in this log."""
+def _part(region, log, consumer, allocations):
+    """What a log gets of the record of a consumer. Its guard is the generation that the consumer has in this log. With
+    several logs each part has one, also if the client has none: which logs have the consumer must not change."""
     holder = log.projection.holders.get(consumer.consumer_uuid)
-    generation = holder.generation if consumer.guarded and holder is not None else None
+    guarded = consumer.guarded or len(region.logs) > 1
+    generation = holder.generation if guarded and holder is not None else None
     terms = consumer.terms
     if terms is not None and terms.host not in log.projection.hosts:
         terms = None
-    return consumer._replace(generation=generation, allocations=tuple(allocations), terms=terms)
+    return consumer._replace(guarded=guarded, generation=generation, allocations=tuple(allocations), terms=terms)
 
 
 def _check_generations(region, asked):

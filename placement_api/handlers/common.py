@@ -1,5 +1,6 @@
 """What several handlers need: a provider of a path, and the names that OpenStack has."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import os_resource_classes
@@ -8,6 +9,7 @@ import os_traits
 from nova_sched.projection.inventory import CUSTOM
 from placement_api.http_errors import CONCURRENT_UPDATE, Conflict, NotFound
 from placement_api.refusals import PROVIDER_CONFLICT
+from placement_api.reservations import lock_of, reserved
 from rpc_api import events
 
 STANDARD_CLASSES: tuple[str, ...] = tuple(os_resource_classes.STANDARDS)
@@ -41,19 +43,52 @@ def check_generation(request, provider: Provider, generation: int) -> None:
         )
 
 
+# --- resource classes and traits of the cloud's own ------------------------------------------------------------------
+
+CLASS, TRAIT = "resource class", "trait"
+_CREATED = {CLASS: events.ClassCreated, TRAIT: events.TraitCreated}
+
+
+def custom_of(projection, kind: str) -> dict[str, int]:
+    """The classes or the traits of one log -> when they were created."""
+    return projection.custom_classes if kind == CLASS else projection.custom_traits
+
+
+def creation_of(kind: str, name: str) -> str:
+    """What is locked while a name is created in a log that lacks it."""
+    return lock_of(f"creation of {kind}", name)
+
+
+def removal_of(kind: str, name: str) -> str:
+    """What is locked while a name is removed from all logs."""
+    return lock_of(f"removal of {kind}", name)
+
+
+def create_names(request, log, kind: str, names: Sequence[str], are_copies: bool = False) -> bool:
+    """Create classes or traits in a log: of some names those that no log has, or (``are_copies``) those that only
+    others have. Returns whether this request created the first of them."""
+    own, against = ([of(kind, name) for name in names] for of in (creation_of, removal_of))
+    with reserved(request, log, own, against):
+        with request.region.lock:
+            states = request.region.projections()
+            having = {name: [state for state in states if name in custom_of(state, kind)] for name in names}
+        missing = [name for name in names if log.projection not in having[name] and bool(having[name]) is are_copies]
+        created = [_CREATED[kind](name, *request.who()) for name in missing]
+        return bool(created) and log.write(*created).reason is None
+
+
 def ensure_names(request, log, classes=(), traits=()) -> None:
-    """Create what another log of the region has and this one lacks, as a log knows its own classes and traits only."""
-    with request.region.lock:
-        known = log.projection
-        missing = [events.ClassCreated(name, *request.who()) for name in classes if _lacks(known.custom_classes, name)]
-        missing += [events.TraitCreated(name, *request.who()) for name in traits if _lacks(known.custom_traits, name)]
-        missing = [event for event in missing if len(request.region.logs) > 1]
-    for event in missing:
-        log.write(event)
-
-
-def _lacks(known, name: str) -> bool:
-    return name.startswith(CUSTOM) and name not in known
+    """Create what another log of the region has and this one lacks, as a log knows its own classes and traits only. If
+    it is removed meanwhile, the log refuses what needs it."""
+    region = request.region
+    if len(region.logs) == 1:
+        return
+    for kind, names in ((CLASS, classes), (TRAIT, traits)):
+        with region.lock:
+            known = custom_of(log.projection, kind)
+            missing = [name for name in names if name.startswith(CUSTOM) and name not in known]
+        if missing:
+            create_names(request, log, kind, missing, are_copies=True)
 
 
 def is_class(region, name: str) -> bool:

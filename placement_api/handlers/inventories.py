@@ -26,6 +26,7 @@ def list_inventories(request, uuid):
         row = provider_of(request, uuid).row
         known, generation = inventories_of(table, row), table.generation.item(row)
         modified = table.written_ns.item(row) if known else None
+    request.found_nothing = not known
     return _answer(request, known.values(), generation, modified)
 
 
@@ -88,6 +89,7 @@ def put_inventory(request, uuid, resource_class):
     if not is_known:
         raise NotFound(f"No such resource class {resource_class}.")
     check_inventories(request, uuid, [inventory], _UPDATE)
+    ensure_names(request, provider.log, [resource_class])
     refusals = {
         WriteRefused.NO_INVENTORY: (
             BadRequest,

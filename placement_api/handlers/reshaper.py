@@ -1,7 +1,7 @@
 """``/reshaper``: inventories move between providers, with what consumers hold of them."""
 
 from nova_sched.projection.allocations import held_by
-from placement_api import http_errors
+from placement_api import http_errors, several_logs
 from placement_api.handlers.allocations import REFUSALS, consumer_of, parts_of
 from placement_api.handlers.common import ensure_names, is_class
 from placement_api.handlers.inventories import inventory_of
@@ -59,7 +59,8 @@ def reshape(request):
     for log in logs:
         ensure_names(request, log, names)
         put = tuple(parts.get(log, ()))
-        request.write(log, events.Reshaped(tuple(inventories), put, *request.who()), REFUSALS)
+        with several_logs.kept_new(request, log, put):
+            request.write(log, events.Reshaped(tuple(inventories), put, *request.who()), REFUSALS)
     return empty_response(request)
 
 

@@ -2,8 +2,9 @@
 
 from nova_sched.projection.inventory import CUSTOM
 from nova_sched.projection.write_refusals import WriteRefused
-from placement_api.handlers.common import STANDARD_CLASSES, is_class
+from placement_api.handlers.common import CLASS, STANDARD_CLASSES, create_names, creation_of, is_class, removal_of
 from placement_api.http_errors import BadRequest, Conflict, NotFound, UnsupportedMediaType
+from placement_api.reservations import reserved
 from placement_api.responses import empty_response, json_response, list_response
 from placement_api.schemas import resource_classes as schemas
 from rpc_api import events
@@ -37,9 +38,8 @@ def create_class(request):
     with request.region.lock:
         there = is_class(request.region, name)
     exists = f"Conflicting resource class already exists: {name}"
-    if there:
+    if there or not create_names(request, request.region.new_roots, CLASS, [name]):
         raise Conflict(exists)
-    request.write(request.region.new_roots, events.ClassCreated(name, *request.who()))
     return empty_response(request, 201, _url(request, name))
 
 
@@ -51,11 +51,8 @@ def put_class(request, name):
     schemas.POST.find(request.version).validate({"name": name})
     with request.region.lock:
         there = is_class(request.region, name)
-    status = 204
-    if not there:
-        written = request.region.new_roots.write(events.ClassCreated(name, *request.who()))
-        status = 201 if written.reason is None else 204
-    return empty_response(request, status, _url(request, name))
+    is_new = not there and create_names(request, request.region.new_roots, CLASS, [name])
+    return empty_response(request, 201 if is_new else 204, _url(request, name))
 
 
 def _rename(request, name):
@@ -67,28 +64,23 @@ def _rename(request, name):
     region = request.region
     with region.lock:
         _check_there(request, name)
-        taken = new_name != name and _is_taken(region, name, new_name)
-        logs = [log for log in region.logs.values() if name in log.projection.custom_classes]
+        home = _log_with(region, name)
     if not name.startswith(CUSTOM):
         raise BadRequest(f"Cannot update standard resource class {name}")
-    exists = f"Resource class already exists: {new_name}"
-    if taken:
-        raise Conflict(exists)
     refusals = {
         WriteRefused.UNKNOWN_CLASS: (NotFound, None, "No such resource class {0}:"),
         WriteRefused.CLASS_EXISTS: (Conflict, None, "Resource class already exists: {0}:"),
     }
-    for log in logs:
-        request.write(log, events.ClassRenamed(name, new_name, *request.who()), refusals)
+    own = [removal_of(CLASS, one) for one in (name, new_name)]
+    with reserved(request, home, own, [*own, *(creation_of(CLASS, one) for one in (name, new_name))]):
+        with region.lock:
+            taken = new_name != name and is_class(region, new_name)
+            logs = [log for log in region.logs.values() if name in log.projection.custom_classes]
+        if taken:
+            raise Conflict(f"Resource class already exists: {new_name}")
+        for log in logs:
+            request.write(log, events.ClassRenamed(name, new_name, *request.who()), refusals)
     return json_response(request, _shown(request, new_name))
-
-
-def _is_taken(region, name, new_name) -> bool:
-    """Whether another class has the new name of a class. If only logs have it that do not have the old one, the class
-    got it there already, by a request that did not come to its end."""
-    if not new_name.startswith(CUSTOM):
-        return is_class(region, new_name)
-    return any({name, new_name} <= projection.custom_classes.keys() for projection in region.projections())
 
 
 def delete_class(request, name):
@@ -97,19 +89,27 @@ def delete_class(request, name):
     region = request.region
     with region.lock:
         _check_there(request, name)
-        index = region.table.classes.get(name)
-        in_use = index >= 0 and region.table.step_size[index, : region.table.count].any()
-        logs = [log for log in region.logs.values() if name in log.projection.custom_classes]
+        home = _log_with(region, name)
     if not name.startswith(CUSTOM):
         raise BadRequest(f"Error in delete resource class: Cannot delete standard resource class {name}.")
-    if in_use:
-        raise Conflict(
-            f"Error in delete resource class: Cannot delete resource class {name}. Class is in use in inventory."
-        )
     refusals = {WriteRefused.UNKNOWN_CLASS: (NotFound, None, "No such resource class {0}:")}
-    for log in logs:
-        request.write(log, events.ClassDeleted(name, *request.who()), refusals)
+    with reserved(request, home, [removal_of(CLASS, name)], [removal_of(CLASS, name), creation_of(CLASS, name)]):
+        with region.lock:
+            index = region.table.classes.get(name)
+            in_use = index >= 0 and region.table.step_size[index, : region.table.count].any()
+            logs = [log for log in region.logs.values() if name in log.projection.custom_classes]
+        if in_use:
+            raise Conflict(
+                f"Error in delete resource class: Cannot delete resource class {name}. Class is in use in inventory."
+            )
+        for log in logs:
+            request.write(log, events.ClassDeleted(name, *request.who()), refusals)
     return empty_response(request)
+
+
+def _log_with(region, name):
+    """A log that has a class of the cloud's own; None for one of OpenStack's."""
+    return next((log for log in region.logs.values() if name in log.projection.custom_classes), None)
 
 
 def _custom(request):

@@ -1,5 +1,6 @@
 """``/resource_providers``: the providers of resources."""
 
+import contextlib
 import uuid as uuids
 
 from nova_sched.projection.provider_rows import parent_of
@@ -9,6 +10,7 @@ from placement_api.candidates.providers import providers_matching
 from placement_api.handlers.common import provider_of
 from placement_api.http_errors import BadRequest, Conflict, NotFound
 from placement_api.request import uuid_of
+from placement_api.reservations import lock_of, reserved
 from placement_api.responses import empty_response, json_response, list_response
 from placement_api.schemas import resource_providers as schemas
 from rpc_api import events
@@ -72,8 +74,10 @@ def create_provider(request):
                 f'Unable to create resource provider "{data["name"]}", {uuid}: parent provider UUID does not exist.',
                 of_state=True,
             )
-        _check_unique(region, data["name"], uuid)
-    written = request.write(log, events.ProviderCreated(uuid, data["name"], parent, *request.who()))
+    with reserved(request, log, (lock_of("provider", uuid), _lock_of_name(data["name"]))):
+        with region.lock:
+            _check_unique(region, data["name"], uuid)
+        written = request.write(log, events.ProviderCreated(uuid, data["name"], parent, *request.who()))
     location = f"{request.prefix}/resource_providers/{uuid}"
     if request.version < ANSWERS_CREATION:
         return empty_response(request, 201, location)
@@ -110,17 +114,21 @@ def update_provider(request, uuid):
         ),
         WriteRefused.LOOP: _unable(uuid, "creating loop in the provider tree is not allowed"),
     }
-    for left in range(ATTEMPTS - 1, -1, -1):
-        with region.lock:
-            if not says_parent:
-                parent = parent_of(region.table, provider_of(request, uuid).row)
-            _check_move(region, log, uuid, name, parent)
-        try:
-            written = request.write(log, events.ProviderChanged(uuid, name, parent, may_move, *request.who()), refusals)
-            break
-        except BadRequest:
-            if says_parent or not left:
-                raise
+    with region.lock:
+        is_renamed = region.table.provider_names[provider_of(request, uuid).row] != name
+    with reserved(request, log, (_lock_of_name(name),)) if is_renamed else contextlib.nullcontext():
+        for left in range(ATTEMPTS - 1, -1, -1):
+            with region.lock:
+                if not says_parent:
+                    parent = parent_of(region.table, provider_of(request, uuid).row)
+                _check_move(region, log, uuid, name, parent)
+            try:
+                changed = events.ProviderChanged(uuid, name, parent, may_move, *request.who())
+                written = request.write(log, changed, refusals)
+                break
+            except BadRequest:
+                if says_parent or not left:
+                    raise
     with region.lock:
         tree = region.tree_of(uuid)
         root = uuid if tree is None else region.table.uuids[tree.root]
@@ -136,6 +144,10 @@ def delete_provider(request, uuid):
         raise NotFound(f"No resource provider with uuid {uuid} found for delete")
     request.write(log, events.ProviderDeleted(uuid, *request.who()))
     return empty_response(request)
+
+
+def _lock_of_name(name):
+    return lock_of("provider name", name)
 
 
 def _taken(what, value):

@@ -4,8 +4,19 @@ import numpy as np
 
 from nova_sched.projection.provider_rows import traits_of
 from nova_sched.projection.write_refusals import WriteRefused
-from placement_api.handlers.common import STANDARD_TRAITS, check_generation, ensure_names, is_trait, provider_of
+from placement_api.handlers.common import (
+    STANDARD_TRAITS,
+    TRAIT,
+    check_generation,
+    create_names,
+    creation_of,
+    ensure_names,
+    is_trait,
+    provider_of,
+    removal_of,
+)
 from placement_api.http_errors import BadRequest, Conflict, NotFound
+from placement_api.reservations import reserved
 from placement_api.responses import empty_response, list_response, timed
 from placement_api.schemas import traits as schemas
 from rpc_api import events
@@ -60,14 +71,11 @@ def put_trait(request, name):
         )
     with request.region.lock:
         there = is_trait(request.region, name)
-    status = 204
-    if not there:
-        written = request.region.new_roots.write(events.TraitCreated(name, *request.who()))
-        # Another client created it a moment ago: that is as good.
-        status = 201 if written.reason is None else 204
+    # (If another client created it a moment ago, that is as good.)
+    is_new = not there and create_names(request, request.region.new_roots, TRAIT, [name])
     with request.region.lock:
         created = _created_ns(request, name)
-    return timed(request, empty_response(request, status, f"{request.prefix}/traits/{name}"), created)
+    return timed(request, empty_response(request, 201 if is_new else 204, f"{request.prefix}/traits/{name}"), created)
 
 
 def delete_trait(request, name):
@@ -78,12 +86,15 @@ def delete_trait(request, name):
         _check_there(request, name)
         if name in STANDARD_TRAITS:
             raise BadRequest(f"Cannot delete standard trait {name}.")
-        if region.table.has_trait(name).any():
-            raise Conflict(f"The trait {name} is in use by a resource provider.")
-        logs = [log for log in region.logs.values() if name in log.projection.custom_traits]
+        home = next(log for log in region.logs.values() if name in log.projection.custom_traits)
     refusals = {WriteRefused.UNKNOWN_TRAIT: (NotFound, None, "No such trait(s): {0}:")}
-    for log in logs:
-        request.write(log, events.TraitDeleted(name, *request.who()), refusals)
+    with reserved(request, home, [removal_of(TRAIT, name)], [removal_of(TRAIT, name), creation_of(TRAIT, name)]):
+        with region.lock:
+            if region.table.has_trait(name).any():
+                raise Conflict(f"The trait {name} is in use by a resource provider.")
+            logs = [log for log in region.logs.values() if name in log.projection.custom_traits]
+        for log in logs:
+            request.write(log, events.TraitDeleted(name, *request.who()), refusals)
     return empty_response(request)
 
 
@@ -95,6 +106,7 @@ def list_traits_of_provider(request, uuid):
         row = provider_of(request, uuid).row
         names, generation = traits_of(table, row), table.generation.item(row)
         modified = table.written_ns.item(row) if names else None
+    request.found_nothing = not names
     return _answer(request, names, generation, modified)
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 
-from placement_api.consumers import decided_parts
+from placement_api.consumers import decided_parts, given_back
 from placement_api.handlers.allocations import UNKNOWN_TYPE
 from placement_api.handlers.common import provider_of
 from placement_api.projects import consumers_of
@@ -18,12 +18,15 @@ def list_usages_of_provider(request, uuid):
     request.authorize("placement:resource_providers:usages")
     table = request.region.table
     with request.region.lock:
-        row = provider_of(request, uuid).row
+        _, row, uuid = provider_of(request, uuid)
         names = table.classes.values
         used = {
             names[index]: table.used.item(index, row)
             for index in table.step_size[: len(names), row].nonzero()[0].tolist()
         }
+        for (provider_uuid, name), amount in given_back(request.region).items():
+            if provider_uuid == uuid and name in used:
+                used[name] -= amount
         generation = table.generation.item(row)
     return list_response(request, "usages", used, resource_provider_generation=generation)
 
@@ -36,6 +39,7 @@ def list_usages(request):
     with request.region.lock:
         used = _used(request, project_id, user_id)
     if request.version < BY_TYPE:
+        request.found_nothing = not used
         total: dict[str, int] = {}
         for _, amounts in used.values():
             for name, amount in amounts.items():
@@ -47,37 +51,38 @@ def list_usages(request):
         for _, amounts in used.values():
             for name, amount in amounts.items():
                 merged[name] = merged.get(name, 0) + amount
-        used = {ALL_TYPES: (sum(count for count, _ in used.values()), merged)} if used else {}
+        used = {ALL_TYPES: (set().union(*(holders for holders, _ in used.values())), merged)} if used else {}
     elif wanted is not None:
         used = {name: found for name, found in used.items() if name == wanted}
-    usages = {name: {**amounts, "consumer_count": count} for name, (count, amounts) in used.items()}
+    usages = {name: {**amounts, "consumer_count": len(holders)} for name, (holders, amounts) in used.items()}
     return list_response(request, "usages", usages)
 
 
 def _used(request, project_id, user_id):
-    """Type of consumers -> (number of consumers, class -> amount)."""
+    """Type of consumers -> (uuids of the consumers, class -> amount). A consumer may hold something in several logs."""
     asked = [project_id]
     if project_id == request.conf.placement_api.incomplete_consumer_project_id:
         asked.append(None)
-    found: dict[str, tuple[int, dict[str, int]]] = {}
+    found: dict[str, tuple[set[str], dict[str, int]]] = {}
     for log in request.region.logs.values():
-        for facts, allocations in _holding(request.region, log, asked):
+        for consumer_uuid, facts, allocations in _holding(request.region, log, asked):
             if user_id is None or facts.user_id == user_id:
-                count, amounts = found.get(facts.consumer_type or UNKNOWN_TYPE, (0, {}))
+                holders, amounts = found.setdefault(facts.consumer_type or UNKNOWN_TYPE, (set(), {}))
+                holders.add(consumer_uuid)
                 for _, name, amount in allocations:
                     amounts[name] = amounts.get(name, 0) + amount
-                found[facts.consumer_type or UNKNOWN_TYPE] = count + 1, amounts
     return found
 
 
 def _holding(region, log, projects):
-    """(What is known of it, its allocations) of each consumer of some projects that holds something in a log. What is
-    held for a write over several logs that is under way belongs to nobody yet."""
+    """(Uuid, what is known of it, its allocations) of each consumer of some projects that holds something in a log.
+    What is held for a write over several logs that is under way belongs to nobody yet."""
     projection, decided = log.projection, decided_parts(region, log)
     for consumer_uuid in itertools.chain.from_iterable(consumers_of(projection, one) for one in projects):
         if consumer_uuid not in decided and consumer_uuid not in projection.prepared:
             entries = projection.consumers[consumer_uuid]
-            yield projection.holders[consumer_uuid], (one for entry in entries for one in entry.allocations)
+            allocations = (one for entry in entries for one in entry.allocations)
+            yield consumer_uuid, projection.holders[consumer_uuid], allocations
     for part in decided.values():
         if part.project_id in projects and part.allocations:
-            yield part, part.allocations
+            yield part.consumer_uuid, part, part.allocations
