@@ -281,7 +281,7 @@ class LedgerLog:
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self.cell_log.begin_anew()
-        self.cell_log.taken(self._clock.monotonic() - began)
+        self.cell_log.taken((self._coming or self.projection).level, self._clock.monotonic() - began)
         if (self._coming or self.projection).counts[MISSED_PIN]:
             self.cell_log.doubt_snapshot()
         if self._current.is_set():

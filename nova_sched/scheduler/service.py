@@ -287,7 +287,8 @@ class Scheduler:
             noted = ()
         # Without requests nothing else needs the time.
         is_limited = self.engine.states.is_far_behind(cell) and (self._inbox.undecided or self.engine.open_asks())
-        self._logs[cell].taken(self._clock.monotonic() - began, SHARE_FAR_BEHIND if is_limited else 1.0)
+        level, share = self.engine.world.projections[cell].level, SHARE_FAR_BEHIND if is_limited else 1.0
+        self._logs[cell].taken(level, self._clock.monotonic() - began, share)
         self._look_at_level(cell)
         self._learn_to_speak(cell)
         if cell not in self._silent:
