@@ -187,9 +187,9 @@ class LedgerLog:
         if self.refusal is not None:
             self._look_at_gate()
         if self.refusal is not None:
-            # (The reason for which a log cannot be reached has the address of its broker: that is for the operator.)
-            if self.why_down is not None:
-                raise Unavailable(f"The log of {self.cell} cannot be reached; try again later.")
+            # (A fault has the address of a broker, or a path: that is for the operator.)
+            if self.fault or self.cell_log.fault or self._state.is_down() or self._gate.fault:
+                raise Unavailable(f"The log of {self.cell} takes no writes now; try again later.")
             raise Unavailable(f"{self.refusal[0].upper()}{self.refusal[1:]}.")
         if self.is_stuck and len(self.under_way) >= WAITING_MAX:
             # The threads of the server are for the other logs and for reads, too.
@@ -211,7 +211,14 @@ class LedgerLog:
                 self.under_way.forget(mark)
                 self.write_times.add(self._clock.monotonic() - began)
         if self._shared is not None:
-            self._shared.acknowledge(epoch, written.position)
+            try:
+                self._shared.acknowledge(epoch, written.position)
+            except errors.NovaSchedError as fault:
+                self._fail(fault)
+                raise Unavailable(
+                    f"The write is in the log of {self.cell}, but this worker cannot go on; read the state before you "
+                    "repeat it"
+                ) from None
         return written
 
     def _give_up(self, why):
@@ -240,7 +247,7 @@ class LedgerLog:
     def _fail(self, fault):
         self.fault = fault
         self.refusal = str(fault)
-        self._give_up(str(fault))
+        self._give_up("this worker cannot go on")
         self._current.set()
 
     def _on_begin(self, beginning):

@@ -115,14 +115,15 @@ def update_provider(request, uuid):
     for left in range(ATTEMPTS - 1, -1, -1):
         with region.lock:
             if not says_parent:
-                parent = parent_of(region.table, provider_of(request, uuid).row)
+                parent = _parent(request, uuid)
             _check_move(region, log, uuid, name, parent)
         try:
             written = request.write(log, events.ProviderChanged(uuid, name, parent, may_move, *request.who()), refusals)
             break
         except BadRequest:
-            if says_parent or not left:
-                raise
+            with region.lock:
+                if says_parent or not left or parent == _parent(request, uuid):
+                    raise
     with region.lock:
         tree = region.tree_of(uuid)
         root = uuid if tree is None else region.table.uuids[tree.root]
@@ -138,6 +139,10 @@ def delete_provider(request, uuid):
         raise NotFound(f"No resource provider with uuid {uuid} found for delete")
     request.write(log, events.ProviderDeleted(uuid, *request.who()))
     return empty_response(request)
+
+
+def _parent(request, uuid):
+    return parent_of(request.region.table, provider_of(request, uuid).row)
 
 
 def _taken(what, value):

@@ -29,6 +29,8 @@ def prepare(url: str, cell: str = "cell1", keeper: str = "conductor/test", repla
             log.append([codec.encode_record(epoch, [codec.make_event(restored, "operator/old", 1, 1, 1)], LEVEL)])
         opening, _ = open_at_level(log, cell, "operator/test", LEVEL)
         projection = Projection(cell)
+        if replaces is not None:
+            projection.use_level(LEVEL, 0)
         with log.read_from(0) as reader:
             projection.fold(
                 [(record.position, codec.decode_record(record.payload)) for record in reader.read(100, 1.0)]
