@@ -215,10 +215,7 @@ class LedgerLog:
                 self._shared.acknowledge(epoch, written.position)
             except errors.NovaSchedError as fault:
                 self._fail(fault)
-                raise Unavailable(
-                    f"The write is in the log of {self.cell}, but this worker cannot go on; read the state before you "
-                    "repeat it"
-                ) from None
+                raise Unavailable(f"The write is in the log of {self.cell}, but this worker cannot go on.") from None
         return written
 
     def _give_up(self, why):

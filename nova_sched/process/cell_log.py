@@ -234,27 +234,25 @@ class CellLog:
 
     def _begin(self):
         try:
-            return self._begin_in(self._read_before.log.open(self.cell, self._url))
+            log = self._read_before.log.open(self.cell, self._url)
+            try:
+                epoch, beginning, position = find_beginning(
+                    log,
+                    self.cell,
+                    self._producer_name,
+                    self._clock,
+                    self._store if self._reads_snapshots else None,
+                    known=self._read_before,
+                    refused=self._refused,
+                    accounts_required=self._accounts_required,
+                )
+            except BaseException:
+                log.close()
+                raise
         except errors.LogGone:
             # What waits must not become the first records of a log that an operator restores.
             if self.appender is not None:
                 self.appender.pause()
-            raise
-
-    def _begin_in(self, log):
-        try:
-            epoch, beginning, position = find_beginning(
-                log,
-                self.cell,
-                self._producer_name,
-                self._clock,
-                self._store if self._reads_snapshots else None,
-                known=self._read_before,
-                refused=self._refused,
-                accounts_required=self._accounts_required,
-            )
-        except BaseException:
-            log.close()
             raise
         begun_anew = self._use(log, epoch)
         self._read_before.begin(epoch, beginning.snapshot)
