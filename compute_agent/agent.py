@@ -10,14 +10,13 @@ import threading
 from compute_agent.voice import HostVoice
 from nova_sched.process.monitoring.families import Sample, one_or_zero
 from nova_sched.process.monitoring.pulse import Pulse
+from nova_sched.process.read_before import KnownLog
 from rpc_api import concurrency, errors
 from rpc_api.clock import SYSTEM
 from rpc_api.contracts import conductor as conductor_rpc
 from rpc_api.contracts.conductor import CellConductorAPI
-from rpc_api.feed.epoch import ensure_open
 from rpc_api.feed.publisher import Appender, Producer
 from rpc_api.levels import LEVEL
-from rpc_api.log import open_log
 from rpc_api.log.checks import mask_password
 from rpc_api.waiting import Outage, until_it_passes
 from rpc_api.watch import Watch
@@ -58,7 +57,9 @@ class Agent:
         self._cell = cell
         self._log_url = log_url
         self._clock = clock
+        self._known = KnownLog()
         self._log, epoch = until_it_passes(f"the agent {server} waits for {mask_password(log_url)}", self._open)
+        self._known.begin(epoch)
         self._appender = Appender(self._log, epoch, f"agent {server}")
         self.hosts = {
             name: HostVoice(name, driver, Producer(self._appender, f"compute_agent/{name}", clock), server, clock)
@@ -87,13 +88,13 @@ class Agent:
     @property
     def epoch(self) -> str | None:
         """The incarnation of the log that it appends to; None while it is unknown, as we may not read the log."""
-        return self._appender.epoch
+        return self._known.epoch
 
     def _open(self):
         """Open the log: it, and its epoch, or None where our account may not read it."""
-        log = open_log(self._log_url)
+        log = self._known.open(self._cell, self._log_url)
         try:
-            return log, ensure_open(log, self._cell, f"compute_agent/{self.server}", self._clock).epoch
+            return log, self._known.opening_in(log, self._cell, f"compute_agent/{self.server}", self._clock).epoch
         except errors.LogForbidden:
             return log, None
         except errors.NovaSchedError:
@@ -228,10 +229,16 @@ class Agent:
         """Open the log again: it cannot be appended to, or a conductor has another one, whose epoch it sent. In a log
         that was recreated everything is reported again."""
         with self._opening:
-            log, epoch = self._open()
+            try:
+                log, epoch = self._open()
+            except errors.LogGone:
+                # What waits must not become the first records of a log that an operator restores.
+                self._appender.pause()
+                raise
             epoch = epoch or sent_epoch or self.epoch
             before, self._log = self._log, log
             begun_anew = self.epoch not in (None, epoch)
+            self._known.begin(epoch)
             self._appender.use(log, epoch, self._begin_anew if begun_anew else lambda: None)
             before.close()
         if begun_anew:
@@ -283,6 +290,7 @@ class Agent:
         """Publish in the forms of a level, which the log of an epoch has; of a higher one than we know, in the newest
         forms that we know."""
         if epoch == self.epoch:
+            self._known.see(level)
             for voice in self.hosts.values():
                 voice.use_level(min(level, LEVEL))
 

@@ -208,7 +208,8 @@ class CellConductor:
             self.log.begin_anew()
         if self.engine.is_current:
             _follow_backlog(self.cell, self.backlog, batch, self._clock.monotonic())
-        self.log.taken(self._clock.monotonic() - began, SHARE_FAR_BEHIND if self.backlog.is_far else 1.0)
+        share = SHARE_FAR_BEHIND if self.backlog.is_far else 1.0
+        self.log.taken(self.projection.level, self._clock.monotonic() - began, share)
         self._look_at_level()
         self._look_how_far()
         if self._current.is_set():

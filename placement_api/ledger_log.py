@@ -154,9 +154,9 @@ class LedgerLog:
         if self.refusal is not None:
             self._look_at_gate()
         if self.refusal is not None:
-            # (The reason for which a log cannot be reached has the address of its broker: that is for the operator.)
-            if self.why_down is not None:
-                raise Unavailable(f"The log of {self.cell} cannot be reached; try again later.")
+            # (A fault has the address of a broker, or a path: that is for the operator.)
+            if self.fault or self.cell_log.fault or self._state.is_down() or self._gate.fault:
+                raise Unavailable(f"The log of {self.cell} takes no writes now; try again later.")
             raise Unavailable(f"{self.refusal[0].upper()}{self.refusal[1:]}.")
         with self._region.lock:
             self.cell_log.producer.level = self.projection.level
@@ -170,7 +170,11 @@ class LedgerLog:
                 self.under_way.forget(waiting)
                 self.write_times.add(self._clock.monotonic() - began)
         if self._shared is not None:
-            self._shared.acknowledge(epoch, outcomes[-1].position)
+            try:
+                self._shared.acknowledge(epoch, outcomes[-1].position)
+            except errors.NovaSchedError as fault:
+                self._fail(fault)
+                raise Unavailable(f"The write is in the log of {self.cell}, but this worker cannot go on.") from None
         return outcomes[0]
 
     def _read_back(self, mark, outcome, began) -> Written:
@@ -210,7 +214,7 @@ class LedgerLog:
     def _fail(self, fault):
         self.fault = fault
         self.refusal = str(fault)
-        self._give_up(str(fault))
+        self._give_up("this worker cannot go on")
         self._current.set()
 
     def _on_begin(self, beginning):
@@ -252,7 +256,7 @@ class LedgerLog:
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self.cell_log.begin_anew()
-        self.cell_log.taken(self._clock.monotonic() - began)
+        self.cell_log.taken((self._coming or self.projection).level, self._clock.monotonic() - began)
         if (self._coming or self.projection).counts[MISSED_PIN]:
             self.cell_log.doubt_snapshot()
         if self._current.is_set():

@@ -33,6 +33,7 @@ _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~-]*")
 #: Bytes of a body without a length that are read at a time.
 _CHUNK = 64 * 1024
+_CANNOT_ANSWER = "this worker cannot answer; see its log, or /readyz on its port for metrics"
 #: Digits of a length that is looked at; one with more is too large.
 _DIGITS = 20
 
@@ -98,8 +99,9 @@ def _read(stream: Any, most: int) -> bytes:
 
 
 def health(application: auth.Application, conf: cfg.ConfigOpts, region: Region) -> auth.Application:
-    """Answer ``/healthcheck``, without a token: whether this worker can answer, and what ``[healthcheck]`` names."""
-    checks = Health(conf, region.why_cannot_answer, application)
+    """Answer ``/healthcheck``, without a token: whether this worker can answer, and what ``[healthcheck]`` names. The
+    reason may have the address of a broker, or a path: that is for the operator, at ``/readyz``."""
+    checks = Health(conf, lambda: [_CANNOT_ANSWER] if region.why_cannot_answer() else [], application)
 
     def answered(environ: auth.Environ, start_response: auth.StartResponse) -> Iterable[bytes]:
         chosen: auth.Application = checks if environ.get("PATH_INFO") == HEALTHCHECK_PATH else application

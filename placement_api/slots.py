@@ -22,24 +22,39 @@ def open_file(path: Path) -> IO[bytes]:
             raise PermissionError(0, "its directory belongs to another user")
         return open(path, "a+b")
     except OSError as fault:
-        raise errors.UsageError(
-            f"{path} cannot be used ({fault.strerror}); name a directory that all workers of this machine may write to "
-            "([placement_api] state_dir)"
-        ) from None
+        raise unusable(path, fault) from None
 
 
-def keep(file: IO[bytes], path: Path) -> None:
+def unusable(path: Path, fault: OSError) -> errors.UsageError:
+    """The error for a file of the shared directory that cannot be created, read or written."""
+    return errors.UsageError(
+        f"{path} cannot be used ({fault.strerror}); name a directory that all workers of this machine may write to, "
+        "with free space ([placement_api] state_dir)"
+    )
+
+
+def reserve(file: IO[bytes], path: Path, size: int) -> None:
+    """Give a file so many bytes on the disk, so that to write them cannot fail later; UsageError if that is not
+    possible."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as fault:
+        raise unusable(path, fault) from None
+
+
+def keep(file: IO[bytes], path: Path, size: int = 0) -> None:
     """Touch a file that is used, as old files are removed from directories for temporary files. NovaSchedError if it
-    was removed: workers that start now have another one."""
+    was removed, as workers that start now have another one, or has less than ``size`` bytes."""
     try:
         os.utime(path)
-        is_there = os.stat(path).st_ino == os.fstat(file.fileno()).st_ino
+        found, ours = os.stat(path), os.fstat(file.fileno())
+        is_there = found.st_ino == ours.st_ino and ours.st_size >= size
     except OSError:
         is_there = False
     if not is_there:
         raise errors.NovaSchedError(
-            f"{path} was removed while this worker used it, so others cannot know of it; start it again, and check "
-            "[placement_api] state_dir"
+            f"{path} was removed or made shorter while this worker used it, so others cannot know of it; "
+            "start it again, and check [placement_api] state_dir"
         )
 
 

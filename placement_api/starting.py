@@ -8,7 +8,7 @@ from pathlib import Path
 from nova_sched.process.snapshot_store import store_of
 from placement_api.config import new_roots_of, served_cells
 from placement_api.region import Region
-from placement_api.slots import keep, open_file, take
+from placement_api.slots import keep, open_file, take, unusable
 from rpc_api import config, errors
 
 
@@ -58,7 +58,8 @@ class ServedPort:
     if they do not."""
 
     def __init__(self, directory: Path, port: int, cells):
-        self._file = open_file(directory / f"placement-port-{port}.served")
+        path = directory / f"placement-port-{port}.served"
+        self._file = open_file(path)
         served = ",".join(cells).encode()
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,6 +76,8 @@ class ServedPort:
                     f"another worker serves the logs of {found.decode()} on port {port}, and this one those of "
                     f"{served.decode()}; give each endpoint its own [placement_api] bind_port"
                 ) from None
+        except OSError as fault:
+            raise unusable(path, fault) from None
         fcntl.flock(self._file, fcntl.LOCK_SH)
 
 

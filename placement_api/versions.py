@@ -23,9 +23,16 @@ def spelled(version: Version) -> str:
     return f"{version[0]}.{version[1]}"
 
 
-@lru_cache(1024)
+#: Characters of a header that is remembered. Longer ones, as no client of OpenStack sends them, would fill the memory.
+_SHORT = 100
+
+
 def wanted(header: str | None) -> Version:
     """The microversion that a request wants by its header; NotAcceptable and BadRequest if it is not one of ours."""
+    return _known(header) if header is None or len(header) <= _SHORT else _parsed(header)
+
+
+def _parsed(header: str | None) -> Version:
     if header is None:
         return FIRST
     try:
@@ -40,3 +47,6 @@ def wanted(header: str | None) -> Version:
     if not FIRST <= version <= LAST:
         raise http_errors.NotAcceptable(f"Unacceptable version header: {text}")
     return (version.major, version.minor)
+
+
+_known = lru_cache(1024)(_parsed)

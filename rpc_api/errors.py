@@ -60,7 +60,7 @@ class LogClosed(LogUnavailable):
 
 
 class LogGone(LogUnavailable):
-    """The log was deleted while it was in use: it must be opened again."""
+    """The log does not exist. If it was deleted while it was in use it must be opened again."""
 
 
 class LogGap(NovaSchedError):

@@ -171,11 +171,17 @@ class Cloud:
         self._host_events, tapes = {}, {}
         for cell in sorted(self._source.logs):
             try:
+                self._reopening.look(cell)
                 projections[cell] = history.beginning(cell, table)
+            except errors.LogGone as fault:
+                self._source.leave_out(cell, fault)
+                faults[cell] = f"{fault} ({BY_ITSELF})"
+                continue
             except errors.LogGap as fault:
                 faults[cell] = str(fault)
                 continue
             tapes[cell] = Tape(self._most)
+            self._reopening.know(projections[cell])
         self._world = World(table, projections, InFlight(table))
         self._ends = {cell: self._source.logs[cell].bounds().last for cell in projections}
         self._begins = {cell: projection.position for cell, projection in projections.items()}
@@ -241,6 +247,7 @@ class Cloud:
                 self._pulse.beat()
                 self._publish()
             self._source.folded(projection)
+            self._reopening.know(projection)
             if projection.is_too_new:
                 self._faults[cell] = str(projection.unknown_level())
         self._is_dirty = True

@@ -1,6 +1,10 @@
 """Logs that are opened again after a fault: the file of a log may have been replaced, and an open one stays the old
-one. A log that cannot be opened is left out until it can: the others are shown meanwhile."""
+one. A log that cannot be opened, or that is another one than was shown, is left out until it is back: the others are
+shown meanwhile."""
 
+from collections import defaultdict
+
+from nova_sched.process.read_before import KnownLog
 from rpc_api import errors
 from rpc_api.log import open_log
 
@@ -30,6 +34,19 @@ class Reopening:
         self._source = source
         #: Cell -> the log that was opened here.
         self._opened = {}
+        #: Cell -> its KnownLog.
+        self._known = defaultdict(KnownLog)
+
+    def look(self, cell) -> None:
+        """Raise LogGone if the log of a cell is missing, or is another one than was shown and may not be (see
+        :class:`~nova_sched.process.read_before.KnownLog`)."""
+        self._known[cell].look(self._source.logs[cell], cell)
+
+    def know(self, projection) -> None:
+        """The state of a log is shown."""
+        if projection.epoch is not None:
+            self._known[projection.cell].begin(projection.epoch)
+            self._known[projection.cell].see(projection.level)
 
     def open_again(self) -> None:
         """Open all logs again that do not connect again by themselves."""
@@ -42,7 +59,7 @@ class Reopening:
                 self._source.leave_out(cell, fault)
 
     def _replace(self, cell, log):
-        open_log(log.url, create=False).close()
+        self._known[cell].open(cell, log.url, create=False).close()
         # Before the new one is opened: to close a file later would drop the locks that SQLite has by then on the files
         # beside the log.
         log.close()
@@ -52,10 +69,15 @@ class Reopening:
         """Return cell -> log for those that are left out and can be opened now. Any thread may call it."""
         opened = {}
         for cell, url in self._source.left_out.copy().items():
+            known, log = self._known[cell], None
             try:
-                opened[cell] = open_log(url, create=False)
+                log = known.open(cell, url, create=False)
+                known.look(log, cell)
             except errors.NovaSchedError:
+                if log is not None:
+                    log.close()
                 continue
+            opened[cell] = log
         return opened
 
     def take(self, opened) -> None:

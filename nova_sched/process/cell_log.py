@@ -4,18 +4,17 @@ import functools
 import logging
 import threading
 import uuid
-from collections import deque
 
 from nova_sched.process.checkpoints import Checkpoints, newest_in, reason_against
+from nova_sched.process.read_before import KnownLog, ReadBefore
 from nova_sched.process.snapshot_store import check_fits, keep_newest, proven_by_marks
 from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import Beginning
 from rpc_api import concurrency, errors
 from rpc_api.clock import SYSTEM
-from rpc_api.feed.epoch import ensure_open
 from rpc_api.feed.follower import Follower
 from rpc_api.feed.publisher import Appender, Producer
-from rpc_api.log import open_log, proving
+from rpc_api.log import proving
 from rpc_api.log.checks import mask_password
 
 LOG = logging.getLogger(__name__)
@@ -24,42 +23,6 @@ LOG = logging.getLogger(__name__)
 LOOK_PAUSE = 5.0
 #: Seconds for a read that is under way when the service stops. The close of the log ends one from a hanging broker.
 READ_SECONDS = 2.0
-#: Records by which a reader knows its log when it reads it again. A longer loss is reported as at least so long.
-LOOK_BACK = 10_000
-
-
-class ReadBefore:
-    """The last records that this process knows of a log, by which it recognises the log. ``hash`` of a payload is
-    enough within one process, and costs next to nothing for each record."""
-
-    def __init__(self):
-        self.epoch = None
-        self._proof = ()
-        self._records = deque(maxlen=LOOK_BACK)
-
-    def begin(self, epoch, packed) -> None:
-        """The log of an epoch is read from a snapshot on, or (None) from its first record."""
-        self.epoch = epoch
-        self._proof = () if packed is None else snapshot.head_of(packed).proof
-        self._records.clear()
-
-    def add(self, records) -> None:
-        """Records (position, DecodedRecord) came."""
-        self._records.extend([(position, hash(record.payload)) for position, record in records])
-
-    def lost(self, log, bounds, epoch):
-        """What a log of an epoch lost of them at its end: a Loss or None."""
-        if epoch != self.epoch:
-            return None
-        loss = proving.lost(log, bounds, list(self._records), hash)
-        if not self._proof or (self._records and (loss is None or loss.certain)):
-            return loss
-        earlier = proving.lost(log, bounds, self._proof)
-        if loss is None or (earlier is None and self._proof[-1][0] < bounds.first):
-            return earlier or loss
-        kept, certain = (self._proof[-1][0], True) if earlier is None else (earlier.kept, earlier.certain)
-        return proving.Loss(kept, loss.kept + loss.positions - kept, certain)
-
 
 #: Role -> what to do if two processes have one name.
 _REMEDIES = {"placement": "give all workers of a machine one [placement_api] state_dir, and each machine its own name"}
@@ -114,8 +77,9 @@ class CellLog:
             self._log.close()
         return drained
 
-    def taken(self, took: float = 0.0, share: float = 1.0) -> None:
-        """A batch of records was folded: see Follower."""
+    def taken(self, level: int, took: float = 0.0, share: float = 1.0) -> None:
+        """A batch of records was folded (see Follower), and the log has a level now."""
+        self._read_before.log.see(level)
         self._follower.taken(took, share)
 
     def speak_after(self, known) -> None:
@@ -269,20 +233,26 @@ class CellLog:
     # --- in the follower's thread --------------------------------------------------------------------------------
 
     def _begin(self):
-        log = open_log(self._url)
         try:
-            epoch, beginning, position = find_beginning(
-                log,
-                self.cell,
-                self._producer_name,
-                self._clock,
-                self._store if self._reads_snapshots else None,
-                known=self._read_before,
-                refused=self._refused,
-                accounts_required=self._accounts_required,
-            )
-        except BaseException:
-            log.close()
+            log = self._read_before.log.open(self.cell, self._url)
+            try:
+                epoch, beginning, position = find_beginning(
+                    log,
+                    self.cell,
+                    self._producer_name,
+                    self._clock,
+                    self._store if self._reads_snapshots else None,
+                    known=self._read_before,
+                    refused=self._refused,
+                    accounts_required=self._accounts_required,
+                )
+            except BaseException:
+                log.close()
+                raise
+        except errors.LogGone:
+            # What waits must not become the first records of a log that an operator restores.
+            if self.appender is not None:
+                self.appender.pause()
             raise
         begun_anew = self._use(log, epoch)
         self._read_before.begin(epoch, beginning.snapshot)
@@ -312,7 +282,7 @@ class CellLog:
             self.appender = Appender(log, epoch, f"{self._producer_name} to {self.cell}")
             self._producer = Producer(self.appender, self._producer_name, self._clock)
             return False
-        begun_anew = epoch != self.appender.epoch
+        begun_anew = epoch != self._read_before.log.epoch
         self.appender.use(log, epoch, self._producer.begin_anew if begun_anew else lambda: None)
         before.close()
         if begun_anew:
@@ -337,13 +307,15 @@ def find_beginning(
     accounts_required=False,
 ):
     """From where a log is read, which is begun if it is empty: (its epoch, a Beginning,
-    the position of the first record).
+    the position of the first record). LogGone if ``known`` is of a log that nobody may begin again, and this is another
+    one.
 
     The snapshot of ``store`` or the checkpoint in the log is used that proves to be of this log, the later one of both;
     otherwise the log is folded from its first record. ``known`` (a ReadBefore or None) and the snapshot show whether
     the log lost its last records. ``refused`` are uuids of checkpoints that are not used.
     """
-    opening = ensure_open(log, cell, producer_name, clock, new_uuid)
+    known_log = KnownLog() if known is None else known.log
+    opening = known_log.opening_in(log, cell, producer_name, clock, new_uuid)
     packed, loss = fitting(store, cell, opening.epoch, log, opening.whole)
     after = -1 if packed is None else snapshot.head_of(packed).position
     found = newest_in(log, cell, opening.epoch, opening.whole, after, refused, accounts_required)

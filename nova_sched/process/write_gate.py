@@ -17,6 +17,8 @@ class WriteGate:
         self._clock = clock
         self._limits = limits
         self._bounds, self._looked_at = None, float("-inf")
+        #: Why the bounds of the log could not be read the last time, as a sentence; None if they could.
+        self.fault: str | None = None
 
     @property
     def level(self) -> int:
@@ -30,9 +32,10 @@ class WriteGate:
         if self._bounds is None or now - self._looked_at >= BOUNDS_SECONDS:
             self._looked_at = now
             try:
-                self._bounds = self._log.bounds()
+                self._bounds, self.fault = self._log.bounds(), None
             except errors.NovaSchedError as fault:
-                why_closed = why_closed or str(fault)
+                self.fault = str(fault)
+                why_closed = why_closed or self.fault
         if self._bounds is None:
             return None
         first, last = self._bounds

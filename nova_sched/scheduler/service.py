@@ -277,17 +277,17 @@ class Scheduler:
         self._look_if_ready()
 
     def _fold(self, cell, batch):
-        began = self._clock.monotonic()
+        noted, began = (), self._clock.monotonic()
         try:
             noted = self.engine.on_records(cell, batch.records, batch.at_end)
         except errors.LogGap as gap:
             LOG.warning("the log of %s is read again from its beginning: %s", cell, gap)
             self.engine.on_fault(cell, gap)
             self._logs[cell].begin_anew()
-            noted = ()
         # Without requests nothing else needs the time.
         is_limited = self.engine.states.is_far_behind(cell) and (self._inbox.undecided or self.engine.open_asks())
-        self._logs[cell].taken(self._clock.monotonic() - began, SHARE_FAR_BEHIND if is_limited else 1.0)
+        level, took = self.engine.world.projections[cell].level, self._clock.monotonic() - began
+        self._logs[cell].taken(level, took, SHARE_FAR_BEHIND if is_limited else 1.0)
         self._look_at_level(cell)
         self._learn_to_speak(cell)
         if cell not in self._silent:

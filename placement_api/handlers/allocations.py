@@ -4,7 +4,7 @@ from nova_sched.projection.ledger import Host
 from nova_sched.projection.write_refusals import WriteRefused
 from nova_sched.projection.writes import put_refusal
 from placement_api import consumers, http_errors, several_logs
-from placement_api.handlers.common import ensure_names, is_class, provider_of
+from placement_api.handlers.common import by_uuid, ensure_names, is_class, provider_of
 from placement_api.http_errors import BadRequest, Conflict, NotFound
 from placement_api.refusals import CONSUMER_CONFLICT, Answers, error_of
 from placement_api.request import uuid_of
@@ -99,7 +99,7 @@ def post_allocations(request):
     """Write what several consumers hold, all or nothing."""
     request.authorize("placement:allocations:manage")
     data = request.read_json(schemas.POST)
-    put(request, [consumer_of(request, uuid_of(uuid), one) for uuid, one in data.items()])
+    put(request, [consumer_of(request, uuid, one) for uuid, one in by_uuid("consumer", data).items()])
     return empty_response(request)
 
 
@@ -147,8 +147,8 @@ def consumer_of(request, uuid: str, data) -> events.ConsumerPut:
     options = request.conf.placement_api
     guarded = request.version >= GENERATION
     allocations = [
-        events.Allocation(uuid_of(provider) or provider, resource_class, amount)
-        for provider, one in data["allocations"].items()
+        events.Allocation(provider, resource_class, amount)
+        for provider, one in by_uuid("resource provider", data["allocations"]).items()
         for resource_class, amount in one["resources"].items()
     ]
     return events.ConsumerPut(
@@ -175,7 +175,8 @@ def _terms_of(request, consumer_uuid, own, allocations):
     with request.region.lock:
         trees = [request.region.tree_of(one.provider_uuid) for one in allocations]
     host = next((tree.name for tree in trees if type(tree) is Host), None)
-    return None if host is None else claim_terms(own, host, consumer_uuid)
+    terms = claim_terms(own, host or "", consumer_uuid)
+    return None if host is None else terms
 
 
 def put(request, asked) -> None:

@@ -7,8 +7,9 @@ import os_resource_classes
 import os_traits
 
 from nova_sched.projection.inventory import CUSTOM
-from placement_api.http_errors import CONCURRENT_UPDATE, Conflict, NotFound
+from placement_api.http_errors import CONCURRENT_UPDATE, BadRequest, Conflict, NotFound
 from placement_api.refusals import PROVIDER_CONFLICT
+from placement_api.request import uuid_of
 from placement_api.reservations import lock_of, reserved
 from rpc_api import events
 
@@ -75,6 +76,17 @@ def create_names(request, log, kind: str, names: Sequence[str], are_copies: bool
         missing = [name for name in names if log.projection not in having[name] and bool(having[name]) is are_copies]
         created = [_CREATED[kind](name, *request.who()) for name in missing]
         return bool(created) and log.write(*created).reason is None
+
+
+def by_uuid(what: str, by_text: dict) -> dict:
+    """The values of a body by uuids in their usual form; BadRequest if two of its texts are the same uuid. ``what`` has
+    the uuids."""
+    found = {uuid_of(text) or text: value for text, value in by_text.items()}
+    if len(found) < len(by_text):
+        texts = list(map(str.lower, by_text))
+        twice = next(text for text in texts if texts.count(text) > 1)
+        raise BadRequest(f"The {what} {twice} is named twice, wanted once.")
+    return found
 
 
 def ensure_names(request, log, classes=(), traits=()) -> None:

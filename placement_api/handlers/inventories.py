@@ -11,8 +11,6 @@ from placement_api.schemas import inventories as schemas
 from rpc_api import events
 
 MAX_UNIT = 2**31 - 1
-#: More than any provider has.
-MAX_CAPACITY = 2**62
 #: Below it, an inventory of which all is reserved is refused.
 MAY_RESERVE_ALL = (1, 26)
 _UPDATE = "Unable to update inventory for resource provider"
@@ -153,11 +151,6 @@ def check_inventories(request, uuid, inventories, before, no_class=None) -> None
     least = 0 if request.version >= MAY_RESERVE_ALL else 1
     for inventory in inventories:
         capacity = (inventory.total - inventory.reserved) * inventory.allocation_ratio
-        if not -MAX_CAPACITY < capacity < MAX_CAPACITY:
-            raise BadRequest(
-                f"{before} {uuid}: Invalid inventory for '{inventory.resource_class}' on resource provider '{uuid}'. "
-                "The allocation ratio is too large."
-            )
         if int(capacity) < least:
             than = "greater than" if least == 0 else "greater than or equal to"
             raise BadRequest(

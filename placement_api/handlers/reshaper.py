@@ -3,11 +3,10 @@
 from nova_sched.projection.allocations import held_by
 from placement_api import http_errors, several_logs
 from placement_api.handlers.allocations import REFUSALS, consumer_of, parts_of
-from placement_api.handlers.common import ensure_names, is_class
+from placement_api.handlers.common import by_uuid, ensure_names, is_class
 from placement_api.handlers.inventories import inventory_of
 from placement_api.http_errors import BadRequest, Conflict
 from placement_api.refusals import PROVIDER_CONFLICT
-from placement_api.request import uuid_of
 from placement_api.responses import empty_response
 from placement_api.schemas import reshaper as schemas
 from rpc_api import events
@@ -19,13 +18,13 @@ def reshape(request):
     data = request.read_json(schemas.POST)
     inventories = [
         events.ProviderInventories(
-            uuid_of(uuid) or uuid,
+            uuid,
             one["resource_provider_generation"],
             tuple(inventory_of(name, values) for name, values in one["inventories"].items()),
         )
-        for uuid, one in data["inventories"].items()
+        for uuid, one in by_uuid("resource provider", data["inventories"]).items()
     ]
-    consumers = [consumer_of(request, uuid_of(uuid), one) for uuid, one in data["allocations"].items()]
+    consumers = [consumer_of(request, uuid, one) for uuid, one in by_uuid("consumer", data["allocations"]).items()]
     region = request.region
     with region.lock:
         for one in inventories:

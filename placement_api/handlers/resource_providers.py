@@ -120,14 +120,16 @@ def update_provider(request, uuid):
         for left in range(ATTEMPTS - 1, -1, -1):
             with region.lock:
                 if not says_parent:
-                    parent = parent_of(region.table, provider_of(request, uuid).row)
+                    parent = _parent(request, uuid)
                 _check_move(region, log, uuid, name, parent)
             try:
                 changed = events.ProviderChanged(uuid, name, parent, may_move, *request.who())
                 written = request.write(log, changed, refusals)
                 break
             except BadRequest:
-                if says_parent or not left:
+                with region.lock:
+                    is_same = parent == _parent(request, uuid)
+                if says_parent or not left or is_same:
                     raise
     with region.lock:
         tree = region.tree_of(uuid)
@@ -148,6 +150,10 @@ def delete_provider(request, uuid):
 
 def _lock_of_name(name):
     return lock_of("provider name", name)
+
+
+def _parent(request, uuid):
+    return parent_of(request.region.table, provider_of(request, uuid).row)
 
 
 def _taken(what, value):

@@ -2,7 +2,8 @@
 
 from placement_api.schemas import common, validators
 
-_NAME = {"type": "string", "maxLength": 200}
+#: (Placement has no least length. A log does not take a name without a character.)
+_NAME = {"type": "string", "minLength": 1, "maxLength": 200}
 _PARENT = {"anyOf": [common.UUID, {"type": "null"}]}
 
 _POST = common.closed({"name": _NAME, "uuid": common.UUID}, required=["name"])

@@ -110,6 +110,11 @@ class Appender:
             meanwhile()
             self._changed.notify_all()
 
+    def pause(self) -> None:
+        """Append nothing until :meth:`use` is called: another log may be in the place of ours."""
+        with self._changed:
+            self.epoch = None
+
     def close(self, timeout: float = 5.0) -> bool:
         """Append waiting events, for at most ``timeout`` seconds, and stop; True if all were appended.
 

@@ -22,8 +22,8 @@ def open_log(url: str, create: bool = True) -> EventLog:
 
     With ``create`` false, a missing log is an error, and nothing is created or declared. Read-only tools use this.
 
-    Raises :class:`~rpc_api.errors.UsageError` for a URL of another form and :class:`~rpc_api.errors.LogUnavailable` for
-    an unreachable log.
+    Raises :class:`~rpc_api.errors.UsageError` for a URL of another form, :class:`~rpc_api.errors.LogGone` for a missing
+    log, and another :class:`~rpc_api.errors.LogUnavailable` for an unreachable one.
     """
     head, found, _ = url.partition("://")
     scheme = head.lower() if found else ""

@@ -43,7 +43,7 @@ class MemoryLog(EventLog):
 
     @classmethod
     def open(cls, url: str, create: bool = True) -> "MemoryLog":
-        """Open ``memory://NAME``; UsageError for another form, LogUnavailable for a missing one if not ``create``."""
+        """Open ``memory://NAME``; UsageError for another form, LogGone for a missing one if not ``create``."""
         parts = urlsplit(url)
         name = parts.netloc
         if not name or "@" in name or parts.path or parts.query or parts.fragment:
@@ -53,7 +53,7 @@ class MemoryLog(EventLog):
         with _stores_lock:
             if name not in _stores:
                 if not create:
-                    raise errors.LogUnavailable(
+                    raise errors.LogGone(
                         f"cannot open the log {url}: this process has no log of that name; "
                         "create it first, or name one that is there"
                     )

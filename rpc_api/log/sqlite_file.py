@@ -170,7 +170,7 @@ class SqliteFile:
                     f"cannot open the log {self.url}: this user has no permission to enter {directory}; "
                     "give the user that permission, or run the command as another user"
                 )
-            raise errors.LogUnavailable(
+            raise errors.LogGone(
                 f"cannot open the log {self.url}: there is no file {self.path}; "
                 "create the log first, or fix the log URL"
             )

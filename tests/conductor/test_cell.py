@@ -394,7 +394,7 @@ def test_a_log_that_is_far_behind_is_named_and_leaves_time_for_beats_and_builds(
     shares = []
     with Cell(LocalBus()) as cell, caplog.at_level(logging.WARNING):
         flat_out = Voice("compute_agent/loud")
-        taken, cell.conductor.log.taken = cell.conductor.log.taken, lambda took, share: shares.append(share)
+        taken, cell.conductor.log.taken = cell.conductor.log.taken, lambda level, took, share: shares.append(share)
         position = cell.folded().position
 
         def bring(at_end):

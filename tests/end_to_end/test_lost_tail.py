@@ -9,7 +9,8 @@ import msgpack
 import pytest
 
 from nova_sched.cli.main import main
-from nova_sched.process.cell_log import ReadBefore, find_beginning, keep_newest
+from nova_sched.process.cell_log import find_beginning, keep_newest
+from nova_sched.process.read_before import ReadBefore
 from nova_sched.process.snapshot_store import FileStore
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest

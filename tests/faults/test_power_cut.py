@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nova_sched.process.cell_log import ReadBefore, find_beginning
+from nova_sched.process.cell_log import find_beginning
+from nova_sched.process.read_before import ReadBefore
 from nova_sched.projection import snapshot
 from rpc_api.clock import SYSTEM
 from rpc_api.log import open_log

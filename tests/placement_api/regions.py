@@ -20,12 +20,18 @@ def uuid_of(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
 
 
-def prepare(url: str, cell: str = "cell1", keeper: str = "conductor/test") -> None:
+def prepare(url: str, cell: str = "cell1", keeper: str = "conductor/test", replaces: str | None = None) -> None:
     """Begin a log at the newest level, with its first checkpoint, as the conductor of a cell does, or as a scheduler
-    does in the log of cell0."""
+    does in the log of cell0. It ``replaces`` the log of an epoch, as a restored one does, if that is given."""
     with open_log(url) as log:
+        if replaces is not None:
+            epoch = str(uuid.uuid4())
+            restored = events.LogRestored(cell, epoch, replaces, 0)
+            log.append([codec.encode_record(epoch, [codec.make_event(restored, "operator/old", 1, 1, 1)], LEVEL)])
         opening, _ = open_at_level(log, cell, "operator/test", LEVEL)
         projection = Projection(cell)
+        if replaces is not None:
+            projection.use_level(LEVEL, 0)
         with log.read_from(0) as reader:
             projection.fold(
                 [(record.position, codec.decode_record(record.payload)) for record in reader.read(100, 1.0)]

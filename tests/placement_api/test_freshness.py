@@ -1,12 +1,17 @@
 """What a client wrote through one worker, it reads through another one."""
 
+import os
+import resource
+
 import pytest
 
 from placement_api.freshness import SharedPositions
 from placement_api.region import Region
+from placement_api.starting import ServedPort
 from rpc_api import errors, events
 from tests.placement_api.client import client_of
 from tests.placement_api.regions import WHO, prepare, uuid_of, workers
+from tests.servers import wait_until
 
 URL = "sqlite:////somewhere.db"
 #: Writes of a test, and how many more until the reading worker was behind once.
@@ -202,3 +207,42 @@ def test_allocations_are_read_behind_a_fence_where_other_machines_write(tmp_path
             if behind and number >= LEAST:
                 break
     assert behind, "the second worker was never behind, so the test shows nothing"
+
+
+def test_a_file_that_is_made_shorter_kills_no_worker(tmp_path):
+    """A process that has the file mapped into its memory would get SIGBUS."""
+    one, other = SharedPositions(tmp_path, URL), SharedPositions(tmp_path, URL)
+    one.acknowledge("epoch", 7)
+    (file,) = tmp_path.glob("*.positions")
+    os.truncate(file, 0)
+    assert other.last("epoch") == -1
+    with pytest.raises(errors.NovaSchedError, match="was removed or made shorter while this worker used it"):
+        other.keep()
+    one.acknowledge("epoch", 8)
+    assert other.last("epoch") == 8
+    one.close()
+    other.close()
+
+
+def test_a_worker_whose_file_is_made_shorter_ends_with_a_sentence(tmp_path):
+    url = f"sqlite:///{tmp_path}/cell1.db"
+    prepare(url, "cell1")
+    with workers({"cell1": url}, tmp_path / "shared", count=1) as (region,):
+        (file,) = (tmp_path / "shared").glob("*.positions")
+        os.truncate(file, 0)
+        wait_until(lambda: region.fault is not None, 30, "it notices")
+        assert "made shorter" in str(region.fault)
+
+
+@pytest.mark.parametrize(
+    "use", [lambda path: SharedPositions(path, URL), lambda path: ServedPort(path, 8778, ["cell1"])]
+)
+def test_a_file_system_without_space(tmp_path, use):
+    """(A limit of the size of files gives the same errors as a file system that is full.)"""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+    try:
+        with pytest.raises(errors.UsageError, match="cannot be used .* state_dir"):
+            use(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

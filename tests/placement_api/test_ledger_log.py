@@ -1,5 +1,7 @@
 """A worker of the API writes into a log, and answers when it knows the outcome."""
 
+import os
+import resource
 import threading
 
 import pytest
@@ -12,6 +14,7 @@ from rpc_api.feed.epoch import open_at_level
 from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from tests.placement_api.regions import WHO, prepare, uuid_of, workers
+from tests.servers import wait_until
 
 
 def created(name):
@@ -92,3 +95,22 @@ def test_a_worker_that_stops_gives_no_wrong_answer(url):
         region.close()
         with pytest.raises(Unavailable):
             region.write(created("one"))
+
+
+def test_why_a_log_takes_no_write_is_for_the_operator(url, caplog):
+    """The file system is full (a limit of the size of files gives the same errors)."""
+    path = url.removeprefix("sqlite:///")
+    with workers({"cell1": url}, count=1) as (region,):
+        log, limits = region.logs["cell1"], resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(f"{path}-wal"), limits[1]))
+        try:
+            log.cell_log.producer.publish(events.HostSeen("h1"))
+            wait_until(lambda: path in str(log.refusal), 30, "the worker notices that it cannot append")
+            with pytest.raises(Unavailable) as refused:
+                region.write(created("one"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert str(refused.value) == "The log of cell1 takes no writes now; try again later."
+        assert path in caplog.text
+        wait_until(lambda: log.refusal is None, 30, "the worker takes writes again")
+        assert region.write(created("one")).reason is None

@@ -88,12 +88,12 @@ def test_others_go_on(two, step, monkeypatch):
     assert client.put(uuid_of("third"), None, {P2: {"VCPU": 1}}).status == 204
 
 
-def test_a_log_that_was_recreated(two, urls, monkeypatch):
+def test_a_log_that_was_restored_from_an_old_backup(two, urls, monkeypatch):
     region, client = two[0], client_of(two[0])
     gate = Gate(monkeypatch, "Moving")
     for file in Path(urls["cell2"].removeprefix("sqlite:///")).parent.glob("cell2.db*"):
         file.unlink()
-    prepare(urls["cell2"], "cell2")
+    prepare(urls["cell2"], "cell2", replaces=region.logs["cell2"].projection.epoch)
     region.logs["cell2"].cell_log.begin_anew()
     gate.wait_entered()
     old = client.ask("GET", f"/resource_providers/{P2}")

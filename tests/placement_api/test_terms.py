@@ -108,3 +108,12 @@ def test_terms_that_cannot_be_read_are_refused(region, own, said):
     answer = client_of(region).ask("PUT", f"/allocations/{ONE}", body)
     assert (answer.status, said in answer.detail) == (400, True), answer.detail
     assert client_of(region).held(ONE) == {}
+
+
+@pytest.mark.parametrize("own", [{"evil": 1}, {"rule": ["group"]}])
+def test_they_are_read_also_without_a_host(region, own):
+    client_of(region).provider("pool", uuid_of("pool"), VCPU=8)
+    answer = client_of(region).ask("PUT", f"/allocations/{ONE}", {**body_of(Placed("pool")), "nova_sched": own})
+    assert (answer.status, "Invalid terms of a claim" in answer.detail) == (400, True), answer.detail
+    nothing = {**body_of(Placed("pool")), "allocations": {}, "nova_sched": own}
+    assert client_of(region).ask("PUT", f"/allocations/{ONE}", nothing).status == 400

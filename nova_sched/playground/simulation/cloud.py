@@ -16,6 +16,7 @@ from nova_sched.playground.simulation.writer_node import WriterNode
 from nova_sched.process.cell_log import fitting, keep_newest
 from nova_sched.process.checkpoints import newest_in
 from nova_sched.projection.digest import state_digest
+from nova_sched.projection.rules import rules_of
 from nova_sched.scheduler.engine import CELL0
 from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
 from rpc_api import codec, events
@@ -256,6 +257,7 @@ class SimCloud:
             now = SimClock(self.world, 0.0).now_ns()
             pinned = codec.make_event(events.LevelPinned(level), "operator/pin", now, 1, now)
             self.logs[cell].append([codec.encode_record(oracle.epoch, [pinned], oracle.level)], "operator.pin")
+            self.logs[cell].is_record |= rules_of(level).one_ledger
             self.checks.counts["pins"] += 1
 
     def _forge(self, chance, cell):

@@ -4,7 +4,8 @@ import heapq
 import random
 import uuid
 
-from nova_sched.process.cell_log import ReadBefore, find_beginning, fitting
+from nova_sched.process.cell_log import find_beginning, fitting
+from nova_sched.process.read_before import ReadBefore
 from nova_sched.process.snapshot_store import SnapshotStore
 from rpc_api import codec, errors
 from rpc_api.feed.publisher import Producer
@@ -104,6 +105,8 @@ class SimLog:
         self._decoded = {}
         #: Whether its readers are configured to require accounts.
         self.accounts_required = accounts_required
+        #: Whether it was at level 3: then nobody begins it again.
+        self.is_record = False
         self.readers = []
         self._name = f"simulated-{id(self):x}-{cell}"
         self._open()
@@ -184,7 +187,9 @@ class SimLog:
             reader.connection_lost()
 
     def re_create(self):
-        """Delete the log; the next process that opens it begins another one."""
+        """Delete the log, unless it was at level 3; the next process that opens it begins another one."""
+        if self.is_record:
+            return
         self.log.delete()
         self._open()
         self._on_begun(self.cell)

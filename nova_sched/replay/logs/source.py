@@ -32,6 +32,8 @@ class Source:
         self.urls = {}
         #: Cell -> the same URL with its password.
         self.left_out = {}
+        #: Cell -> URL with its password, of each log that was opened by its URL.
+        self._opened = {}
         self._stack = ExitStack()
         try:
             for name in names:
@@ -48,7 +50,9 @@ class Source:
             return
         try:
             log = self._stack.enter_context(open_log(url, create=False))
-            self._take(cell or _cell_of(log), log)
+            cell = cell or _cell_of(log)
+            self._take(cell, log)
+            self._opened[cell] = url
         except errors.LogUnavailable as fault:
             if not tolerant or cell is None:
                 raise
@@ -63,7 +67,7 @@ class Source:
 
     def leave_out(self, cell: str, fault: errors.NovaSchedError) -> None:
         """Note that the log of a cell cannot be opened any more. Other threads may be reading ``logs``."""
-        url = self.logs[cell].url
+        url = self._opened.get(cell) or self.logs[cell].url
         self.logs = {other: log for other, log in self.logs.items() if other != cell}
         self._note_down(cell, url, fault)
 

@@ -35,6 +35,7 @@ class LogsOf:
 
     def __init__(self, **logs):
         self.logs, self.down, self.too_new, self.urls, self.left_out, self.faults = logs, {}, {}, {}, {}, []
+        self._opened = {}
 
     one, leave_out, take_back, _note_down = Source.one, Source.leave_out, Source.take_back, Source._note_down
 

@@ -1,6 +1,7 @@
 """The page follows logs that grow, cannot be read, begin late, are recreated, or are of a newer version."""
 
 import shutil
+import uuid
 
 import pytest
 
@@ -186,3 +187,28 @@ def test_an_empty_log():
         assert found.code == 404 and "the log of cell1 has no record yet, got position 3" in found.json["error"]
         assert page.ask("/api/use", at="-15m").code == 200
         assert page.get("news")["first_ns"] == "0"
+
+
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["missing", "another one in its place"])
+def test_a_log_with_api_writes_that_is_deleted_is_not_shown_as_an_empty_one(soon, tmp_path, is_replaced):
+    path, backup = tmp_path / "log.cell1.db", tmp_path / "backup.db"
+    Written(report("a"), events.LevelPinned(LEVEL), report("b"), url=f"sqlite:///{path}").log.close()
+    shutil.copy(path, backup)
+    other = Written(report("c"), url=f"sqlite:///{tmp_path}/log.cell2.db")
+    with (
+        Source([f"cell1=sqlite:///{path}", f"cell2={other.log.url}"]) as source,
+        Served(source, requests_per_second=1e6, request_burst=10**6) as page,
+    ):
+        has(page, {"a": 0, "b": 0, "c": 0})
+        for beside in tmp_path.glob("log.cell1.db*"):
+            beside.unlink()
+        if is_replaced:
+            Written(url=f"sqlite:///{path}", epoch=str(uuid.uuid4())).log.close()
+        page.wait(lambda shown: "no service begins it again" in shown.faults.get("cell1", "") and shown.is_ready)
+        assert hosts_of(page) == {"c": 0}
+        for beside in tmp_path.glob("log.cell1.db*"):
+            beside.unlink()
+        shutil.copy(backup, path)
+        has(page, {"a": 0, "b": 0, "c": 0})
+        assert not page.get("news")["faults"]
+    other.log.close()
