@@ -15,7 +15,8 @@ from nova_sched.projection.moving import Moving
 from nova_sched.projection.projection import MISSED_PIN, Projection
 from nova_sched.projection.write_outcomes import Written
 from placement_api.http_errors import Unavailable
-from placement_api.under_way import Refusals, UnderWay
+from placement_api.taking import Taking
+from placement_api.under_way import UnderWay
 from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
 from rpc_api.histogram import Histogram
@@ -65,10 +66,6 @@ class LedgerLog:
         self._coming: Projection | None = None
         self._state = LogState()
         self._state.expect()
-        self._gate = WriteGate(self.cell_log, self._facts, clock, Limits())
-        #: Why no write may be taken; looked at again in each tick.
-        self.refusal: str | None = f"the log of {cell} is being read"
-        self._refusals = Refusals(cell)
         self.backlog = Backlog(5.0)
         self.under_way = UnderWay(cell, self.cell_log.producer_name)
         #: Called when more is folded; those who wait for a position hold its lock.
@@ -81,6 +78,8 @@ class LedgerLog:
         self._stopped = threading.Event()
         #: The fault because of which it cannot start, or cannot go on.
         self.fault: errors.NovaSchedError | None = None
+        #: Looked at again in each tick.
+        self._taking = Taking(self, WriteGate(self.cell_log, self._facts, clock, Limits()), clock.monotonic)
         #: From the publication of writes until they were read back; under the lock.
         self.write_times = Histogram()
         self.pulse = Pulse(f"ledger of {cell}", clock, TICK)
@@ -117,6 +116,11 @@ class LedgerLog:
     def is_readable(self) -> bool:
         """Whether the state is that of the log, as far as this worker has read it."""
         return not self._state.is_behind and not self.projection.is_too_new
+
+    @property
+    def refusal(self) -> str | None:
+        """Why no write is taken, for the operator; None if they are taken."""
+        return self._taking.why_not
 
     @property
     def why_down(self) -> str | None:
@@ -184,13 +188,7 @@ class LedgerLog:
         """Append an event, and return its outcome when it was folded. Unavailable if the log takes no writes now, or if
         the outcome is not known: then the event may count later, and a client that repeats meets its own write.
         TooLarge and BadRequest for an event that no log takes."""
-        if self.refusal is not None:
-            self._look_at_gate()
-        if self.refusal is not None:
-            # (The reason for which a log cannot be reached has the address of its broker: that is for the operator.)
-            if self.why_down is not None:
-                raise Unavailable(f"The log of {self.cell} cannot be reached; try again later.")
-            raise Unavailable(f"{self.refusal[0].upper()}{self.refusal[1:]}.")
+        self._taking.check()
         if self.is_stuck and len(self.under_way) >= WAITING_MAX:
             # The threads of the server are for the other logs and for reads, too.
             raise Unavailable(f"{len(self.under_way)} writes wait for the log of {self.cell}, which does not answer")
@@ -239,14 +237,14 @@ class LedgerLog:
 
     def _fail(self, fault):
         self.fault = fault
-        self.refusal = str(fault)
+        self._taking.look()
         self._give_up(str(fault))
         self._current.set()
 
     def _on_begin(self, beginning):
         self._current.clear()
         self.backlog.begin()
-        self.refusal = f"the log of {self.cell} is being read"
+        self._taking.begin()
         with self._region.lock:
             self._state.expect()
             if beginning.begun_anew:
@@ -307,7 +305,7 @@ class LedgerLog:
             self._epoch, self.was_read = self.projection.epoch, True
             self._folded.notify_all()
         self.cell_log.speak_after(self.projection.producers.get(self.cell_log.producer_name))
-        self._look_at_gate()
+        self._taking.look()
         self._current.set()
 
     def _on_fault(self, fault):
@@ -315,7 +313,7 @@ class LedgerLog:
             self._state.fault(fault, READ, self._clock.monotonic())
             self._folded.notify_all()
         if fault is not None:
-            self.refusal = str(fault)
+            self._taking.look()
             if not self.was_read and not faults.may_pass(fault):
                 self._fail(fault)
 
@@ -324,18 +322,13 @@ class LedgerLog:
     def _facts(self):
         return facts_of(self.cell, self._coming or self.projection, self._state)
 
-    def _look_at_gate(self):
-        fault = self.fault or self.cell_log.fault
-        self.refusal = str(fault) if fault is not None else self._gate.refusal()
-        self._refusals.look(self.refusal, self._clock.monotonic())
-
     def _tick_all(self):
         while not self._stopped.wait(TICK):
             try:
                 self._region.keep_files(self._shared)
             except errors.NovaSchedError as fault:
                 self._fail(fault)
-            self._look_at_gate()
+            self._taking.look()
             with self._region.lock:
                 self.pulse.beat()
             if self._state.is_headless:

@@ -12,7 +12,7 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import Beginning
 from rpc_api import concurrency, errors
 from rpc_api.clock import SYSTEM
-from rpc_api.feed.epoch import ensure_open
+from rpc_api.feed.epoch import ensure_open, may_begin
 from rpc_api.feed.follower import Follower
 from rpc_api.feed.publisher import Appender, Producer
 from rpc_api.log import open_log, proving
@@ -269,7 +269,7 @@ class CellLog:
     # --- in the follower's thread --------------------------------------------------------------------------------
 
     def _begin(self):
-        log = open_log(self._url)
+        log = open_log(self._url, create=may_begin(self._producer_name))
         try:
             epoch, beginning, position = find_beginning(
                 log,
@@ -336,8 +336,8 @@ def find_beginning(
     refused=frozenset(),
     accounts_required=False,
 ):
-    """From where a log is read, which is begun if it is empty: (its epoch, a Beginning,
-    the position of the first record).
+    """From where a log is read, which is begun if it is empty and the producer may do so: (its epoch, a Beginning,
+    the position of the first record). Raises as :func:`ensure_open`.
 
     The snapshot of ``store`` or the checkpoint in the log is used that proves to be of this log, the later one of both;
     otherwise the log is folded from its first record. ``known`` (a ReadBefore or None) and the snapshot show whether
