@@ -1,4 +1,4 @@
-"""Whether a log takes API writes now, and what clients and operators are told if it takes none."""
+"""Whether a log takes API writes now, and why not: for clients and for operators."""
 
 import logging
 from typing import NamedTuple
