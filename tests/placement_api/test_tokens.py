@@ -5,6 +5,7 @@ import os
 
 import pytest
 import yaml
+from keystoneauth1.identity.generic import Password
 from oslo_config import cfg
 from oslo_context.context import RequestContext
 
@@ -271,6 +272,26 @@ def test_keystone_that_cannot_be_reached_is_said(tmp_path, region, caplog):
     assert answer.status == 503 and "Keystone" in answer.body["errors"][0]["detail"]
     assert ask(api, "admin", path="/").status == 200
     assert [record for record in caplog.records if record.exc_info] == []
+
+
+def test_a_login_without_a_password_is_a_wrong_option(tmp_path, region, keystone):
+    conf = configured(tmp_path, keystone.url)
+    (tmp_path / "placement.conf").write_text((tmp_path / "placement.conf").read_text().replace("password = ", "#"))
+    conf.reload_config_files()
+    with pytest.raises(errors.UsageError, match=r"\[keystone_authtoken\]: password is .*; fix these options"):
+        make_app(conf, region)
+
+
+def test_a_login_that_meets_its_own_fault_is_one_of_the_server(api, monkeypatch, caplog):
+    """keystoneauth1's plugins raise others than its own exceptions, too."""
+
+    def fault(self, session):
+        raise Exception("the plugin has a fault")
+
+    monkeypatch.setattr(Password, "get_auth_ref", fault)
+    answer = ask(api, "admin")
+    assert answer.status == 503 and "Keystone" in answer.body["errors"][0]["detail"]
+    assert "no token can be checked: " in caplog.text and "the plugin has a fault" in caplog.text
 
 
 def test_keystone_without_a_catalog_is_said(tmp_path, region, keystone, caplog):
