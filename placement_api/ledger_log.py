@@ -208,6 +208,7 @@ class LedgerLog:
             with self._region.lock:
                 self.under_way.forget(mark)
                 self.write_times.add(self._clock.monotonic() - began)
+        self._taking.check_outcome(written)
         if self._shared is not None:
             self._shared.acknowledge(epoch, written.position)
         return written

@@ -3,12 +3,17 @@
 import logging
 from typing import NamedTuple
 
+from nova_sched.projection.write_outcomes import Written
 from placement_api.http_errors import Unavailable
+from rpc_api.codec import SetAside
+from rpc_api.config import wrong_account
 
 LOG = logging.getLogger(__name__)
 
 #: Seconds after which it is logged that no writes are taken: at a start it is so for a moment.
 LASTS_SECONDS = 10.0
+#: Codes of events that are set aside for who wrote them, or for the level of the record.
+OF_THE_WRITER = frozenset({"not-allowed", "not-its-account", "newer-level"})
 
 
 class Refusal(NamedTuple):
@@ -32,6 +37,7 @@ class Taking:
         #: The Refusal; None while writes are taken.
         self._refused = None
         self._since = self._logged = None
+        self._not_ours = f"The log of {log.cell} takes no writes of this service; its operator can see why."
         self.begin()
 
     @property
@@ -49,6 +55,14 @@ class Taking:
             self.look()
         if (refused := self._refused) is not None:
             raise Unavailable(refused.answer)
+
+    def check_outcome(self, written: Written) -> None:
+        """Unavailable if the log set an event aside for who wrote it, whatever was asked."""
+        reason = written.reason
+        if isinstance(reason, SetAside) and reason.code in OF_THE_WRITER:
+            LOG.error("the log of %s does not take what this service writes: %s", self._log.cell, reason.reason)
+            self.look()
+            raise Unavailable(self._not_ours)
 
     def look(self) -> None:
         """Look again whether writes are taken. It is logged that none are when this lasts, and when it is over."""
@@ -69,5 +83,13 @@ class Taking:
         fault = log.fault or log.why_down or log.cell_log.fault
         if fault is not None:
             return Refusal(str(fault), f"The log of {log.cell} cannot be reached; try again later.")
+        if log.projection.accounts_required:
+            wrong = wrong_account(log.cell_log.url, log.cell_log.producer_name)
+            if wrong is not None:
+                why = (
+                    f"the log of {log.cell} requires accounts, and this service appends to it with {wrong}; fix the "
+                    "user in the URL of the log, and set [cells] require_accounts"
+                )
+                return Refusal(why, self._not_ours)
         why = self._gate.refusal()
         return None if why is None else for_all(why)
