@@ -8,6 +8,7 @@ from oslo_config import cfg
 from oslo_context.context import RequestContext
 from oslo_middleware import request_id
 
+from nova_sched.process.keystone_options import check_login
 from placement_api.config import NOAUTH
 from placement_api.error_answers import answer
 from placement_api.http_errors import HTTPError, Unauthorized, Unavailable
@@ -61,7 +62,7 @@ def without_check(application: Application) -> Application:
 
 def _with_keystone(application: Application, conf: cfg.ConfigOpts) -> Application:
     # It imports the clients of Keystone and of its cache, which tests and noauth2 do not need.
-    from keystoneauth1.exceptions import ClientException
+    from keystoneauth1 import loading
     from keystonemiddleware import auth_token
 
     def passed(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -73,6 +74,7 @@ def _with_keystone(application: Application, conf: cfg.ConfigOpts) -> Applicatio
         known = conf.keystone_authtoken
         if not (known.auth_type or known.auth_section):
             raise ValueError("auth_type is missing")
+        check_login(loading.load_auth_from_conf_options(conf, "keystone_authtoken"))
     except Exception as fault:
         # keystoneauth1 raises what its plugins, and its own code, meet.
         raise errors.UsageError(
@@ -93,10 +95,12 @@ def _with_keystone(application: Application, conf: cfg.ConfigOpts) -> Applicatio
 
         try:
             parts = protocol(environ, started)
-        except ClientException as fault:
+        except Exception as fault:
+            # (keystoneauth1 raises what its plugins meet here, too.)
             if _PASSED in environ:
                 raise
             LOG.error("no token can be checked: Keystone does not answer as it should (%s)", fault)
+            LOG.debug("the fault of the check", exc_info=True)
             refused.append(("503", []))
         if not refused:
             return parts

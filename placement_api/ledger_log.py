@@ -17,7 +17,8 @@ from nova_sched.projection.projection import MISSED_PIN, Projection
 from nova_sched.projection.write_outcomes import Written
 from placement_api import waits
 from placement_api.http_errors import Unavailable
-from placement_api.under_way import Refusals, UnderWay
+from placement_api.taking import Taking
+from placement_api.under_way import UnderWay
 from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
 from rpc_api.histogram import Histogram
@@ -66,10 +67,6 @@ class LedgerLog:
         self._coming: Projection | None = None
         self._state = LogState()
         self._state.expect()
-        self._gate = WriteGate(self.cell_log, self._facts, clock, Limits())
-        #: Why no write may be taken; looked at again in each tick.
-        self.refusal: str | None = f"the log of {cell} is being read"
-        self._refusals = Refusals(cell)
         self.backlog = Backlog(5.0)
         self.under_way = UnderWay(cell, self.cell_log.producer_name)
         self.waits = waits.Waits(self, threading.Condition(region.lock), name, clock)
@@ -81,6 +78,8 @@ class LedgerLog:
         self._stopped = threading.Event()
         #: The fault because of which it cannot start, or cannot go on.
         self.fault: errors.NovaSchedError | None = None
+        #: Looked at again in each tick.
+        self._taking = Taking(self, WriteGate(self.cell_log, self._facts, clock, Limits()), clock.monotonic)
         #: From the publication of writes until they were read back; under the lock.
         self.write_times = Histogram()
         self.pulse = Pulse(f"ledger of {cell}", clock, TICK)
@@ -120,6 +119,11 @@ class LedgerLog:
         return not self._state.is_behind and not self.projection.is_too_new
 
     @property
+    def refusal(self) -> str | None:
+        """Why no write is taken, for the operator; None if they are taken."""
+        return self._taking.why_not
+
+    @property
     def why_down(self) -> str | None:
         """Why the log cannot be read now, as a sentence; None if it can."""
         return self._state.why if self._state.is_down(READ) else None
@@ -151,13 +155,7 @@ class LedgerLog:
         that repeats meets its own write. TooLarge and BadRequest for an event that no log takes."""
         if self.waits.is_stuck:
             raise Unavailable(f"The log of {self.cell} does not answer; try again later.")
-        if self.refusal is not None:
-            self._look_at_gate()
-        if self.refusal is not None:
-            # (A fault has the address of a broker, or a path: that is for the operator.)
-            if self.fault or self.cell_log.fault or self._state.is_down() or self._gate.fault:
-                raise Unavailable(f"The log of {self.cell} takes no writes now; try again later.")
-            raise Unavailable(f"{self.refusal[0].upper()}{self.refusal[1:]}.")
+        self._taking.check()
         with self._region.lock:
             self.cell_log.producer.level = self.projection.level
             began = self._clock.monotonic()
@@ -169,6 +167,8 @@ class LedgerLog:
             with self._region.lock:
                 self.under_way.forget(waiting)
                 self.write_times.add(self._clock.monotonic() - began)
+        for outcome in outcomes:
+            self._taking.check_outcome(outcome)
         if self._shared is not None:
             try:
                 self._shared.acknowledge(epoch, outcomes[-1].position)
@@ -213,14 +213,14 @@ class LedgerLog:
 
     def _fail(self, fault):
         self.fault = fault
-        self.refusal = str(fault)
+        self._taking.look()
         self._give_up("this worker cannot go on")
         self._current.set()
 
     def _on_begin(self, beginning):
         self._current.clear()
         self.backlog.begin()
-        self.refusal = f"the log of {self.cell} is being read"
+        self._taking.begin()
         with self._region.lock:
             self._state.expect()
             self.waits.forget()
@@ -282,7 +282,7 @@ class LedgerLog:
             self._epoch, self.was_read = self.projection.epoch, True
             self.waits.have_folded(self.projection.position)
         self.cell_log.speak_after(self.projection.producers.get(self.cell_log.producer_name))
-        self._look_at_gate()
+        self._taking.look()
         self._current.set()
 
     def _on_fault(self, fault):
@@ -290,7 +290,7 @@ class LedgerLog:
             self._state.fault(fault, READ, self._clock.monotonic())
             self.waits.notice()
         if fault is not None:
-            self.refusal = str(fault)
+            self._taking.look()
             if not self.was_read and not faults.may_pass(fault):
                 self._fail(fault)
 
@@ -299,11 +299,6 @@ class LedgerLog:
     def _facts(self):
         return facts_of(self.cell, self._coming or self.projection, self._state)
 
-    def _look_at_gate(self):
-        fault = self.fault or self.cell_log.fault
-        self.refusal = str(fault) if fault is not None else self._gate.refusal()
-        self._refusals.look(self.refusal, self._clock.monotonic())
-
     def _tick_all(self):
         while not self._stopped.wait(TICK):
             try:
@@ -311,7 +306,7 @@ class LedgerLog:
             except errors.NovaSchedError as fault:
                 self._fail(fault)
             self.waits.look()
-            self._look_at_gate()
+            self._taking.look()
             with self._region.lock:
                 self.pulse.beat()
             if self._state.is_headless:

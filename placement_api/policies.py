@@ -4,9 +4,7 @@
 """
 
 import copy
-import logging
 import operator
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +13,9 @@ from oslo_context.context import RequestContext
 from oslo_log import versionutils
 from oslo_policy import policy
 
+from nova_sched.process.policy_rules import PolicyRules
 from placement_api.http_errors import Forbidden
-from rpc_api import errors
 from rpc_api.clock import SYSTEM, Clock
-
-LOG = logging.getLogger(__name__)
 
 #: An answer of the rules is used again for so many seconds: a rule may ask a server, and directories of rules may come.
 ANSWERS_LAST = 1.0
@@ -187,22 +183,7 @@ class Enforcer:
         #: What the rules answered since ``_answered_since``, by all that they could look at.
         self._answers: dict[object, bool] = {}
         self._answered_since = clock.monotonic()
-        self._rules = policy.Enforcer(conf)
-        # Each rule has another default than before Wallaby, and oslo.policy would say so for each of them.
-        self._rules.suppress_default_change_warnings = True
-        self._rules.register_defaults(list_rules())
-        try:
-            self._rules.load_rules()
-        except Exception as fault:
-            # oslo.policy raises what its reader of YAML, and its own code, meet.
-            raise errors.UsageError(f"the policy file cannot be used ({_line(fault)}); fix {self._file}") from None
-        named = conf.get_location("policy_file", "oslo_policy")
-        if named is not None and named.location.is_user_controlled and not self._rules.policy_path:
-            LOG.warning("the policy file %s is not there, so the default rules count", conf.oslo_policy.policy_file)
-
-    @property
-    def _file(self) -> str:
-        return str(self._rules.policy_path or self._rules.policy_file)
+        self._rules = PolicyRules(conf, list_rules)
 
     def authorize(self, context: RequestContext, rule: str, target: Mapping[str, Any] | None = None) -> None:
         """Forbidden unless the sender of a request may do what ``rule`` is about, to ``target``: by default to what is
@@ -211,34 +192,12 @@ class Enforcer:
             target = {"project_id": context.project_id, "user_id": context.user_id}
         # oslo.policy looks for files each time and inspects its checks: that takes more time than the rest of a GET.
         sender = (*_seen_by_rules(context), *context.roles, None, *context.service_roles)
-        key = rule, self._version(), sender, *target.items()
+        key = rule, self._rules.version, sender, *target.items()
         now = self._clock.monotonic()
         if now - self._answered_since > ANSWERS_LAST or len(self._answers) >= ANSWERS_MAX:
             self._answers, self._answered_since = {}, now
         allowed = self._answers.get(key)
         if allowed is None:
-            allowed = self._answers[key] = self._allows(context, rule, dict(target))
+            allowed = self._answers[key] = self._rules.allows(context, rule, target)
         if not allowed:
             raise Forbidden(f"Policy does not allow {rule} to be performed.")
-
-    def _version(self) -> int:
-        """When the policy file was changed, 0 without one."""
-        try:
-            return os.stat(self._rules.policy_path).st_mtime_ns if self._rules.policy_path else 0
-        except OSError:
-            return 0
-
-    def _allows(self, context: RequestContext, rule: str, target: dict[str, Any]) -> bool:
-        try:
-            return bool(self._rules.authorize(rule, target, context))
-        except policy.InvalidScope:
-            return False
-        except Exception as fault:
-            LOG.error("the rules of the policy stay as they were: %s cannot be used (%s)", self._file, _line(fault))
-        # A file that was read is read again only after its next change.
-        return bool(self._rules.authorize(rule, target, context))
-
-
-def _line(fault: Exception) -> str:
-    """What a fault says, in one line."""
-    return " ".join(str(fault).split())

@@ -105,10 +105,9 @@ class Region:
                     LOG.warning("the API begins without the log of %s: %s", log.cell, log.why_down)
                 return
             if missing and self._clock.monotonic() > ends_at:
-                raise errors.LogUnavailable(
-                    f"the log of {missing[0].cell} is not folded within {timeout} s; check its broker, or give it "
-                    "more time"
-                )
+                first = missing[0]
+                why = first.why_down or "check its broker, or give it more time ([cells] catch_up_timeout)"
+                raise errors.LogUnavailable(f"the log of {first.cell} is not folded within {timeout} s: {why}")
 
     def close(self, timeout: float = 5.0) -> bool:
         """Append what is waiting and end; True when nothing was left."""

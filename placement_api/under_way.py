@@ -1,5 +1,4 @@
-"""The writes of a worker that are under way in a log, and the requests that wait for them; and whether a log takes
-any."""
+"""The writes of a worker that are under way in a log, and the requests that wait for them."""
 
 import logging
 from collections.abc import Iterable
@@ -13,32 +12,8 @@ from rpc_api.feed.publisher import Producer
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds after which it is logged that no writes are taken: at a start it is so for a moment.
-LASTS_SECONDS = 10.0
-
 #: (Epoch of the producer, sequence) of an event.
 Mark = tuple[int, int]
-
-
-class Refusals:
-    """Logs that API writes are not taken into the log of ``cell`` when this lasts, and when it is over."""
-
-    def __init__(self, cell: str):
-        self._cell = cell
-        self._since: float | None = None
-        self._logged: str | None = None
-
-    def look(self, why: str | None, now: float) -> None:
-        """Note why none are taken at a time (monotonic, in seconds); None if they are."""
-        if why is None:
-            if self._logged is not None:
-                LOG.warning("API writes are taken into the log of %s again", self._cell)
-            self._since = self._logged = None
-            return
-        self._since = now if self._since is None else self._since
-        if why != self._logged and now - self._since >= LASTS_SECONDS:
-            self._logged = why
-            LOG.warning("API writes are not taken: %s", why)
 
 
 class UnderWay:

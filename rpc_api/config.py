@@ -160,17 +160,26 @@ def cell0_log(conf: cfg.ConfigOpts) -> str:
     return str(conf.cells.cell0_log)
 
 
+def wrong_account(url: str, producer: str) -> str | None:
+    """The account in the URL of a log that may not publish for a producer ROLE/NAME, and the wanted ones, in words;
+    None if all accounts in it may."""
+    of_broker = url.lower().startswith(("rabbit://", "rabbits://"))
+    role, _, name = producer.partition("/")
+    for user in parse_address(url).users if of_broker else (None,):
+        if not speaks_for(user, producer):
+            found = f"the account {user}" if user else "no account"
+            return f"{found}, wanted {role}.{name} or {role} of a RabbitMQ broker"
+    return None
+
+
 def check_account(conf: cfg.ConfigOpts, role: str, name: str, *urls: str) -> None:
     """UsageError if accounts are required and the account in one of the URLs may not publish for ROLE/NAME."""
     for url in urls if conf.cells.require_accounts else ():
-        of_broker = url.lower().startswith(("rabbit://", "rabbits://"))
-        for user in parse_address(url).users if of_broker else (None,):
-            if speaks_for(user, f"{role}/{name}"):
-                continue
+        wrong = wrong_account(url, f"{role}/{name}")
+        if wrong is not None:
             raise errors.UsageError(
                 f"[cells] require_accounts is set, and this service would append to the log {mask_password(url)} with "
-                f"{f'the account {user}' if user else 'no account'}, wanted {role}.{name} or {role} of a RabbitMQ "
-                f"broker; fix one of them in {_files(conf)}"
+                f"{wrong}; fix one of them in {_files(conf)}"
             )
 
 

@@ -60,7 +60,7 @@ class LogClosed(LogUnavailable):
 
 
 class LogGone(LogUnavailable):
-    """The log does not exist. If it was deleted while it was in use it must be opened again."""
+    """There is no log: it was not created yet, or it was deleted while it was in use and must be opened again."""
 
 
 class LogGap(NovaSchedError):

@@ -49,7 +49,11 @@ def _say(log, epoch, producer, data):
 
 def _made(arguments, producer):
     """Return the open log, its epoch, and whether it is new."""
-    log = open_log(arguments.log)
+    try:
+        log = open_log(arguments.log)
+    except errors.LogGone as missing:
+        # We may not create it, and nobody else would do so while we wait.
+        raise errors.LogRefused(str(missing)) from None
     try:
         opening, is_new = open_at_level(log, arguments.cell, producer, arguments.level or LEVEL)
         if not is_new and arguments.level is not None:

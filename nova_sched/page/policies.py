@@ -5,7 +5,7 @@ import copy
 from oslo_context.context import RequestContext
 from oslo_policy import policy
 
-from rpc_api import errors
+from nova_sched.process.policy_rules import PolicyRules
 
 ALL_PROJECTS = "page:all_projects"
 _RULES = (
@@ -26,24 +26,12 @@ def list_rules() -> list[policy.RuleDefault]:
 
 
 class Rules:
-    """The rules as they are configured; UsageError if the policy file cannot be used."""
+    """The rules as they are configured; UsageError if the policy file cannot be used. If it cannot be used after a
+    change, the rules stay as they were."""
 
     def __init__(self, conf):
-        self._enforcer = policy.Enforcer(conf)
-        self._enforcer.suppress_default_change_warnings = True
-        self._enforcer.register_defaults(list_rules())
-        try:
-            self._enforcer.load_rules()
-        except Exception as fault:
-            # oslo.policy raises what its reader of YAML, and its own code, meet.
-            named = self._enforcer.policy_path or self._enforcer.policy_file
-            raise errors.UsageError(
-                f"the policy file cannot be used ({' '.join(str(fault).split())}); fix {named}"
-            ) from None
+        self._rules = PolicyRules(conf, list_rules)
 
     def sees_all(self, context: RequestContext) -> bool:
         """Return whether a user sees all projects."""
-        try:
-            return bool(self._enforcer.authorize(ALL_PROJECTS, {}, context))
-        except policy.InvalidScope:
-            return False
+        return self._rules.allows(context, ALL_PROJECTS, {})

@@ -12,6 +12,7 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import Beginning
 from rpc_api import concurrency, errors
 from rpc_api.clock import SYSTEM
+from rpc_api.feed.epoch import may_begin
 from rpc_api.feed.follower import Follower
 from rpc_api.feed.publisher import Appender, Producer
 from rpc_api.log import proving
@@ -234,7 +235,7 @@ class CellLog:
 
     def _begin(self):
         try:
-            log = self._read_before.log.open(self.cell, self._url)
+            log = self._read_before.log.open(self.cell, self._url, create=may_begin(self._producer_name))
             try:
                 epoch, beginning, position = find_beginning(
                     log,
@@ -306,9 +307,9 @@ def find_beginning(
     refused=frozenset(),
     accounts_required=False,
 ):
-    """From where a log is read, which is begun if it is empty: (its epoch, a Beginning,
-    the position of the first record). LogGone if ``known`` is of a log that nobody may begin again, and this is another
-    one.
+    """From where a log is read, which is begun if it is empty and the producer may do so: (its epoch, a Beginning,
+    the position of the first record). Raises as :func:`ensure_open`, and LogGone if ``known`` is of a log that nobody
+    may begin again, and this is another one.
 
     The snapshot of ``store`` or the checkpoint in the log is used that proves to be of this log, the later one of both;
     otherwise the log is folded from its first record. ``known`` (a ReadBefore or None) and the snapshot show whether

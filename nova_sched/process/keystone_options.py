@@ -35,6 +35,19 @@ def possible_in(section: str, values) -> tuple[list, bool]:
     return [(section, options) for section in sections], is_whole
 
 
+def check_login(plugin) -> None:
+    """ValueError if the options of a loaded plugin cannot be used. One for all versions of Keystone looks at them when
+    it first logs in, which is too late to end for it."""
+    from keystoneauth1.identity.generic import BaseGenericPlugin
+
+    if isinstance(plugin, BaseGenericPlugin):
+        try:
+            plugin.create_plugin(None, (3, 0), plugin.auth_url)
+        except Exception as fault:
+            # It raises Exception itself.
+            raise ValueError(str(fault)) from None
+
+
 def _of_plugins(plugins):
     """Return (the options of some plugins and those that all plugins have, whether all of these plugins can be loaded).
 

@@ -45,5 +45,8 @@ class WriteGate:
         """Why no API write may be taken into the log now, in a sentence; None if it may."""
         facts = self.facts()
         if facts is None:
-            return f"the log of {self._log.cell} takes no API writes: it was not there since this service started"
+            return (
+                f"the log of {self._log.cell} takes no API writes: it was not there since this service started; "
+                "create it (nova-sched create-log), or check its broker"
+            )
         return refusal_of_writes(self._log.cell, facts, self._log.checkpoints, self._limits)

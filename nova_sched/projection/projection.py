@@ -23,6 +23,7 @@ from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import Tracked, TrackedInstances
 from nova_sched.projection.waiting import Waiting
+from nova_sched.projection.write_handlers import note_set_aside
 from nova_sched.projection.write_outcomes import Written
 from rpc_api import errors
 from rpc_api.accounts import speaks_for
@@ -166,8 +167,7 @@ class Projection(State):
 
     @property
     def is_too_new(self) -> bool:
-        """Whether the log is pinned to a level that this process does not know. Then nothing counts from there on, and
-        the state is not that of the log."""
+        """Whether the log is pinned to a level that this process does not know: from there on nothing counts."""
         return self.level > LEVEL
 
     def unknown_level(self) -> errors.UnknownSchema:
@@ -181,8 +181,8 @@ class Projection(State):
         return held if tracked is None else (*held, tracked)
 
     def strangers(self, named: Collection[str], group_uuid: str) -> list[Entry]:
-        """The entries of consumers that a request names as members of a group, without those that name the group
-        themselves. ``named`` may be 100,000: nothing is done for each of them but one look-up."""
+        """The entries of consumers that a request names as members of a group, and that do not name it themselves.
+        ``named`` may be 100,000: nothing is done for each of them but one look-up."""
         known = self.groups.consumers.get(group_uuid, {})
         found = set(filter(self.consumers.__contains__, filterfalse(known.__contains__, named)))
         if self.several:
@@ -295,14 +295,13 @@ class Projection(State):
             index,
             "newer-level",
             f"a {event.name} of {event.producer} in a record of level {level}, the log has {self.level}",
-            b"",
+            event=event,
         )
         # An agent only knows the level that a conductor sent to it, perhaps before the log lost the pin.
         self.counts[MISSED_PIN] += not event.producer.startswith(AGENT)
 
     def _may_speak(self, position: int, index: int, event: Event, account: str | None) -> bool:
-        """Whether the producer may publish this event, for this host, with this account; if not, the event is set
-        aside."""
+        """Whether the producer may publish this event for its host with this account; if not, it is set aside."""
         role, _, name = event.producer.partition("/")
         if (
             role in USUAL_SPEAKERS[event.name]
@@ -312,7 +311,7 @@ class Projection(State):
             return True
         fault = fault_of_speaker(event, account, self.level, self.accounts_required)
         if fault is not None:
-            self._set_aside(position, index, *fault, b"")
+            self._set_aside(position, index, *fault, event=event)
         return fault is None
 
     def _is_next(self, position: int, event: Event, noted: list[Noted]) -> bool:
@@ -342,8 +341,7 @@ class Projection(State):
         return True
 
     def _count_old(self, position: int, event: Event, epoch: int, noted: list[Noted]) -> None:
-        """Count an event that has no effect. One of an earlier incarnation is shown: the producer's clock may have gone
-        back."""
+        """Count an event without effect. One of an earlier incarnation is shown: its clock may have gone back."""
         if event.producer_epoch == epoch:
             self.counts["duplicate"] += 1
         else:
@@ -388,7 +386,11 @@ class Projection(State):
             )
         return None
 
-    def _set_aside(self, position: int, index: int, code: str, reason: str, raw: bytes) -> None:
+    def _set_aside(
+        self, position: int, index: int, code: str, reason: str, raw: bytes = b"", event: Event | None = None
+    ) -> None:
         self.counts[SET_ASIDE] += 1
         self.counts[f"{SET_ASIDE}:{code}"] += 1
         self.quarantine.append(Quarantined(position, index, code, reason[:MAX_REASON], raw))
+        if event is not None:  # no handler was asked about it
+            note_set_aside(self, position, event, SetAside(code, reason[:MAX_REASON], raw))

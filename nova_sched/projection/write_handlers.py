@@ -8,6 +8,7 @@ from nova_sched.projection.noted import Noted
 from nova_sched.projection.provider_writes import Answer, row_of
 from nova_sched.projection.state import EventOf, State
 from nova_sched.projection.write_outcomes import Written
+from rpc_api.codec import Event, SetAside
 
 
 def _write(check_and_do: Callable[..., Answer]) -> Callable[..., Answer]:
@@ -25,6 +26,13 @@ def _write(check_and_do: Callable[..., Answer]) -> Callable[..., Answer]:
         return answer
 
     return handle
+
+
+def note_set_aside(projection: State, position: int, event: Event, reason: SetAside) -> None:
+    """Note the outcome of a write that is set aside before its handler is asked."""
+    if projection.writes is not None and event.name in _HANDLERS:
+        mark = event.producer, event.producer_epoch, event.sequence
+        projection.writes.append(Written(position, *mark, reason, None))
 
 
 #: Name of an event -> its handler, of all writes of Placement's API.

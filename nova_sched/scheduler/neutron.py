@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from oslo_config import cfg
 
+from nova_sched.process.keystone_options import check_login
 from nova_sched.request.networks import Networks, NotConfigured, Port
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
@@ -73,6 +74,7 @@ def _configured(conf):
         account = loading.load_auth_from_conf_options(conf, GROUP.name)
         if account is None:
             return None
+        check_login(account)
         session = loading.load_session_from_conf_options(conf, GROUP.name, auth=account)
         adapter = loading.load_adapter_from_conf_options(
             conf, GROUP.name, session=session, connect_retries=conf.neutron.http_retries

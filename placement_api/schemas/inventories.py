@@ -15,7 +15,7 @@ _FIELDS = {
     "min_unit": _amount(1),
     "max_unit": _amount(1),
     "step_size": _amount(1),
-    "allocation_ratio": {"type": "number", "maximum": common.MAX_RATIO},
+    "allocation_ratio": {"type": "number", "minimum": -common.MAX_RATIO, "maximum": common.MAX_RATIO},
 }
 
 _POST = common.closed(

@@ -83,12 +83,22 @@ def epoch_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> str | None:
     return opening.epoch if opening else None
 
 
+def may_begin(producer: str) -> bool:
+    """Whether a producer may write the first record of a log. That of another one would be set aside."""
+    return producer.partition("/")[0] in events.EVENTS["LogOpened"].ROLES
+
+
 def ensure_open(
     log: EventLog, cell: str, producer: str, clock: Clock = SYSTEM, new_uuid: Callable[[], object] = uuid.uuid4
 ) -> Opening:
     """How a log begins; an empty log gets its first record. If several processes do so at once, the first record
-    counts."""
+    counts. LogGone for an empty log if the producer may not begin it (:func:`may_begin`)."""
     opening = opening_in(log, cell)
+    if opening is None and not may_begin(producer):
+        raise errors.LogGone(
+            f"the log {log.url} is empty, and {producer} may not write its first record; create the log "
+            "(nova-sched create-log)"
+        )
     if opening is None:
         mine = str(new_uuid())
         # Earlier than any later incarnation of the same producer: its first event must not look like a duplicate of

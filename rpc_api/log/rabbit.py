@@ -28,7 +28,7 @@ from rpc_api.log.rabbit_address import RabbitAddress, parse_address
 from rpc_api.log.rabbit_bounds import find_bounds, newest_bounds
 from rpc_api.log.rabbit_fence import RabbitFences
 from rpc_api.log.rabbit_reader import RabbitReader
-from rpc_api.log.rabbit_session import BROKEN, Session, open_session, unavailable
+from rpc_api.log.rabbit_session import BROKEN, MayNotCreate, Session, is_gone, open_session, unavailable
 from rpc_api.log.rabbit_writer import ConfirmWindow, publish_all
 
 
@@ -44,8 +44,9 @@ def declare(session: Session) -> None:
         session.channel = session.new_channel()
         try:
             check_exists(session)
-        except amqp.NotFound:
-            raise refused from None
+        except amqp.NotFound as missing:
+            # (A broker that starts refuses already, and has not recovered its streams yet.)
+            raise MayNotCreate(refused.reply_text) if is_gone(missing) else missing from None
 
 
 def check_exists(session: Session) -> None:

@@ -38,6 +38,10 @@ class StreamGone(NotTaken):
     """The broker has no stream for a message."""
 
 
+class MayNotCreate(StreamGone):
+    """The stream does not exist, and our user has no permission to create it; the text is the broker's refusal."""
+
+
 class ReplicaBehind(Exception):
     """The node's replica does not have the next record yet; other nodes have it."""
 
@@ -67,7 +71,7 @@ def _error(address: RabbitAddress, exc: BaseException, text: str) -> errors.LogU
     """The error for ``exc``, of a class that says whether it may pass."""
     if isinstance(exc, (amqp.InternalError, NotConfirmed)):
         return errors.LogStuck(text, REMEDY.format(stream=address.stream))
-    if isinstance(exc, StreamGone) or is_gone(exc):
+    if is_gone(exc):
         return errors.LogGone(text)
     if isinstance(exc, amqp.AccessRefused) and not _is_login(exc):
         return errors.LogForbidden(text)
@@ -76,7 +80,7 @@ def _error(address: RabbitAddress, exc: BaseException, text: str) -> errors.LogU
 
 def is_gone(exc: BaseException | None) -> bool:
     """Whether the broker answers that the stream does not exist."""
-    return isinstance(exc, amqp.NotFound) and not faults.may_pass(exc)
+    return isinstance(exc, StreamGone) or (isinstance(exc, amqp.NotFound) and not faults.may_pass(exc))
 
 
 def has_no_replica(exc: BaseException | None) -> bool:
@@ -99,6 +103,11 @@ def _explain(address: RabbitAddress, exc: BaseException) -> tuple[str, str]:
         return text, f"give the user {address.user!r} that permission (rabbitmqctl set_permissions)"
     if isinstance(exc, amqp.NotAllowed):
         return text, "check the vhost in the log URL, and the user's permissions in it"
+    if isinstance(exc, MayNotCreate):
+        return (
+            f"the stream {address.stream!r} does not exist, and the user {address.user!r} may not create it ({text})",
+            "create the log with a user that may (nova-sched create-log), or fix the name in its URL",
+        )
     if isinstance(exc, amqp.NotFound):
         if _RECOVERING in text:
             return text, "the broker is recovering it or a node is down, so try again"

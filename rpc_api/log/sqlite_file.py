@@ -172,13 +172,17 @@ class SqliteFile:
                 )
             raise errors.LogGone(
                 f"cannot open the log {self.url}: there is no file {self.path}; "
-                "create the log first, or fix the log URL"
+                "create the log (nova-sched create-log), or fix the log URL"
             )
         with self.translating("open"):
             connection = self._connect("rw")
             try:
                 if not self._check_format(connection):
-                    raise self._not_a_log("it has no tables")
+                    # Another process may be creating them.
+                    raise errors.LogGone(
+                        f"cannot open the log {self.url}: {self.path} has no tables yet; create the log (nova-sched "
+                        "create-log), or name another file in the log URL"
+                    )
             except BaseException:
                 connection.close()
                 raise

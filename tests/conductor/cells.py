@@ -75,7 +75,7 @@ class Cell:
         self.conductor = CellConductor("c", "cell1", self.url, bus, self.clock, **options)
         self.agent = Agent("agent", "cell1", self.url, bus, self.drivers, self.clock, report_interval=3600.0)
         self._server = bus.serve(agent_rpc.TOPIC, "agent", [self.agent], agent_rpc.VERSION)
-        self._appender = Appender(self.log, ensure_open(self.log, "cell1", "test").epoch)
+        self._appender = Appender(self.log, ensure_open(self.log, "cell1", "operator/test").epoch)
         self.scheduler = Producer(self._appender, "scheduler/test")
 
     def __enter__(self):

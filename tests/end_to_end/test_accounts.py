@@ -223,6 +223,14 @@ def test_what_is_not_heard_is_said(site, capsys):
         )
 
 
+def test_a_log_that_the_account_of_create_log_may_not_create(site, capsys, caplog):
+    """It does not wait: nobody else creates it meanwhile."""
+    url = site.server.url("nova_sched.cell9", site.vhost, site.names["scheduler"], "secret")
+    assert main(["create-log", "cell9", url, "--name", "me", "--wait", "20"]) == 3
+    assert "'scheduler.sched' may not create it" in capsys.readouterr().err
+    assert "waits for the log" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "log, told",
     [

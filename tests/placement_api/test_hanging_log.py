@@ -11,7 +11,7 @@ import uuid
 
 import pytest
 
-from nova_sched.process import cell_log
+from nova_sched.process import read_before
 from placement_api import waits
 from rpc_api import codec, errors, events
 from rpc_api.clock import Clock
@@ -97,7 +97,7 @@ class LateClock(Clock):
 
 @pytest.fixture
 def valve(monkeypatch):
-    made, open_log = Valve(), cell_log.open_log
+    made, open_log = Valve(), read_before.open_log
 
     def opened(url, *arguments, **named):
         if "cell2" not in url:
@@ -106,7 +106,7 @@ def valve(monkeypatch):
         log.valve = made
         return log
 
-    monkeypatch.setattr(cell_log, "open_log", opened)
+    monkeypatch.setattr(read_before, "open_log", opened)
     yield made
     made.open()
 

@@ -12,6 +12,8 @@ import pytest
 from placement_api.measures import RequestMeasures
 from placement_api.region import Region
 from placement_api.shown import ShownRegion
+from rpc_api.feed.epoch import open_at_level
+from rpc_api.log import open_log
 from tests.placement_api.client import client_of
 from tests.placement_api.processes import Worker
 from tests.placement_api.regions import prepare, uuid_of, workers
@@ -108,6 +110,8 @@ def test_a_worker_that_has_read_nothing(tmp_path):
 
 def test_a_log_that_takes_no_writes_makes_a_worker_unready_and_it_still_answers(tmp_path):
     url = f"sqlite:///{tmp_path}/cell1.db"
+    with open_log(url) as log:
+        open_at_level(log, "cell1", "operator/test", 1)
     with workers({"cell1": url}, count=1) as (region,):
         wait_until(lambda: ShownRegion(region).why_not_ready(), 30, "the gate is open")
         (why,) = ShownRegion(region).why_not_ready()

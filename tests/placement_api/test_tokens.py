@@ -1,13 +1,18 @@
 """Tokens that Keystone checks, roles, and the policy: who may do what, and what a client without rights gets."""
 
 import logging
+import os
 
 import pytest
 import yaml
+from keystoneauth1.identity.generic import Password
 from oslo_config import cfg
+from oslo_context.context import RequestContext
 
 from placement_api import config
 from placement_api.app import make_app
+from placement_api.http_errors import Forbidden
+from placement_api.policies import ANSWERS_LAST, Enforcer
 from placement_api.region import Region
 from rpc_api import errors
 from tests.against_nova.ledger_answers import state_of
@@ -42,6 +47,13 @@ def keystone():
     found = Keystone(TOKENS)
     yield found
     found.close()
+
+
+class Clock:
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
 
 
 def configured(folder, url, password=PASSWORD, policy=None):
@@ -174,25 +186,71 @@ def test_a_policy_file_is_read_again_when_it_changes(tmp_path, region, keystone)
     assert ask(api, "reader").status == 200
 
 
-DAMAGED = ["a: [", "- x", '"placement:resource_providers:list": 5', "\x01"]
+def damaged_by(text):
+    return lambda path: path.write_text(text)
 
 
-@pytest.mark.parametrize("text", DAMAGED)
-def test_a_damaged_policy_file_is_a_wrong_option(tmp_path, region, keystone, text):
+def made_a_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+def made_unreadable(path):
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read every file")
+
+
+DAMAGED = {
+    "YAML": damaged_by("a: ["),
+    "a list": damaged_by("- x"),
+    "a number": damaged_by('"placement:resource_providers:list": 5'),
+    "a byte": damaged_by("\x01"),
+    "rules that need each other": damaged_by(
+        '"placement:resource_providers:list": "role:reader or rule:a"\n"a": "rule:placement:resource_providers:list"'
+    ),
+    "a rule that needs its opposite": damaged_by('"placement:resource_providers:list": "rule:a"\n"a": "not rule:a"'),
+    "a directory": made_a_directory,
+    "unreadable": made_unreadable,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_policy_file_is_a_wrong_option(tmp_path, region, keystone, damage):
     conf = configured(tmp_path, keystone.url)
-    (tmp_path / "policy.yaml").write_text(text)
+    damage(tmp_path / "policy.yaml")
     with pytest.raises(errors.UsageError, match=r"policy\.yaml"):
         make_app(conf, region)
 
 
-@pytest.mark.parametrize("text", DAMAGED)
-def test_a_policy_file_that_is_damaged_later_does_not_count(tmp_path, region, keystone, text, caplog):
+@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
+def test_a_policy_file_that_is_damaged_later_does_not_count(tmp_path, region, keystone, damage, caplog):
     rules = {"placement:resource_providers:list": "role:reader"}
     api = Client(make_app(configured(tmp_path, keystone.url, policy=rules), region))
     assert ask(api, "reader").status == 200
-    (tmp_path / "policy.yaml").write_text(text)
+    damage(tmp_path / "policy.yaml")
     assert [ask(api, user).status for user in ("reader", "service", "reader")] == [200, 403, 200]
+    assert caplog.text.count("the rules of the policy stay as they were") == 1, "once for each change"
+
+
+def test_a_directory_of_policies_that_is_damaged_later_does_not_count(tmp_path, region, keystone, caplog):
+    folder = tmp_path / "policy.d"
+    folder.mkdir()
+    (folder / "one.yaml").write_text('"placement:resource_providers:list": "role:reader"')
+    conf = configured(tmp_path, keystone.url)
+    conf.set_override("policy_dirs", [str(folder)], "oslo_policy")
+    clock = Clock()
+    rules = Enforcer(conf, clock)
+    reader = RequestContext(user_id="looks", roles=["reader"])
+    rules.authorize(reader, "placement:resource_providers:list")
+    (folder / "two.yaml").write_text("a: [")
+    clock.now += 2 * ANSWERS_LAST
+    rules.authorize(reader, "placement:resource_providers:list")
     assert "the rules of the policy stay as they were" in caplog.text
+    (folder / "two.yaml").write_text('"placement:resource_providers:list": "role:admin"')
+    clock.now += 2 * ANSWERS_LAST
+    with pytest.raises(Forbidden):
+        rules.authorize(reader, "placement:resource_providers:list")
 
 
 def test_keystone_that_does_not_work_is_said(api, keystone):
@@ -214,6 +272,26 @@ def test_keystone_that_cannot_be_reached_is_said(tmp_path, region, caplog):
     assert answer.status == 503 and "Keystone" in answer.body["errors"][0]["detail"]
     assert ask(api, "admin", path="/").status == 200
     assert [record for record in caplog.records if record.exc_info] == []
+
+
+def test_a_login_without_a_password_is_a_wrong_option(tmp_path, region, keystone):
+    conf = configured(tmp_path, keystone.url)
+    (tmp_path / "placement.conf").write_text((tmp_path / "placement.conf").read_text().replace("password = ", "#"))
+    conf.reload_config_files()
+    with pytest.raises(errors.UsageError, match=r"\[keystone_authtoken\]: password is .*; fix these options"):
+        make_app(conf, region)
+
+
+def test_a_login_that_meets_its_own_fault_is_one_of_the_server(api, monkeypatch, caplog):
+    """keystoneauth1's plugins raise others than its own exceptions, too."""
+
+    def fault(self, session):
+        raise Exception("the plugin has a fault")
+
+    monkeypatch.setattr(Password, "get_auth_ref", fault)
+    answer = ask(api, "admin")
+    assert answer.status == 503 and "Keystone" in answer.body["errors"][0]["detail"]
+    assert "no token can be checked: " in caplog.text and "the plugin has a fault" in caplog.text
 
 
 def test_keystone_without_a_catalog_is_said(tmp_path, region, keystone, caplog):

@@ -296,16 +296,19 @@ class SimCellLog:
 
     def _begin(self):
         self._sim_log.look()
-        epoch, beginning, self._position = find_beginning(
-            self._sim_log.log,
-            self._sim_log.cell,
-            self._name,
-            self._clock,
-            self._store,
-            self._world.uuid,
-            self._read_before,
-            accounts_required=self._sim_log.accounts_required,
-        )
+        try:
+            epoch, beginning, self._position = find_beginning(
+                self._sim_log.log,
+                self._sim_log.cell,
+                self._name,
+                self._clock,
+                self._store,
+                self._world.uuid,
+                self._read_before,
+                accounts_required=self._sim_log.accounts_required,
+            )
+        except errors.LogGone:
+            return  # the next read tries again, as nothing was begun on this log
         self._sim_log.look()
         self._read_before.begin(epoch, beginning.snapshot)
         self._connected = self._at_end = True

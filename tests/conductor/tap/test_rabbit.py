@@ -237,7 +237,7 @@ class TappedCell:
 
     def __init__(self, source, name="c", url="memory://tapped", level=LEVEL):
         self.log = open_log(url)
-        self._appender = Appender(self.log, ensure_open(self.log, "cell1", "test").epoch)
+        self._appender = Appender(self.log, ensure_open(self.log, "cell1", "operator/test").epoch)
         self._placement = Producer(self._appender, "placement/test")
         self._operator = Producer(self._appender, "operator/test")
         self.say(self._operator, events.LevelPinned(level))

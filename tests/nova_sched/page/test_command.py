@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from oslo_context.context import RequestContext
 
 from nova_sched.cli.main import main
 from nova_sched.page import config
@@ -66,13 +67,25 @@ def test_with_a_login_every_address_is_allowed():
     config.check(conf, "0.0.0.0")
 
 
-def test_a_policy_file_that_is_wrong(tmp_path):
-    path = tmp_path / "policy.yaml"
-    path.write_text("page:all_projects: [")
+def rules_at(path):
+    """The rules of a policy file."""
     conf = options_of()
     conf.set_override("policy_file", str(path), "oslo_policy")
+    return Rules(conf)
+
+
+@pytest.mark.parametrize("text", ["page:all_projects: [", '"page:all_projects": "rule:a"\n"a": "rule:a"'])
+def test_a_policy_file_that_is_wrong(tmp_path, text, caplog):
+    path = tmp_path / "policy.yaml"
+    path.write_text(text)
     with pytest.raises(errors.UsageError, match=r"the policy file cannot be used .*; fix .*policy.yaml"):
-        Rules(conf)
+        rules_at(path)
+    path.write_text('"page:all_projects": "role:reader"')
+    rules, reader = rules_at(path), RequestContext(user_id="one", roles=["reader"], project_id="p")
+    assert rules.sees_all(reader)
+    path.write_text(text)
+    assert rules.sees_all(reader) and rules.sees_all(reader)
+    assert caplog.text.count("the rules of the policy stay as they were") == 1
 
 
 class Started:

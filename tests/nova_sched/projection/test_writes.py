@@ -225,6 +225,18 @@ def answer_to(cell, data):
     return str(written.reason) if type(written.reason) is Reason else written.reason.code
 
 
+def test_a_write_that_is_set_aside_for_its_producer_has_an_outcome_too():
+    cell = ledger()
+    before = state_digest(cell.projection)
+    cell.projection.writes = []
+    imported = events.ProviderImported(NOWHERE, "nowhere", None, 0, (), (), (), None, *REQUEST)
+    cell.say(imported, "placement/one")
+    cell.say(events.LevelPinned(LEVEL), "placement/one")
+    (written,) = cell.projection.writes
+    assert (written.producer, written.reason.code, written.generation) == ("placement/one", "not-allowed", None)
+    assert state_digest(cell.projection) == before
+
+
 @pytest.mark.parametrize("data, wanted", [row[1:] for row in WRITES], ids=[row[0] for row in WRITES])
 def test_a_write_and_its_answer(data, wanted):
     """What is refused leaves no trace but the producer's count; what is accepted survives a snapshot."""

@@ -365,7 +365,15 @@ def test_without_an_account_nobody_is_asked(tmp_path):
             networks_of(conf_of(tmp_path, neutron), True)
 
 
-@pytest.mark.parametrize("options", [{"auth_type": "nothing"}, {"auth_type": "password"}, {"timeout": "soon"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"auth_type": "nothing"},
+        {"auth_type": "password"},
+        {"auth_type": "password", "auth_url": "http://127.0.0.1:1/v3", "username": "nova"},
+        {"timeout": "soon"},
+    ],
+)
 def test_a_wrong_account_is_found_at_the_start(fakes, tmp_path, options):
     neutron = account(fakes) | options if len(options) == 1 and "timeout" in options else options
     with pytest.raises(errors.UsageError, match=r"\[neutron\] is wrong: "):

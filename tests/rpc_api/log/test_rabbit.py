@@ -358,8 +358,33 @@ def test_a_user_who_may_only_read(rabbit_server, log, stream):
         assert seen.bounds() == Bounds(0, 1)
     with open_log(reader_url) as seen:  # what it may not declare is there already
         assert seen.bounds() == Bounds(0, 1)
-    with pytest.raises(errors.LogForbidden, match="give the user 'reader' that permission"):
-        open_log(rabbit_server.url(f"{stream}-another", user="reader", password="reads"))
+
+
+def test_a_log_that_our_user_may_not_create_is_waited_for(rabbit_server, channel, stream):
+    rabbit_server.add_user("service", "serves", write=".*", read=".*")
+    url = rabbit_server.url(stream, user="service", password="serves")
+    wanted = f"stream '{stream}' does not exist, and .* 'service' may not create it .* create the log .*create-log"
+    with pytest.raises(errors.LogGone, match=wanted):
+        open_log(url)
+    with open_log(rabbit_server.url(stream)), open_log(url) as log:
+        log.append([b"x"])
+        channel.queue_delete(stream)
+        with pytest.raises(errors.LogGone, match=wanted):
+            open_log(url)
+
+
+def test_a_broker_that_starts_is_waited_for(rabbit_server, log, stream):
+    """It knows the permissions earlier than its streams."""
+    rabbit_server.add_user("service", "serves", write=".*", read=".*")
+    url = rabbit_server.url(stream, user="service", password="serves")
+    log.append(payloads(1))
+    rabbit_server.wait_kept()
+    rabbit_server.kill()
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(rabbit_server.start)
+        with until_it_passes("the test waits", lambda: open_log(url), pause=lambda _: None) as again:
+            starting.result()
+            wait_until(lambda: append_if_available(again, b"after"), PATIENCE_SECONDS, "no append")
 
 
 def test_a_user_who_may_only_append(rabbit_server, log, stream):

@@ -267,7 +267,7 @@ def test_a_format_of_a_later_version(path, url):
 
 def test_an_empty_file_becomes_a_log_only_with_create(path, url):
     path.touch()
-    with pytest.raises(errors.UsageError, match="it has no tables"):
+    with pytest.raises(errors.LogGone, match="has no tables yet; create the log"):
         open_log(url, create=False)
     with open_log(url) as log:
         assert log.bounds() == (0, -1)
