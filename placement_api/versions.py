@@ -43,7 +43,8 @@ def _parsed(header: str | None) -> Version:
             return LAST
         version = microversion_parse.parse_version_string(text)
     except (TypeError, ValueError) as fault:
-        raise http_errors.BadRequest(f"invalid version string: {fault}") from None
+        # (The text begins with what is wrong: "invalid version string".)
+        raise http_errors.BadRequest(str(fault)) from None
     if not FIRST <= version <= LAST:
         raise http_errors.NotAcceptable(f"Unacceptable version header: {text}")
     return (version.major, version.minor)
