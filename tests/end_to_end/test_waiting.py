@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from rpc_api.log import open_log
 from tests.end_to_end.processes import ServiceProcess, config_text, run, sections_for
 from tests.faults.proxy import Proxy
 from tests.servers import free_port
@@ -174,6 +175,9 @@ ROWS = [(name, what) for what, row in LASTING.items() for name in row[2]]
 def test_what_a_person_must_change_ends_a_service(tmp_path, rabbit_server, vhost, name, what):
     if "rights" in what:
         rabbit_server.add_user("guest-of-none", "p", vhost=vhost)
+        # (A service waits for logs that are not there.)
+        for url in of(rabbit_server, vhost)["cells"]["cell0_log"], of(rabbit_server, vhost)["cell_cell1"]["log"]:
+            open_log(url).close()
     changes, said, _ = LASTING[what]
     service, *args = SERVICES[name]
     done = run(service, "--config-file", write(tmp_path, **changes(rabbit_server, vhost)), *args)

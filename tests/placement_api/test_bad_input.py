@@ -425,8 +425,9 @@ def test_a_name_with_several_addresses_is_served_on_each():
         (request("GET", "/a?b=c", "Content-Length: x"), "GET /a?b=c 400 "),
         (request("GET", "/a", "Transfer-Encoding: gzip"), "GET /a 501 "),
         (b"nonsense\r\n\r\n", "- - 400 "),
+        (b"GET http://[x HTTP/1.1\r\n\r\n", "- - 400 "),
     ],
-    ids=["413", "431", "400", "501", "no first line"],
+    ids=["413", "431", "400", "501", "no first line", "no path"],
 )
 def test_what_cannot_be_read_has_its_line_in_the_access_log_too(api, access_log, raw, text):
     _, body = api.send(raw)

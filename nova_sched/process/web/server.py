@@ -122,7 +122,7 @@ class RefusedAnswer(Answer):
         """What is known of the request, and what is wrong with it, under :data:`REFUSED`."""
         request, server, error = self.request, self.channel.server, self.request.error
         # (For headers that are too large waitress reads a line of its own in their place.)
-        is_known = hasattr(request, "command") and error.code != 431
+        is_known = hasattr(request, "path") and error.code != 431
         text = str(error.body)[:SHOWN]
         if error.code == 413:
             text = f"The body of the request has more than {request.adj.max_request_body_size - 1} bytes."

@@ -138,9 +138,9 @@ class Taken:
         self.shares = []
         log.taken, self._taken = self, log.taken
 
-    def __call__(self, took=0.0, share=1.0):
+    def __call__(self, level, took=0.0, share=1.0):
         self.shares.append(share)
-        self._taken(took, 1.0)
+        self._taken(level, took, 1.0)
 
 
 @pytest.mark.parametrize(
