@@ -16,7 +16,6 @@ def list_aggregates(request, uuid):
     with request.region.lock:
         row = provider_of(request, uuid).row
         aggregates, generation = table.row_aggregates[row], table.generation.item(row)
-    request.found_nothing = not aggregates
     return _answer(request, aggregates, generation)
 
 

@@ -24,7 +24,6 @@ def list_inventories(request, uuid):
         row = provider_of(request, uuid).row
         known, generation = inventories_of(table, row), table.generation.item(row)
         modified = table.written_ns.item(row) if known else None
-    request.found_nothing = not known
     return _answer(request, known.values(), generation, modified)
 
 

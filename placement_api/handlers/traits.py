@@ -106,7 +106,6 @@ def list_traits_of_provider(request, uuid):
         row = provider_of(request, uuid).row
         names, generation = traits_of(table, row), table.generation.item(row)
         modified = table.written_ns.item(row) if names else None
-    request.found_nothing = not names
     return _answer(request, names, generation, modified)
 
 

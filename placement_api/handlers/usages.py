@@ -39,7 +39,6 @@ def list_usages(request):
     with request.region.lock:
         used = _used(request, project_id, user_id)
     if request.version < BY_TYPE:
-        request.found_nothing = not used
         total: dict[str, int] = {}
         for _, amounts in used.values():
             for name, amount in amounts.items():
