@@ -143,14 +143,17 @@ class Side:
             out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             used = cpu_seconds(self.groups) - before
         found = json.loads(out.rpartition("RESULT ")[2])
-        if found["failed"]:
-            raise SystemExit(f"{self.name}: {found['failed']} of {found['requests']} requests failed ({kind})")
+        failed, done = found["failed"], found["requests"] - found["failed"]
+        # Placement refuses some writes when several clients write to one provider: they are counted, and not as done.
+        if failed > done or (failed and self.name != PLACEMENT):
+            raise SystemExit(f"{self.name}: {failed} of {found['requests']} requests failed ({kind})")
         return {
-            "per_core": found["requests"] / used,
-            "cpu_ms": 1000 * used / found["requests"],
-            "per_second": found["requests"] / found["seconds"],
+            "per_core": done / used,
+            "cpu_ms": 1000 * used / done,
+            "per_second": done / found["seconds"],
             "p50_ms": found["p50_ms"],
             "p99_ms": found["p99_ms"],
+            "failed": failed,
         }
 
 
@@ -269,6 +272,7 @@ def main(argv=None):
             print(
                 f"{kind:16} {name:21} {one['cpu_ms']:8.3f} ms CPU, {one['per_core']:8.0f} a core second, "
                 f"{one['per_second']:7.0f}/s, p50 {one['p50_ms']:7.2f} ms, p99 {one['p99_ms']:7.2f} ms"
+                + (f", {one['failed']:.0f} failed" if one["failed"] else "")
             )
         print(f"{kind:16} ratio per core {of['ratio per core']}")
     print(json.dumps({"benchmark": "placement_api", **result}))
