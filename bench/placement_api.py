@@ -1,10 +1,11 @@
-"""The Placement API beside the real Placement on MariaDB: both under waitress, asked by the same load in turns.
+"""The Placement API beside the real Placement on MariaDB: both under one web server, asked by the same load in turns.
 
-Rate per core: requests divided by the CPU seconds of all processes of a side (the API, and its broker or database).
+Rate per core: requests divided by the CPU seconds of all processes of a side (the web server with the API, and its
+broker or database).
 
-``python -m bench placement_api [--seconds S] [--rounds N] [--connections N]``
+``python -m bench placement_api [--server uwsgi|waitress] [--seconds S] [--rounds N] [--connections N]``
 
-It needs mariadbd and wrk, and the environment that ``make nova-setup`` makes, with pymysql and waitress.
+It needs mariadbd and wrk, and the environment that ``make nova-setup`` makes, with pymysql, and uwsgi or waitress.
 """
 
 import argparse
@@ -75,17 +76,34 @@ def cpu_seconds(groups) -> float:
     return total / TICKS
 
 
+def uwsgi(address, module, python):
+    """The command of uWSGI, as devstack runs Placement, with one process of one thread."""
+    return [
+        *(str(PEER.with_name("uwsgi")), "--http", address, "--http-keepalive=600", "--processes=1"),
+        *("--enable-threads", "--lazy-apps", "--need-app", "--disable-logging", "--buffer-size=65535"),
+        *(f"--home={python.parent.parent}", f"--module={module}:application"),
+    ]
+
+
+def waitress(address, module, python):
+    """The command of waitress, with one process of several threads."""
+    return [
+        *(str(python), "-W", "ignore", "-m", "waitress", f"--threads={THREADS}"),
+        *(f"--listen={address}", f"{module}:application"),
+    ]
+
+
+SERVERS = {"uwsgi": uwsgi, "waitress": waitress}
+
+
 class Side:
     """A web server that runs, and the process groups whose CPU time counts."""
 
-    def __init__(self, name, stack, module, python, env, groups):
+    def __init__(self, name, stack, server, module, python, env, groups):
         self.name = name
-        self.url = f"http://127.0.0.1:{free_port()}"
-        server = [
-            *(str(python), "-W", "ignore", "-m", "waitress", f"--threads={THREADS}"),
-            *(f"--listen={self.url.removeprefix('http://')}", f"{module}:application"),
-        ]
-        process = stack.enter_context(running(server, env))
+        address = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{address}"
+        process = stack.enter_context(running(SERVERS[server](address, module, Path(python)), env))
         self.groups = {*groups, process.pid}
         wait_until(lambda: self.answers(process), 60, f"{name} does not answer")
 
@@ -211,13 +229,13 @@ def placement_env(stack, directory) -> tuple[dict, int]:
     return env, group
 
 
-def theirs(stack, directory) -> Side:
+def theirs(stack, directory, server) -> Side:
     """The real Placement on MariaDB."""
     env, group = placement_env(stack, directory)
-    return Side(PLACEMENT, stack, "placement.wsgi.api", PEER, env, {group})
+    return Side(PLACEMENT, stack, server, "placement.wsgi.api", PEER, env, {group})
 
 
-def ours(stack, directory) -> list[Side]:
+def ours(stack, directory, server) -> list[Side]:
     """Our API on a RabbitMQ stream: for workers of one machine, for those of several machines, and with tokens that
     Keystone checks. Keystone, for which one of the tests is used, is asked once: the token is then cached."""
     rabbit = stack.enter_context(RabbitServer())
@@ -239,13 +257,14 @@ def ours(stack, directory) -> list[Side]:
             f"password = {PASSWORD}\nuser_domain_id = default\nproject_name = service\nproject_domain_id = default\n"
         )
         env = {"OS_NOVA_SCHED_CONFIG_FILES": str(config), "PYTHONPATH": str(ROOT)}
-        found.append(Side(name, stack, "placement_api.wsgi", sys.executable, env, {rabbit._process.pid}))
+        found.append(Side(name, stack, server, "placement_api.wsgi", sys.executable, env, {rabbit._process.pid}))
     return found
 
 
 def main(argv=None):
     """Print a table of both sides, and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--server", choices=SERVERS, default="uwsgi")
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=4)
@@ -255,7 +274,7 @@ def main(argv=None):
     figures = {kind: {name: [] for name in NAMES} for kind in KINDS}
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        sides = [*ours(stack, directory), theirs(stack, directory)]
+        sides = [*ours(stack, directory, arguments.server), theirs(stack, directory, arguments.server)]
         for side in (sides[0], sides[-1]):  # (ours are over one log)
             began = time.monotonic()
             side.fill()

@@ -7,6 +7,7 @@ from nova_sched.projection.state import CELL0
 from nova_sched.request.server_group import as_known, has_no_uuid
 from nova_sched.scheduler.claim_life import Event, ImpossibleEvent
 from nova_sched.scheduler.evidence import decision_event, positions_of
+from nova_sched.scheduler.leaving import leaving
 from nova_sched.scheduler.measures import ANSWER, DECIDE, QUEUE
 from nova_sched.scheduler.placing import all_placed, answer_of, placed
 from nova_sched.selection.decide import claim_of, decide, unreachable_cells
@@ -82,6 +83,7 @@ class Requests:
         engine, ask = self._engine, instance.ask
         request, anchor = engine.anchors.anchored(instance)
         request = with_needed_members(request, engine.world, engine.policy, instance.uuid)
+        request = leaving(request, engine.world, instance.uuid)
         positions = self._positions()
         started = engine.clock.monotonic()
         decision = decide(

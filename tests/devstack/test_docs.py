@@ -1,10 +1,18 @@
 """The plugin's README against what the plugin does."""
 
+import contextlib
 import re
+import subprocess
+import sys
+import uuid
+from pathlib import Path
 
 import pytest
 import yaml
 
+from rpc_api.feed.epoch import open_at_level
+from rpc_api.levels import LEVEL
+from rpc_api.log import open_log
 from tests.devstack.cloud import PLUGIN, Cloud
 
 ROOT = PLUGIN.parent
@@ -101,6 +109,40 @@ def test_zuul_playbooks_are_there():
     for path in playbooks:
         (play,) = yaml.safe_load((ROOT / path).read_text())
         assert play["hosts"] == "controller" and all(task["name"] for task in play["tasks"])
+
+
+def test_what_zuul_keeps_of_the_logs(tmp_path):
+    """The tasks after Tempest, on the logs of a cloud of one cell."""
+    conf, kept = tmp_path / "nova_sched.conf", tmp_path / "kept"
+    kept.mkdir()
+    urls = {cell: f"sqlite:///{tmp_path}/{cell}.db" for cell in ("cell0", "cell1")}
+    conf.write_text(
+        f"[cells]\ncell0_log = {urls['cell0']}\nenabled = cell1\n"
+        f"[cell:cell1]\nuuid = {uuid.uuid4()}\nlog = {urls['cell1']}\n"
+    )
+    for cell, url in urls.items():
+        with contextlib.closing(open_log(url)) as log:
+            open_at_level(log, cell, "operator/one", LEVEL)
+    (play,) = yaml.safe_load((ROOT / "playbooks/devstack/post.yaml").read_text())
+    of_host = {
+        "{{ nova_sched_conf }}": conf,
+        "{{ nova_sched_logs }}": kept,
+        "/usr/local/bin": Path(sys.executable).parent,
+    }
+    shells = [task for task in play["tasks"] if "shell" in task]
+    for task in shells:
+        for item in task.get("loop", [""]):
+            text = task["shell"].replace("{{ item }}", item)
+            for name, value in of_host.items():
+                text = text.replace(name, str(value))
+            ended = subprocess.run(["bash", "-c", text], capture_output=True, text=True)
+            said = ended.stderr + "".join(path.read_text() for path in kept.glob(f"{item}.txt"))
+            assert ended.returncode in (0, 1), said
+            assert "Usage" not in said and "is not known" not in said
+    assert {path.name for path in kept.iterdir()} == {
+        *("check.txt", "doctor.txt", "stats.txt"),
+        *("cell0.nslog", "cell1.nslog"),
+    }
 
 
 def localrc_of(name: str, group: str | None = None) -> str:

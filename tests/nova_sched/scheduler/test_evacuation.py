@@ -62,3 +62,19 @@ def test_two_evacuations_at_once_hold_one_new_host(cloud):
     cloud.settle()
     assert len(entries(cloud, "vm")) == 2
     assert sorted(each.future.exception(0) is None for each in (first, second)) == [False, True]
+
+
+def test_an_instance_whose_new_host_goes_down_is_evacuated_again(cloud):
+    for name in ("c", "d"):
+        cloud.host(name)
+        cloud.append("cell1", "operator/one", events.AuthorityPassed(name, "nova"))
+    cloud.settle()
+    hosts = list(hosts_of(asked(cloud, "vm")))
+    for _ in range(2):
+        cloud.append("cell1", "conductor/one", events.HostLost(hosts[-1], "silent"))
+        cloud.settle()
+        # (As Nova does, which names the last host only.)
+        hosts.extend(hosts_of(asked(cloud, "vm", ignore_hosts=(hosts[-1],))))
+    assert len(set(hosts)) == 3 and set(entries(cloud, "vm")) == set(hosts)
+    again = asked(cloud, "vm", ignore_hosts=(hosts[-2],))
+    assert again.future.exception(0) is not None and set(entries(cloud, "vm")) == set(hosts)
