@@ -336,7 +336,7 @@ def _not_used(host, root, uuid, hypervisor_type):
     if hypervisor_type.lower() == IRONIC:
         return (
             f"the host {host} has several bare-metal nodes (Ironic), and nova_sched can choose one per nova-compute: "
-            f"{root} is used, and {uuid} is not; let nova-scheduler place servers on the nodes of this host"
+            f"{root} is used, and {uuid} is not; keep nova-scheduler in a cloud with such hosts"
         )
     return (
         f"the host {host} has two compute nodes, {root} and {uuid}, and the second one is not used; give each "

@@ -16,6 +16,7 @@ from nova_sched.request.instances import image_properties_of
 from rpc_api import errors, events
 from rpc_api.digest import pool_key
 from rpc_api.packing import pack
+from rpc_api.wording import number_of
 
 _NODES = """
     SELECT id, uuid, host, hypervisor_hostname, hypervisor_type, hypervisor_version, cpu_info, host_ip, stats, metrics,
@@ -128,8 +129,8 @@ def _host_of(row: Mapping[str, Any]) -> str:
 
 def _several(host: str, count: int) -> str:
     return (
-        f"the host {host} has {count} bare-metal nodes (Ironic), and nova_sched can choose one per nova-compute, so "
-        "its facts are left to the tap; let nova-scheduler place servers on the nodes of this host"
+        f"the host {host} has {number_of(count, 'bare-metal node')} (Ironic), and nova_sched can choose one per "
+        "nova-compute, so its facts are left to the tap; keep nova-scheduler in a cloud with such hosts"
     )
 
 

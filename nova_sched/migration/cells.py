@@ -101,7 +101,7 @@ def shared_over_cells(wanted: Placement, projections: Mapping[str, Projection]) 
     shared = _shared(wanted, sorted(wanted.providers))
     served = _cells_served(wanted, shared, {uuid: cell for uuid, cell in found.items() if cell != CELL0})
     return [
-        f"the provider {root} ({wanted.providers[root].name}) is shared with hosts of {len(cells)} cells "
+        f"the provider {root} ({wanted.providers[root].name}) is shared with hosts of {number_of(len(cells), 'cell')} "
         f"({', '.join(sorted(cells))}), and is in the log of {CELL0}: no host gets anything of it; give each cell a "
         "provider of its own, with an aggregate of its own"
         for root, cells in sorted(served.items())

@@ -58,8 +58,8 @@ def _thawed(inventory: bytes) -> events.HostInventory:
 
 
 def status_differences(cloud: Cloud, projections: Mapping[str, Projection]) -> Iterator[Difference]:
-    """Hosts that only one side has, and the status of the others, as Nova's services say. :func:`notes_of` has what
-    is no difference: liveness, and services of which the logs can have no host."""
+    """Hosts that only one side has, and the status of the others, as Nova's services say. Liveness, and services of
+    which the logs can have no host, are in :func:`notes_of`."""
     theirs, ours, nodes = _services(cloud), _hosts(projections), _nodes(cloud)
     for name in sorted(theirs.keys() | {name for name, host in ours.items() if host.authority == NOVA}):
         service, host = theirs.get(name), ours.get(name)

@@ -39,12 +39,12 @@ def seen(projections: Mapping[str, Projection]) -> Seen:
             for uuid, holder in projection.holders.items()
         },
         {
-            (cell, uuid): one
+            (cell, uuid): place
             for cell, projection in projections.items()
             for of_host in projection.tracked.by_host.values()
-            for uuid, one in of_host.items()
+            for uuid, place in of_host.items()
         },
-        {uuid: one for projection in projections.values() for uuid, one in projection.aggregates.items()},
+        {uuid: found for projection in projections.values() for uuid, found in projection.aggregates.items()},
     )
 
 

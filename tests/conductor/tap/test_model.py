@@ -486,8 +486,8 @@ def test_a_second_bare_metal_node_is_named_as_such():
     other = {"uuid": uuid_of("other"), "hypervisor_hostname": "other", "hypervisor_type": "ironic"}
     assert tapped.take(with_fields(BODIES["node saved"], **other)) == []
     assert tapped.refused == [
-        f"the host host1 has several bare-metal nodes (Ironic), and nova_sched can choose one per nova-compute: {NODE} is "
-        f"used, and {uuid_of('other')} is not; let nova-scheduler place servers on the nodes of this host"
+        f"the host host1 has several bare-metal nodes (Ironic), and nova_sched can choose one per nova-compute: "
+        f"{NODE} is used, and {uuid_of('other')} is not; keep nova-scheduler in a cloud with such hosts"
     ]
 
 
