@@ -12,7 +12,7 @@ from conductor.tap.instances import Instances
 from conductor.tap.removals import REPORT_AGAIN, Removals
 from nova_sched.nova_objects.devices import Devices
 from nova_sched.nova_objects.facts import SERVICE_VERSION, inventory_of, is_complete, report_of, status_of
-from nova_sched.nova_objects.names import BINARY, DEVICE, NODE, SERVICE
+from nova_sched.nova_objects.names import BINARY, DEVICE, IRONIC, NODE, SERVICE
 from nova_sched.projection.ledger import AGENT, COMPUTE_STATUS_DISABLED, NOVA, Host
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.provider_tree import read
@@ -145,10 +145,7 @@ class TapModel:
         root = self._root_of(projection, host)
         if root not in (None, uuid) and not self._replaces(change, root, node, projection, now):
             self.doubled[host] = uuid
-            return (
-                f"the host {host} has two compute nodes, {root} and {uuid}, and the second one is not used; give each "
-                "nova-compute a [DEFAULT] host of its own"
-            )
+            return _not_used(host, root, uuid, node["hypervisor_type"])
         if root not in (None, uuid):
             self._forget_node(root)
         self._use_node(host, uuid, projection)
@@ -332,6 +329,19 @@ class TapModel:
             ),
             "waiting for a provider": _named([host.name for host in projection.waiting.values()]),
         }
+
+
+def _not_used(host, root, uuid, hypervisor_type):
+    """Why the second compute node of a host is not used."""
+    if hypervisor_type.lower() == IRONIC:
+        return (
+            f"the host {host} has several bare-metal nodes (Ironic), and nova_sched can choose one per nova-compute: "
+            f"{root} is used, and {uuid} is not; keep nova-scheduler in a cloud with such hosts"
+        )
+    return (
+        f"the host {host} has two compute nodes, {root} and {uuid}, and the second one is not used; give each "
+        "nova-compute a [DEFAULT] host of its own"
+    )
 
 
 def _hosts_of_nova(projection):

@@ -9,10 +9,19 @@ from nova_sched.cli.numbers import Number
 from nova_sched.cli.operator import add_cloud
 from nova_sched.clients.login import login
 from nova_sched.clients.service import ROOT, Service
-from nova_sched.migration import cell_database, from_nova, from_placement, take_over, to_placement
-from nova_sched.migration.cells import read_hosts
+from nova_sched.migration import (
+    cell_database,
+    from_nova,
+    from_placement,
+    nova_hosts,
+    nova_only,
+    take_over,
+    to_placement,
+)
+from nova_sched.migration.cells import read_hosts, shared_over_cells
 from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.from_logs import placement_of
+from nova_sched.migration.model import Placement
 from nova_sched.process.text import decoded, one_line
 from rpc_api import errors
 from rpc_api.wording import number_of
@@ -32,6 +41,7 @@ examples:
   nova-sched import
   nova-sched import --cell-database cell1=mysql+pymysql://nova:secret@db/nova_cell1
   nova-sched import --placement http://controller:8778 --placement-only
+  nova-sched import --nova-only --cell-database cell1=mysql+pymysql://nova:secret@db/nova_cell1
 
 exit codes: 0 nothing differs any more, 1 something still differs, 2 wrong usage, 3 a log, a service or a database
 cannot be reached, 5 a log is pinned to a level that this version does not know
@@ -65,6 +75,8 @@ OURS = "nova_sched"
 THREADS_MAX = 64
 #: Differences and refusals that are shown of an import or an export.
 SHOWN = 20
+#: What is read of a Placement that is not asked.
+NOTHING = Placement({}, {}, frozenset(), frozenset())
 COLUMNS = ("kind", "id", "name", "what", "cloud", "ours")
 
 
@@ -85,11 +97,11 @@ class _Migration(ReplayCommand):
         add_cloud(parser, "the cloud to log in to")
         add_config_file(parser, "configuration of the services, which names the logs (default: /etc/nova_sched/...)")
 
-    def _begin(self, source, arguments):
-        """Look at the arguments, and fold the logs."""
+    def _begin(self, source, arguments, placement=True):
+        """Look at the arguments, and fold the logs. Without ``placement`` nobody asks the stock one."""
         self._login = login(arguments.os_cloud)
         self._placement = Service("placement", self._login, arguments.placement)
-        if arguments.placement is None and self._placement.ask("GET", ROOT).server == OURS:
+        if placement and arguments.placement is None and self._placement.ask("GET", ROOT).server == OURS:
             raise errors.UsageError(
                 "the endpoint of Placement in the catalog is that of nova_sched, which has what the logs have; name "
                 "the stock Placement with --placement"
@@ -118,10 +130,17 @@ class _FromCloud(_Migration):
     def add_arguments(self, parser):
         super().add_arguments(parser)
         parser.add_argument("--nova", metavar="URL", help="endpoint of Nova (default: that of the catalog)")
-        parser.add_argument(
+        parts = parser.add_mutually_exclusive_group()
+        parts.add_argument(
             "--placement-only",
             action="store_true",
             help="leave Nova out: aggregates, services, instances, server groups",
+        )
+        parts.add_argument(
+            "--nova-only",
+            action="store_true",
+            help="leave Placement out: only aggregates, services, instances with their server groups, and with "
+            "--cell-database facts of hosts, NUMA nodes and PCI devices; also after clients wrote to our Placement API",
         )
         parser.add_argument(
             "--cell-database",
@@ -143,11 +162,18 @@ class _FromCloud(_Migration):
         )
 
     def _cloud(self, arguments, label):
-        found = self._read(arguments, label)
+        found = NOTHING if arguments.nova_only else self._read(arguments, label)
         nova = None
         if not arguments.placement_only:
             nova = from_nova.read(Service("compute", self._login, arguments.nova))
         return Cloud(found, nova, {cell: cell_database.read(url) for cell, url in self._databases(arguments)})
+
+    def _tell_notes(self, cloud, projections):
+        """What a person should know, and no import can correct."""
+        for facts in cloud.databases.values():
+            self._tell_some(facts.faults)
+        self._tell_some(nova_hosts.notes_of(cloud, projections))
+        self._tell_some(shared_over_cells(cloud.placement, projections))
 
     def _databases(self, arguments):
         for text in arguments.databases:
@@ -192,32 +218,43 @@ class Import(_FromCloud):
         )
 
     def run_on(self, source, arguments):
-        projections = self._begin(source, arguments)
+        projections = self._begin(source, arguments, not arguments.nova_only)
         hosts = self._hosts(arguments)
         importer = take_over.TakeOver(source.logs, projections, arguments.name)
         written = None
         for number in range(1, arguments.rounds + 2):
+            importer.follow()
+            before = nova_only.seen(projections) if arguments.nova_only else None
             cloud = self._cloud(arguments, f"round {number}")
             importer.follow()
+            if before is not None:
+                cloud = nova_only.without_placement(cloud, projections)
             found = take_over.differences(cloud, projections, generations=True)
-            if not found or number > arguments.rounds or (written is not None and not written.events):
+            is_stuck = written is not None and not written.events and not written.newer
+            if not found or number > arguments.rounds or is_stuck:
                 break
-            if not arguments.overwrite:
-                _check_unused(projections)
-            written = importer.round(cloud, hosts)
+            if before is None:
+                if not arguments.overwrite:
+                    _check_unused(projections)
+                written = importer.round(cloud, hosts)
+            else:
+                written = importer.nova_round(cloud, before)
             self.out.write(
                 f"round {number}: {number_of(len(found), 'difference')}, {number_of(written.events, 'event')} written, "
                 f"{len(written.refusals)} without effect\n"
             )
             self._tell_some([refusal.sentence() for refusal in written.refusals])
-        for facts in cloud.databases.values():
-            self._tell_some(facts.faults)
-        return self._end(cloud, found)
+        self._tell_notes(cloud, projections)
+        return self._end(arguments, cloud, found)
 
-    def _end(self, cloud, found):
-        placement = cloud.placement
+    def _end(self, arguments, cloud, found):
+        placement, nova = cloud.placement, cloud.nova
+        counts = [(len(placement.providers), "provider"), (len(placement.consumers), "consumer")]
+        if nova is not None and arguments.nova_only:
+            counts = [(len(nova.aggregates), "aggregate"), (len(nova.services), "service")]
+            counts.append((len(nova.instances), "instance"))
         self.out.write(
-            f"{number_of(len(placement.providers), 'provider')}, {number_of(len(placement.consumers), 'consumer')}: "
+            f"{', '.join(number_of(*count) for count in counts)}: "
             f"{len(found) or 'no'} {'difference' if len(found) == 1 else 'differences'} left\n"
         )
         self._tell_some([one.sentence() for one in found])
@@ -250,11 +287,12 @@ class Compare(_FromCloud):
         output.add_form(parser, ("lines", *output.FORMS))
 
     def run_on(self, source, arguments):
-        projections = self._begin(source, arguments)
+        projections = self._begin(source, arguments, not arguments.nova_only)
         cloud = self._cloud(arguments, "cloud")
+        if arguments.nova_only:
+            cloud = nova_only.without_placement(cloud, projections)
         found = take_over.differences(cloud, projections, arguments.generations)
-        for facts in cloud.databases.values():
-            self._tell_some(facts.faults)
+        self._tell_notes(cloud, projections)
         if arguments.output == "lines":
             self.out.writelines(f"{one_line(one.sentence())}\n" for one in found)
         else:

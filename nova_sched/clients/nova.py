@@ -15,13 +15,15 @@ from rpc_api import errors
 SERVICE_VERSION = "2.53"
 #: Query for the servers of all projects, also for those that Nova calls soft-deleted.
 _ALL = "all_tenants=True&soft_deleted=True"
+#: Status of a service or a server whose cell Nova cannot reach.
+UNKNOWN = "UNKNOWN"
 #: Servers and flavors come with the extra specs of the flavor (Stein).
 FLAVOR_VERSION = "2.61"
 
 
 class ComputeService(NamedTuple):
     """A nova-compute. ``is_up`` is what Nova says of its heartbeats, the last of which came at ``heard``; it is None if
-    Nova cannot reach the cell."""
+    Nova cannot reach the cell, and then the id is empty, too."""
 
     id: str
     host: str
@@ -125,15 +127,16 @@ class NovaApi:
 
 
 def _service(found: dict[str, Any]) -> ComputeService:
-    # Nova lists a service without its state if its cell cannot be reached.
-    state = found.get("state")
+    if found.get("status") == UNKNOWN:
+        # From microversion 2.69 on: its cell cannot be reached, and Nova knows no more than its host.
+        return ComputeService("", found["host"], False, None, False, None, "")
     return ComputeService(
         found["id"],
         found["host"],
-        found.get("status") == "disabled",
+        found["status"] == "disabled",
         found.get("disabled_reason"),
         bool(found.get("forced_down")),
-        None if state is None else state == "up",
+        found["state"] == "up",
         found.get("updated_at") or "",
     )
 

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from nova_sched.nova_objects import devices, facts
-from nova_sched.nova_objects.names import BINARY, DATA, IMAGE_PREFIX
+from nova_sched.nova_objects.names import BINARY, DATA, IMAGE_PREFIX, IRONIC
 from nova_sched.nova_objects.tables import OF_DEVICE, OF_NODE, OF_SERVICE, Wrong, fields_of
 from nova_sched.request.instances import image_properties_of
 from rpc_api import errors, events
 from rpc_api.digest import pool_key
 from rpc_api.packing import pack
+from rpc_api.wording import number_of
 
 _NODES = """
     SELECT id, uuid, host, hypervisor_hostname, hypervisor_type, hypervisor_version, cpu_info, host_ip, stats, metrics,
@@ -76,10 +77,16 @@ def read(url: str) -> CellFacts:
         for device in rows(_DEVICES):
             of_node.setdefault(device["compute_node_id"], []).append(device)
         reports, nodes, places, faults = {}, {}, _Places(), []
-        for row in rows(_NODES):
-            host = row["host"] or row["hypervisor_hostname"]
+        compute_nodes = list(rows(_NODES))
+        bare_metal = Counter(_host_of(row) for row in compute_nodes if (row["hypervisor_type"] or "").lower() == IRONIC)
+        faults += [_several(host, count) for host, count in sorted(bare_metal.items()) if count > 1]
+        for row in compute_nodes:
+            host = _host_of(row)
             found = of_node.get(row["id"], [])
             nodes[row["uuid"]] = host
+            if bare_metal[host] > 1:
+                # The tap chooses one of them, and another choice here would differ from it again and again.
+                continue
             if host not in services:
                 faults.append(
                     f"the compute node {row['uuid']} of {host} has no service, so {host} gets no instances; start its "
@@ -113,6 +120,17 @@ def read(url: str) -> CellFacts:
         {row["uuid"]: Move(row["instance_uuid"], row["source_compute"], row["dest_compute"]) for row in moves.values()},
         {uuid: image_properties_of(texts) for uuid, texts in images.items()},
         faults,
+    )
+
+
+def _host_of(row: Mapping[str, Any]) -> str:
+    return str(row["host"] or row["hypervisor_hostname"])
+
+
+def _several(host: str, count: int) -> str:
+    return (
+        f"the host {host} has {number_of(count, 'bare-metal node')} (Ironic), and nova_sched can choose one per "
+        "nova-compute, so its facts are left to the tap; keep nova-scheduler in a cloud with such hosts"
     )
 
 

@@ -25,11 +25,12 @@ class Aggregate(NamedTuple):
 
 
 class Instance(NamedTuple):
-    """An instance on a host; its ``image_properties`` are None if Nova does not show them."""
+    """An instance on a host; its ``image_properties`` are None if Nova does not show them, and so is its ``user``."""
 
     uuid: str
     host: str
     image_properties: Mapping[str, str] | None
+    user: str | None
 
 
 class Group(NamedTuple):
@@ -102,7 +103,7 @@ class _Source:
                 raise _cell_is_down(f"the server {one['id']}")
             host = one["OS-EXT-SRV-ATTR:host"]
             if host:
-                found[one["id"]] = Instance(one["id"], host, self._properties(one))
+                found[one["id"]] = Instance(one["id"], host, self._properties(one), one.get("user_id"))
         return found
 
     def _properties(self, server: dict[str, Any]) -> Mapping[str, str] | None:

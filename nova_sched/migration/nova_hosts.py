@@ -1,5 +1,6 @@
 """Hosts: their facts and their status, where Nova and our logs differ, and the events that change it."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,10 @@ from nova_sched.projection.ledger import COMPUTE_STATUS_DISABLED, NOVA, Host
 from nova_sched.projection.projection import Projection
 from rpc_api import events
 from rpc_api.events.schema import FrozenRecord
+from rpc_api.wording import number_of
+
+#: Hosts that a note names.
+SHOWN = 5
 
 # --- events ----------------------------------------------------------------------------------------------------------
 
@@ -53,11 +58,13 @@ def _thawed(inventory: bytes) -> events.HostInventory:
 
 
 def status_differences(cloud: Cloud, projections: Mapping[str, Projection]) -> Iterator[Difference]:
-    """Hosts that only one side has, and the status of the others, as Nova's services say."""
-    theirs = cloud.nova.services if cloud.nova else {}
-    ours = {name: host for projection in projections.values() for name, host in projection.hosts.items()}
+    """Hosts that only one side has, and the status of the others, as Nova's services say. Liveness, and services of
+    which the logs can have no host, are in :func:`notes_of`."""
+    theirs, ours, nodes = _services(cloud), _hosts(projections), _nodes(cloud)
     for name in sorted(theirs.keys() | {name for name, host in ours.items() if host.authority == NOVA}):
         service, host = theirs.get(name), ours.get(name)
+        if host is None and nodes[name] != 1:
+            continue
         if service is None or host is None:
             yield Difference("host", name, None, "known", service and True, host and True)
             continue
@@ -69,9 +76,56 @@ def status_differences(cloud: Cloud, projections: Mapping[str, Projection]) -> I
             reason = host.status.disabled_reason
             yield from changed("host", name, None, "disabled reason", service.disabled_reason, reason)
         yield from changed("host", name, None, "forced down", service.forced_down, host.status.forced_down)
-        if not service.forced_down and service.is_up == host.lost:
-            last = f"{'up' if service.is_up else 'down'}, last heard at {service.heard}"
-            yield Difference("host", name, None, "state", last, "down" if host.lost else "up")
+
+
+def notes_of(cloud: Cloud, projections: Mapping[str, Projection]) -> list[str]:
+    """What is different and needs no correction, one sentence per kind.
+
+    Heartbeats say whether a host is up, and Nova and the conductors count them for themselves. A nova-compute without a
+    compute node gets no instances; of one with several (Ironic) the tap reports one.
+    """
+    theirs, ours, nodes = _services(cloud), _hosts(projections), _nodes(cloud)
+    both = [name for name in sorted(theirs.keys() & ours.keys()) if not theirs[name].forced_down]
+    missing = sorted(theirs.keys() - ours.keys())
+    kinds = (
+        (
+            [name for name in both if not theirs[name].is_up and not ours[name].lost],
+            "down in Nova and up in the logs: Nova sees no heartbeat while its conductors are stopped, and nova_sched "
+            "marks a silent host as down by itself",
+        ),
+        (
+            [name for name in both if theirs[name].is_up and ours[name].lost],
+            "up in Nova and down in the logs: the next heartbeat that the tap reads marks it as up",
+        ),
+        (
+            [name for name in missing if not nodes[name]],
+            "a nova-compute without a compute node, which gets no instances and is not in the logs",
+        ),
+        (
+            [name for name in missing if nodes[name] > 1],
+            "a nova-compute with several compute nodes (as with Ironic), of which nova_sched can choose one; it is in "
+            "the logs when the tap has seen one of them",
+        ),
+    )
+    return [f"note: {_named(names)}: {what}" for names, what in kinds if names]
+
+
+def _services(cloud: Cloud) -> Mapping[str, ComputeService]:
+    return cloud.nova.services if cloud.nova is not None else {}
+
+
+def _nodes(cloud: Cloud) -> Counter[str]:
+    """Host -> the number of its compute nodes."""
+    return Counter(cloud.nova.nodes.values() if cloud.nova is not None else ())
+
+
+def _hosts(projections: Mapping[str, Projection]) -> dict[str, Host]:
+    return {name: host for projection in projections.values() for name, host in projection.hosts.items()}
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{number_of(len(names), 'host')} ({', '.join(names[:SHOWN])}{more})"
 
 
 def _traits_of_root(cloud: Cloud, root: str) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """Instances, server groups and aggregates: what Nova has and our logs do not, and the events that change it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.compare import Difference, changed, changed_map
@@ -40,18 +40,26 @@ class Terms:
         group, guest = nova.groups.get(uuid), self._cloud.guest(consumer, name)
         if group is None and guest is None:
             return None
-        rule = None
-        if group is not None:
+        # The terms of an import replace all that are there, and not each reading knows all of them.
+        known = held_on(self._projection, consumer, name)
+        rule = None if known is None else known.rule
+        if group is not None and (rule is None or rule.group_uuid != group.uuid):
             policy = RULE_OF_POLICY.get(group.policy, MEMBER)
             limit = group.limit if group.policy == "anti-affinity" else 0
             rule = events.GroupRule(group.uuid, policy, name, uuid, limit)
+        if guest is None and known is not None:
+            guest = known.guest
         return events.ClaimTerms(name, uuid, rule, guest, None)
 
 
 def entry_of(projection: Projection, consumer: str, terms: events.ClaimTerms) -> Entry | None:
     """What a consumer holds on the host of its terms; None if it holds nothing there."""
-    entries = projection.consumers.get(consumer, ())
-    return next((entry for entry in entries if entry.host == terms.host), None)
+    return held_on(projection, consumer, terms.host)
+
+
+def held_on(projection: Projection, consumer: str, host: str) -> Entry | None:
+    """What a consumer holds on a host; None if it holds nothing there."""
+    return next((entry for entry in projection.consumers.get(consumer, ()) if entry.host == host), None)
 
 
 def terms_differ(entry: Entry, terms: events.ClaimTerms) -> list[str]:
@@ -84,17 +92,19 @@ def _devices(guest: events.Guest) -> dict[str, int]:
 # --- events ----------------------------------------------------------------------------------------------------------
 
 
-def instance_events(cloud: Cloud, projection: Projection) -> list[FrozenRecord]:
-    """Where instances are, and the properties of their images."""
+def instance_events(cloud: Cloud, projection: Projection, without: Collection[str] = frozenset()) -> list[FrozenRecord]:
+    """Where instances are, and the properties of their images; ``without`` are instances to leave out."""
     added: dict[str, list[events.TrackedInstance]] = {}
     gone: dict[str, list[str]] = {}
     for host, wanted in sorted(_wanted_instances(cloud, projection).items()):
         tracked = projection.tracked.of(host)
         for uuid, properties in sorted(wanted.items()):
             known = tracked.get(uuid)
+            if uuid in without:
+                continue
             if known is None or (properties is not None and properties != known.image_properties):
                 added.setdefault(host, []).append(events.TrackedInstance(uuid, dict(properties or {})))
-        gone[host] = sorted(tracked.keys() - wanted.keys())
+        gone[host] = sorted(tracked.keys() - wanted.keys() - set(without))
     return list(facts.tracked_events(added, gone))
 
 
@@ -111,18 +121,26 @@ def _wanted_instances(cloud: Cloud, projection: Projection) -> dict[str, dict[st
     return wanted
 
 
-def aggregate_events(cloud: Cloud, projections: Mapping[str, Projection]) -> list[FrozenRecord]:
-    """The aggregates that differ; UsageError if there are some, and the log of cell0 is not named."""
+def aggregate_events(
+    cloud: Cloud, projections: Mapping[str, Projection], without: Collection[str] = frozenset()
+) -> list[FrozenRecord]:
+    """The aggregates that differ; UsageError if there are some, and the log of cell0 is not named. ``without`` are
+    aggregates to leave out."""
     if cloud.nova is None:
         return []
     ours = _aggregates(projections)
     found: list[FrozenRecord] = [
         events.AggregateUpdated(uuid, one.name, tuple(sorted(one.hosts)), dict(sorted(one.metadata.items())))
         for uuid, one in sorted(cloud.nova.aggregates.items())
-        if uuid not in ours
-        or (ours[uuid].name, frozenset(ours[uuid].hosts), ours[uuid].metadata) != (one.name, one.hosts, one.metadata)
+        if uuid not in without
+        and (
+            uuid not in ours
+            or (ours[uuid].name, frozenset(ours[uuid].hosts), ours[uuid].metadata)
+            != (one.name, one.hosts, one.metadata)
+        )
     ]
-    found += [events.AggregateDeleted(uuid) for uuid in sorted(ours.keys() - cloud.nova.aggregates.keys())]
+    gone = ours.keys() - cloud.nova.aggregates.keys() - set(without)
+    found += [events.AggregateDeleted(uuid) for uuid in sorted(gone)]
     if found and CELL0 not in projections:
         raise errors.UsageError(f"host aggregates differ, and they are in the log of {CELL0}; name it with --log")
     return found

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from nova_sched.migration import compare, nova_hosts, nova_state, to_logs
+from nova_sched.migration import compare, nova_hosts, nova_only, nova_state, to_logs
 from nova_sched.migration.cells import cells_of
 from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.compare import Difference
@@ -20,6 +20,8 @@ class Written(NamedTuple):
 
     events: int
     refusals: list[Refusal]
+    #: Whether the logs had something that is newer than what was read of the cloud: it is left to the next round.
+    newer: bool = False
 
 
 def differences(
@@ -61,6 +63,17 @@ class TakeOver:
             self._write(cell, nova_state.instance_events(cloud, projection))
         self._write(CELL0, nova_state.aggregate_events(cloud, self._projections))
         return Written(self._events, self._refusals)
+
+    def nova_round(self, cloud: Cloud, before: nova_only.Seen) -> Written:
+        """As :meth:`round`, but only what is Nova's own; ``before`` is what the logs had before Nova was read."""
+        self.follow()
+        self._events, self._refusals = 0, []
+        newer = nova_only.Newer(before, self._projections)
+        for cell, projection in self._projections.items():
+            for make in nova_only.STEPS:
+                self._write(cell, make(cloud, projection, newer))
+        self._write(CELL0, nova_state.aggregate_events(cloud, self._projections, newer.aggregates))
+        return Written(self._events, self._refusals, newer.any())
 
     def _write(self, cell: str, batch: list[FrozenRecord]) -> None:
         if batch:

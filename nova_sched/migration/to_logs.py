@@ -32,7 +32,7 @@ def providers(wanted: Placement, ours: Placement) -> list[FrozenRecord]:
     return [
         *(events.ClassCreated(name, *WHO) for name in sorted(wanted.classes - ours.classes)),
         *(events.TraitCreated(name, *WHO) for name in sorted(wanted.traits - ours.traits)),
-        *(_consumer(consumer._replace(allocations={}), consumer.generation) for consumer in freed),
+        *(imported(consumer._replace(allocations={}), consumer.generation) for consumer in freed),
         *_renamed(wanted, ours),
         *_providers(wanted, ours),
     ]
@@ -44,8 +44,8 @@ def consumers(wanted: Placement, projection: Projection, terms_of: TermsOf = no_
     for uuid, consumer in sorted(wanted.consumers.items()):
         terms = terms_of(uuid)
         is_new = uuid not in projection.holders
-        if is_new or consumer_in(projection, uuid) != consumer or _lacks(projection, uuid, terms):
-            found.append(_consumer(consumer, None if is_new else projection.holders[uuid].generation, terms))
+        if is_new or consumer_in(projection, uuid) != consumer or lacks(projection, uuid, terms):
+            found.append(imported(consumer, None if is_new else projection.holders[uuid].generation, terms))
     return found
 
 
@@ -102,15 +102,14 @@ def _is_same(provider: Provider, known: Provider) -> bool:
     )
 
 
-def _lacks(projection: Projection, consumer: str, terms: events.ClaimTerms | None) -> bool:
+def lacks(projection: Projection, consumer: str, terms: events.ClaimTerms | None) -> bool:
     """Whether a consumer has other terms on their host."""
     entry = None if terms is None else entry_of(projection, consumer, terms)
     return terms is not None and entry is not None and bool(terms_differ(entry, terms))
 
 
-def _consumer(
-    consumer: Consumer, before: int | None, terms: events.ClaimTerms | None = None
-) -> events.ConsumerImported:
+def imported(consumer: Consumer, before: int | None, terms: events.ClaimTerms | None = None) -> events.ConsumerImported:
+    """The event that gives a consumer what it holds, with its generation, if it has the generation ``before``."""
     put = events.ConsumerPut(
         consumer.uuid,
         True,

@@ -16,6 +16,8 @@ METHODS = ("create", "save", "destroy")
 LOST = "nova_sched_messages_lost"
 #: The binary of a service whose host runs instances.
 BINARY = "nova-compute"
+#: The type of the hypervisors that are bare-metal nodes: one nova-compute may have many of them.
+IRONIC = "ironic"
 #: The field of an instance with the properties of its image, which have names with this prefix there.
 METADATA, IMAGE_PREFIX = "system_metadata", "image_"
 

@@ -479,6 +479,18 @@ def test_a_compute_that_registers_twice_is_shown_and_not_used():
     assert tapped.model.facts(tapped.projection)["hosts with two compute nodes"] == "none"
 
 
+def test_a_second_bare_metal_node_is_named_as_such():
+    """One nova-compute has many nodes of Ironic: a host of its own for each is no way out."""
+    tapped = Tapped()
+    tapped.take("heartbeat", with_fields(BODIES["node saved"], hypervisor_type="ironic"))
+    other = {"uuid": uuid_of("other"), "hypervisor_hostname": "other", "hypervisor_type": "ironic"}
+    assert tapped.take(with_fields(BODIES["node saved"], **other)) == []
+    assert tapped.refused == [
+        f"the host host1 has several bare-metal nodes (Ironic), and nova_sched can choose one per nova-compute: "
+        f"{NODE} is used, and {uuid_of('other')} is not; keep nova-scheduler in a cloud with such hosts"
+    ]
+
+
 def test_a_renamed_host():
     tapped = Tapped()
     tapped.take("heartbeat", "node saved")

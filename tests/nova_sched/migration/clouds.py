@@ -92,6 +92,9 @@ class NovaAnswers:
         self.requests = []
         self.hosts = ["host-1", "host-2"]
         self.services = {name: {} for name in self.hosts}
+        #: Hosts of cells that nova-api cannot reach, and the hosts of compute nodes that have another name.
+        self.down = set()
+        self.host_of_node = {}
         #: Name of a server -> its host, and more of it.
         self.servers = {"vm-1": ("host-1", {}), "vm-2": ("host-2", {}), "failed": (None, {})}
         self.groups = {"group": ("anti-affinity", {"max_server_per_host": 2}, ["vm-1", "vm-2"])}
@@ -161,7 +164,10 @@ class NovaAnswers:
         assert asked == {"binary": "nova-compute"}
         return {
             "services": [
-                {
+                # nova/api/openstack/compute/services.py, from microversion 2.69 on.
+                {"binary": "nova-compute", "host": host, "status": "UNKNOWN"}
+                if host in self.down
+                else {
                     "binary": "nova-compute",
                     "host": host,
                     "id": uuid_of(f"service {host}"),
@@ -180,8 +186,8 @@ class NovaAnswers:
     def _hypervisors(self, asked):
         listed = [
             {
-                "id": uuid_of(host),
-                "hypervisor_hostname": host,
+                "id": uuid_of(node),
+                "hypervisor_hostname": node,
                 "state": "up",
                 "status": "enabled",
                 "hypervisor_type": "fake",
@@ -191,7 +197,8 @@ class NovaAnswers:
                 "uptime": None,
                 "servers": [],
             }
-            for host in self.hosts
+            for node in self.hosts
+            for host in [self.host_of_node.get(node, node)]
         ]
         page = self._listed("hypervisors", listed, asked)
         # Nova takes a page of compute nodes first, and then leaves out those without a service.
@@ -204,6 +211,7 @@ class NovaAnswers:
                 "id": uuid_of(name),
                 "name": name,
                 "status": "ACTIVE",
+                "user_id": "the user",
                 "image": {"id": uuid_of("image"), "links": [], "properties": {"hw_disk_bus": "virtio"}},
                 "OS-EXT-SRV-ATTR:host": host,
                 "OS-EXT-SRV-ATTR:hypervisor_hostname": host,

@@ -11,6 +11,7 @@ from rpc_api import errors, events
 from rpc_api.digest import pool_key
 from tests.against_nova.conftest import running_peer
 from tests.nova_sched.migration.clouds import small
+from tests.nova_sched.migration.test_from_nova import tapped
 from tests.placement_api.regions import uuid_of
 
 pytestmark = pytest.mark.nova
@@ -299,6 +300,26 @@ def test_a_compute_node_without_a_service_gets_no_instances(databases, tmp_path)
         f"the compute node {uuid_of('host-2')} of host-2 has no service, so host-2 gets no instances; start its "
         "nova-compute, or delete the row"
     ]
+
+
+def test_bare_metal_nodes_of_one_host_are_left_to_the_tap(stock, nova, ours, databases, tmp_path):
+    """The tap chooses one of them, and an import has no other opinion."""
+    statement = "UPDATE compute_nodes SET hypervisor_type = 'ironic', host = 'host-1'"
+    url = changed_copy(databases, tmp_path / "cell", statement)
+    found = cell_database.read(url)
+    assert not found.reports and set(found.nodes.values()) == {"host-1"}
+    (fault,) = found.faults
+    assert fault.startswith("the host host-1 has 2 bare-metal nodes (Ironic)") and "left to the tap" in fault
+    small(stock)
+    del nova.services["host-2"]
+    nova.host_of_node = {"host-2": "host-1"}
+    nova.servers = {}
+    nova.aggregates = {}
+    words = ["--nova", nova.url, "--cell-database", f"cell1={url}"]
+    code, _, err = ours.run("import", *words)
+    assert code == 0 and fault in err and "note: 1 host (host-1): a nova-compute with several compute nodes" in err
+    tapped(ours, "host-1")
+    assert ours.run("import", *words)[:2] == (0, "5 providers, 3 consumers: no differences left\n")
 
 
 def test_the_cells_of_hosts(databases):

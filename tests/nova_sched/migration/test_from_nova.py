@@ -6,6 +6,7 @@ from nova_sched.clients import service
 from nova_sched.clients.login import login
 from nova_sched.clients.service import Service
 from nova_sched.migration import from_nova
+from nova_sched.projection.topology import pools_of
 from rpc_api import errors, events
 from rpc_api.levels import LEVEL, pack_oldest
 from rpc_api.log import open_log
@@ -140,11 +141,39 @@ def test_a_host_that_the_trait_disables(known, nova, stock):
     assert not known.state().hosts["host-1"].status.disabled
 
 
-def test_a_host_that_does_not_answer_is_named_and_left_to_the_conductor(known, nova):
-    nova.services["host-2"].update(state="down")
+def test_liveness_is_a_note_and_no_difference(known, nova):
+    """While the conductors of Nova are stopped, Nova calls all hosts down."""
+    for of_host in nova.services.values():
+        of_host.update(state="down")
+    for command in ("import", "compare"):
+        code, _, err = known.run(command, "--nova", nova.url)
+        assert code == 0 and err.startswith("note: 2 hosts (host-1, host-2): down in Nova and up in the logs: "), err
+    nova.services["host-1"].clear()
+    nova.services["host-2"].update(forced_down=True)
+    with open_log(known.urls["cell1"]) as log:
+        lost = events.HostLost("host-1", "silent")
+        log.append([record_of(Voice("conductor/other").say(lost), epoch=known.state().epoch, level=LEVEL)])
     code, _, err = known.run("import", "--nova", nova.url)
-    line = "host host-2: state: down, last heard at 2026-11-30T13:50:55.000000 in the cloud, up in the logs"
-    assert code == 1 and err.splitlines() == [line]
+    assert code == 0 and err.startswith("note: 1 host (host-1): up in Nova and down in the logs: "), err
+
+
+def test_a_service_without_a_compute_node_is_a_note(known, nova):
+    """A conductor group of Ironic without nodes, or a driver that never came up: no log can have such a host."""
+    nova.services["empty"] = {}
+    code, _, err = known.run("import", "--nova", nova.url)
+    assert code == 0 and err.startswith("note: 1 host (empty): a nova-compute without a compute node"), err
+    assert known.run("compare", "--nova", nova.url)[0] == 0
+    nova.hosts.append("empty")
+    code, out, _ = known.run("compare", "--nova", nova.url)
+    assert (code, out) == (1, "host empty: known: True in the cloud, nothing in the logs\n")
+
+
+def test_a_host_with_several_bare_metal_nodes_is_a_note(known, nova):
+    nova.services["ironic"] = {}
+    nova.hosts += ["node-1", "node-2"]
+    nova.host_of_node = {"node-1": "ironic", "node-2": "ironic"}
+    code, _, err = known.run("compare", "--nova", nova.url)
+    assert code == 0 and err.startswith("note: 1 host (ironic): a nova-compute with several compute nodes"), err
 
 
 def test_hosts_without_facts_are_named(stock, nova, ours):
@@ -317,11 +346,9 @@ def test_a_cell_of_nova_that_is_down_while_servers_are_listed(known, nova):
     seen, answered, position = [], nova._services, known.state().position
 
     def services(asked):
-        found = answered(asked)
-        for one in found["services"] if not seen else ():
-            del one["state"]
+        nova.down = set() if seen else {"host-1"}
         seen.append(asked)
-        return found
+        return answered(asked)
 
     nova._services = services
     code, _, err = known.run("import", "--nova", nova.url)
@@ -332,22 +359,12 @@ def test_a_cell_of_nova_that_is_down_while_servers_are_listed(known, nova):
     "change",
     [
         lambda nova: nova.servers.update({"vm-1": ("host-1", {"OS-EXT-SRV-ATTR:host": ...})}),
-        lambda nova: nova.services.update({"host-1": {"status": "UNKNOWN"}, "host-2": {}}),
+        lambda nova: nova.down.add("host-1"),
     ],
 )
 def test_a_cell_of_nova_that_is_down(known, nova, change):
     """Nova lists what it knows without the cell: an import would take the rest for deleted."""
     change(nova)
-    answered = nova._services
-
-    def without_state(asked):
-        found = answered(asked)
-        for one in found["services"]:
-            if one["status"] == "UNKNOWN":
-                del one["state"]
-        return found
-
-    nova._services = without_state
     code, out, err = known.run("import", "--nova", nova.url)
     assert code == 3 and out == "" and "Nova cannot reach one of its cells" in err
 
@@ -401,6 +418,54 @@ def test_the_cells_of_hosts_come_from_the_logs(stock, nova, two_cells):
     stock.client.do("POST", "/resource_providers", {"name": "unknown", "uuid": uuid_of("unknown")})
     code, _, err = two_cells.run("import")
     assert code == 2 and "the cell of 1 host is not known (unknown)" in err
+
+
+def share(stock, two_cells, nova, *hosts):
+    """The storage is shared with some hosts of two cells by an aggregate of its own."""
+    small(stock)
+    for host, cell in (("host-1", "cell1"), ("host-2", "cell2")):
+        tapped(two_cells, host, cell=cell)
+    for name in ("storage", *hosts):
+        path = f"/resource_providers/{uuid_of(name)}"
+        traits = {"storage": ["MISC_SHARES_VIA_AGGREGATE"]}.get(name, ["CUSTOM_FAST"])
+        for noun, value in (("traits", traits), ("aggregates", [uuid_of(f"of {hosts}")])):
+            generation = stock.client.do("GET", path)["generation"]
+            stock.client.do("PUT", f"{path}/{noun}", {"resource_provider_generation": generation, noun: value})
+    return two_cells.run("import", "--nova", nova.url)
+
+
+def test_a_sharing_provider_is_in_the_log_of_its_hosts(stock, nova, two_cells):
+    """A host uses only what is in its own log."""
+    code, out, err = share(stock, two_cells, nova, "host-2")
+    assert (code, err) == (0, ""), (out, err)
+    assert placed(two_cells) == {**PLACED, "cell0": [], "cell2": ["host-2", "storage"]}
+    state = two_cells.state("cell2")
+    assert len(pools_of(state.table).of_host) == 1
+    assert two_cells.run("compare", "--nova", nova.url, "--generations")[0] == 0
+
+
+def test_a_provider_that_is_shared_later_moves_to_the_log_of_its_hosts(stock, nova, two_cells):
+    small(stock)
+    for host, cell in (("host-1", "cell1"), ("host-2", "cell2")):
+        tapped(two_cells, host, cell=cell)
+    assert two_cells.run("import", "--nova", nova.url)[0] == 0 and placed(two_cells) == PLACED
+    path = f"/resource_providers/{uuid_of('storage')}"
+    traits = ["MISC_SHARES_VIA_AGGREGATE"]
+    stock.client.do("PUT", f"{path}/traits", {"resource_provider_generation": 5, "traits": traits})
+    stock.client.do("PUT", f"{path}/aggregates", {"resource_provider_generation": 6, "aggregates": [uuid_of("a")]})
+    other = f"/resource_providers/{uuid_of('host-1')}/aggregates"
+    stock.client.do("PUT", other, {"resource_provider_generation": 7, "aggregates": [uuid_of("a")]})
+    code, out, err = two_cells.run("import", "--nova", nova.url)
+    assert (code, err) == (0, ""), (out, err)
+    assert placed(two_cells) == {**PLACED, "cell0": [], "cell1": ["host-1", "numa-1", "numa-2", "storage"]}
+    assert two_cells.run("import", "--nova", nova.url)[:2] == (0, "5 providers, 3 consumers: no differences left\n")
+
+
+def test_a_provider_that_is_shared_with_two_cells_is_named(stock, nova, two_cells):
+    code, _, err = share(stock, two_cells, nova, "host-1", "host-2")
+    assert code == 0 and placed(two_cells) == PLACED
+    assert f"the provider {uuid_of('storage')} (storage) is shared with hosts of 2 cells (cell1, cell2)" in err
+    assert "is shared with hosts of 2 cells" in two_cells.run("compare", "--nova", nova.url)[2]
 
 
 @pytest.mark.parametrize(
