@@ -270,7 +270,8 @@ def _check_unused(projections):
         if writer is not None:
             raise errors.UsageError(
                 f"clients have written to the Placement API of nova_sched ({writer} in the log of {cell}), and an "
-                "import would undo that; see nova-sched compare, and add --overwrite if the cloud is right"
+                "import would undo that; bring in only what Nova has with --nova-only, or see nova-sched compare, and "
+                "add --overwrite if the cloud is right"
             )
 
 
