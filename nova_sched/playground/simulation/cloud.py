@@ -147,6 +147,7 @@ class SimCloud:
             placed.rule,
             False,
             placed.guest,
+            user_id=placed.user_id,
         )
 
     def unclaimed(self, host, inventory):
