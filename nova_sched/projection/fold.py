@@ -74,13 +74,14 @@ def _own(projection: State, claim: events.ClaimProposed, at_ns: int) -> None:
     neither, and a claim below level 4 never has one."""
     holder = projection.holders[claim.consumer_uuid]
     if claim.user_id is not None:
-        holder.user_id = claim.user_id
-        if claim.project_id not in (None, holder.project_id):
-            for entry in projection.consumers[claim.consumer_uuid]:
-                entry.project_id = claim.project_id
-            # A new one: whoever has an index of the consumers of projects sees only that a holder is set.
-            holder = Holder(holder.generation, claim.project_id, claim.user_id, holder.consumer_type)
+        project_id = holder.project_id if claim.project_id is None else claim.project_id
+        for entry in projection.consumers[claim.consumer_uuid]:
+            entry.project_id = project_id
+        if project_id != holder.project_id:
+            # Another one: an index of the consumers of projects only notices that a holder is set.
+            holder = Holder(holder.generation, project_id, None, holder.consumer_type)
             projection.holders[claim.consumer_uuid] = holder
+        holder.user_id = claim.user_id
     holder.written_ns = at_ns
 
 

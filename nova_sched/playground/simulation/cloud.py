@@ -329,6 +329,8 @@ def asked(chance, number):
         None,
         group,
         False,
+        # (A request of an old server has no user.)
+        "user" if number % 4 else None,
         **_devices_asked(chance, vcpus),
     ), instances
 
