@@ -20,9 +20,11 @@ def uuid_of(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
 
 
-def prepare(url: str, cell: str = "cell1", keeper: str = "conductor/test", replaces: str | None = None, level: int = LEVEL) -> None:
-    """Begin a log at a level, the newest by default, with its first checkpoint, as the conductor of a cell does, or as a scheduler
-    does in the log of cell0. It ``replaces`` the log of an epoch, as a restored one does, if that is given."""
+def prepare(
+    url: str, cell: str = "cell1", keeper: str = "conductor/test", replaces: str | None = None, level: int = LEVEL
+) -> None:
+    """Begin a log at a level, with its first checkpoint, as the conductor of a cell does, or as a scheduler does in the
+    log of cell0. It ``replaces`` the log of an epoch, as a restored one does, if that is given."""
     with open_log(url) as log:
         if replaces is not None:
             epoch = str(uuid.uuid4())
