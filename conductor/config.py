@@ -47,7 +47,7 @@ TAP_OPTS = [
         "enabled",
         default=False,
         help="Whether the conductor of a cell reads copies of what the nova-computes of the cell publish, and reports "
-        "their hosts. The log of the cell must be at level 3.",
+        "their hosts. The log of the cell must be at level 3 or higher.",
     ),
     cfg.StrOpt(
         "url",

@@ -20,6 +20,7 @@ from rpc_api import concurrency, errors, events
 from rpc_api.clock import SYSTEM
 from rpc_api.feed.epoch import open_at_level
 from rpc_api.feed.publisher import Appender, Producer
+from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 
 LOG = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class Region:
         return drained
 
     @classmethod
-    def in_memory(cls, level: int = 3) -> "Region":
+    def in_memory(cls, level: int = LEVEL) -> "Region":
         """A region over one new log in memory, which is ready. Its log has its first checkpoint, as nobody else writes
         one."""
         cell, url = "cell1", f"memory://{uuid.uuid4()}"

@@ -24,7 +24,7 @@ from rpc_api.events.schema import (
 from rpc_api.packing import pack, unpack
 
 #: The newest level that this code knows.
-LEVEL = 3
+LEVEL = 4
 
 Record = TypeVar("Record", bound=FrozenRecord)
 

@@ -13,8 +13,9 @@ class BuildRequest(SchemaObject):
     ``max_attempts`` is the largest number of builds. ``position`` is that of the first claim in the cell's log.
     """
 
-    VERSION = "1.4"  # 1.1: position; 1.2: ClaimProposed 1.1; 1.3: ClaimProposed 1.2; 1.4: ClaimProposed 1.3
-    OLDER = {1: "1.2", 2: "1.3"}
+    #: 1.1: position; 1.2: ClaimProposed 1.1; 1.3: ClaimProposed 1.2; 1.4: ClaimProposed 1.3; 1.5: ClaimProposed 1.4
+    VERSION = "1.5"
+    OLDER = {1: "1.2", 2: "1.3", 3: "1.4"}
     fields = {
         "instance_uuid": fields.UUIDField(),
         "request_id": fields.StringField(),

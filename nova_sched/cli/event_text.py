@@ -250,7 +250,8 @@ def _proposed(data):
         parts.insert(1, f"for consumer {data.consumer_uuid}")
     if data.rule is not None:
         parts.append(f"{data.rule.policy} of group {data.rule.group_uuid}")
-    return " ".join([*parts, "forced"] if data.forced else parts) + f" request {data.request_id}"
+    user = "" if data.user_id is None else f" user {data.user_id}"
+    return " ".join([*parts, "forced"] if data.forced else parts) + f" request {data.request_id}{user}"
 
 
 def build_of(failed) -> str:

@@ -8,13 +8,16 @@ from nova_sched.cli.create_log import user
 from nova_sched.cli.numbers import Number
 from nova_sched.cli.operator import add_cloud
 from nova_sched.clients.login import login
-from nova_sched.clients.service import ROOT, Service
+from nova_sched.clients.nova import NovaApi
+from nova_sched.clients.service import ROOT, Service, understood
 from nova_sched.migration import (
     cell_database,
+    compare,
     from_nova,
     from_placement,
     nova_hosts,
     nova_only,
+    owners,
     take_over,
     to_placement,
 )
@@ -62,11 +65,14 @@ EXPORT_EPILOG = f"""\
 The Placement gets the providers, resource classes, traits, aggregates, consumers and allocations of the logs, and loses
 all others. No client may use it meanwhile. Repeat the command until nothing differs.
 
+A server that was claimed in a log below level 4 has no user there: its project and user come from Nova, which is asked
+only if such consumers exist.
+
 examples:
   nova-sched export --placement http://controller:8780
 
-exit codes: 0 nothing differs any more, 1 something still differs, 2 wrong usage, 3 a log or the Placement cannot be
-reached
+exit codes: 0 nothing differs any more, 1 something still differs, 2 wrong usage, or a consumer without a project or a
+user, 3 a log, the Placement or Nova cannot be reached
 """
 ROUNDS = 3
 #: Header Server of our own Placement API (placement_api/handlers/root.py).
@@ -126,16 +132,19 @@ class _Migration(ReplayCommand):
             self.say(f"and {len(sentences) - SHOWN} more")
 
 
+def _add_nova(parser, without):
+    """Add the options about Nova; ``without`` is the help of the one that leaves it out. Returns the group of options
+    of which one at most may be there."""
+    parser.add_argument("--nova", metavar="URL", help="endpoint of Nova (default: that of the catalog)")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument("--placement-only", action="store_true", help=without)
+    return parts
+
+
 class _FromCloud(_Migration):
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        parser.add_argument("--nova", metavar="URL", help="endpoint of Nova (default: that of the catalog)")
-        parts = parser.add_mutually_exclusive_group()
-        parts.add_argument(
-            "--placement-only",
-            action="store_true",
-            help="leave Nova out: aggregates, services, instances, server groups",
-        )
+        parts = _add_nova(parser, "leave Nova out: aggregates, services, instances, server groups")
         parts.add_argument(
             "--nova-only",
             action="store_true",
@@ -292,7 +301,7 @@ class Compare(_FromCloud):
         cloud = self._cloud(arguments, "cloud")
         if arguments.nova_only:
             cloud = nova_only.without_placement(cloud, projections)
-        found = take_over.differences(cloud, projections, arguments.generations)
+        found = take_over.differences(cloud, projections, arguments.generations, owners=cloud.owners())
         self._tell_notes(cloud, projections)
         if arguments.output == "lines":
             self.out.writelines(f"{one_line(one.sentence())}\n" for one in found)
@@ -310,16 +319,21 @@ class Export(_Migration):
 
     EPILOG = EXPORT_EPILOG
 
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        _add_nova(parser, "do not ask Nova for the users of servers that the logs do not have")
+
     def run_on(self, source, arguments):
         if arguments.placement is None:
             raise errors.UsageError(
                 "--placement is missing, wanted the endpoint of the stock Placement: that of the catalog may be ours"
             )
         projections = self._begin(source, arguments)
-        ours = placement_of(projections)
-        to_placement.check_complete(ours)
+        known = self._owners(arguments, owners.without_owner(placement_of(projections)))
+        ours = owners.with_owners(placement_of(projections), known)
+        owners.check_complete(ours, asked=not arguments.placement_only)
         there = self._read(arguments, "before")
-        found = take_over.differences(Cloud(there, None, {}), projections, generations=False, of_agents=True)
+        found = compare.differences_of(there, ours, generations=False)
         if found:
             with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
                 writer = to_placement.Writer(self._placement, there, arguments.threads, update)
@@ -329,11 +343,20 @@ class Export(_Migration):
                 "without effect\n"
             )
             self._tell_some(writer.refused)
-            there = self._read(arguments, "after")
-            found = take_over.differences(Cloud(there, None, {}), projections, generations=False, of_agents=True)
+            found = compare.differences_of(self._read(arguments, "after"), ours, generations=False)
         self.out.write(
             f"{number_of(len(ours.providers), 'provider')}, {number_of(len(ours.consumers), 'consumer')}: "
             f"{len(found) or 'no'} {'difference' if len(found) == 1 else 'differences'} left\n"
         )
         self._tell_some([one.sentence() for one in found])
         return errors.EXIT_NEGATIVE if found else errors.EXIT_OK
+
+    def _owners(self, arguments, uuids):
+        """The owners of some consumers, from Nova; Nova is not asked about none."""
+        if not uuids or arguments.placement_only:
+            return {}
+        service = Service("compute", self._login, arguments.nova)
+        with output.progress(self.err, not self.option(arguments, "no_progress")) as update, understood("compute"):
+            found = owners.of_servers(NovaApi(service), uuids, arguments.threads, update)
+        self.out.write(f"{len(found)} of {number_of(len(uuids), 'consumer')} without a user: owners from Nova\n")
+        return found

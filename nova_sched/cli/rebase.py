@@ -67,7 +67,8 @@ class Rebase(Command):
                 1,
                 now_ns,
             )
-            log.append([codec.encode_record(opening.epoch, [event], StateKept.LEVEL)])
+            # (A record at a lower level would take the log back to that level.)
+            log.append([codec.encode_record(opening.epoch, [event], projection.level)])
             projection.fold(decoded_records(log, projection.position + 1))
             if not projection.whole:
                 why = projection.quarantine[-1].reason if projection.quarantine else "it was not read back"

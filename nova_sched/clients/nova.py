@@ -35,13 +35,14 @@ class ComputeService(NamedTuple):
 
 
 class Server(NamedTuple):
-    """A server of a host: its ``status`` (ACTIVE, ...), ``task`` (migrating, ..., None) and project."""
+    """A server of a host: its ``status`` (ACTIVE, ...), ``task`` (migrating, ..., None), project and user."""
 
     uuid: str
     name: str
     status: str
     task: str | None
     project: str
+    user: str
 
 
 class NovaApi:
@@ -142,4 +143,11 @@ def _service(found: dict[str, Any]) -> ComputeService:
 
 
 def _server(found: dict[str, Any]) -> Server:
-    return Server(found["id"], found["name"], found["status"], found.get("OS-EXT-STS:task_state"), found["tenant_id"])
+    return Server(
+        found["id"],
+        found["name"],
+        found["status"],
+        found.get("OS-EXT-STS:task_state"),
+        found["tenant_id"],
+        found["user_id"],
+    )

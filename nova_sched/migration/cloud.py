@@ -6,6 +6,7 @@ from typing import NamedTuple
 from nova_sched.migration.cell_database import CellFacts, Move
 from nova_sched.migration.from_nova import Nova
 from nova_sched.migration.model import Placement
+from nova_sched.migration.owners import Owner
 
 
 class Cloud(NamedTuple):
@@ -26,6 +27,10 @@ class Cloud(NamedTuple):
     def cell_of_host(self) -> dict[str, str]:
         """The cells of hosts, as the databases of cells say."""
         return {host: cell for cell, facts in self.databases.items() for host in facts.nodes.values()}
+
+    def owners(self) -> dict[str, Owner]:
+        """The owners of the instances that have a host; none if Nova was not asked."""
+        return {} if self.nova is None else {uuid: one.owner for uuid, one in self.nova.instances.items()}
 
     def image_properties(self, uuid: str) -> Mapping[str, str] | None:
         """The properties of the image of an instance; None if they are not known."""

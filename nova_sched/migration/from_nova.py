@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from nova_sched.clients.nova import ComputeService, NovaApi
 from nova_sched.clients.service import Service, understood
+from nova_sched.migration.owners import Owner
 from nova_sched.request.instances import image_properties_of
 from rpc_api import errors
 
@@ -25,12 +26,12 @@ class Aggregate(NamedTuple):
 
 
 class Instance(NamedTuple):
-    """An instance on a host; its ``image_properties`` are None if Nova does not show them, and so is its ``user``."""
+    """An instance on a host, with its owner; its ``image_properties`` are None if Nova does not show them."""
 
     uuid: str
     host: str
     image_properties: Mapping[str, str] | None
-    user: str | None
+    owner: Owner
 
 
 class Group(NamedTuple):
@@ -103,7 +104,8 @@ class _Source:
                 raise _cell_is_down(f"the server {one['id']}")
             host = one["OS-EXT-SRV-ATTR:host"]
             if host:
-                found[one["id"]] = Instance(one["id"], host, self._properties(one), one.get("user_id"))
+                owner = Owner(one["tenant_id"], one["user_id"])
+                found[one["id"]] = Instance(one["id"], host, self._properties(one), owner)
         return found
 
     def _properties(self, server: dict[str, Any]) -> Mapping[str, str] | None:

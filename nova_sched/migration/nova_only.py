@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from nova_sched.migration import nova_hosts, nova_state, to_logs
 from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.from_logs import consumer_in, placement_of
+from nova_sched.migration.owners import owned
 from nova_sched.projection.projection import Projection
 from rpc_api.events.schema import FrozenRecord
 
@@ -99,8 +100,8 @@ def _terms(cloud: Cloud, projection: Projection, newer: Newer) -> list[FrozenRec
         if to_logs.lacks(projection, uuid, terms):
             consumer = consumer_in(projection, uuid)
             instance = cloud.nova.instances.get(uuid if uuid not in moves else moves[uuid].instance_uuid)
-            if consumer.user is None and instance is not None:
-                consumer = consumer._replace(user=instance.user)
+            if instance is not None:
+                consumer = owned(consumer, instance.owner)
             found.append(to_logs.imported(consumer, consumer.generation, terms))
     return found
 

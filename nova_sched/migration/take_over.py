@@ -9,10 +9,14 @@ from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.compare import Difference
 from nova_sched.migration.from_logs import placement_of
 from nova_sched.migration.log_writer import LogWriter, Refusal
+from nova_sched.migration.owners import Owner, with_owners
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.state import CELL0
 from rpc_api.events.schema import FrozenRecord
 from rpc_api.log.port import EventLog
+
+#: Nobody was asked for the owners of servers.
+NO_OWNERS: Mapping[str, Owner] = {}
 
 
 class Written(NamedTuple):
@@ -25,11 +29,17 @@ class Written(NamedTuple):
 
 
 def differences(
-    cloud: Cloud, projections: Mapping[str, Projection], generations: bool, of_agents: bool = False
+    cloud: Cloud,
+    projections: Mapping[str, Projection],
+    generations: bool,
+    of_agents: bool = False,
+    owners: Mapping[str, Owner] = NO_OWNERS,
 ) -> list[Difference]:
-    """All differences between a cloud and the logs, of which what agents report is no part (unless ``of_agents``)."""
+    """All differences between a cloud and the logs, of which what agents report is no part (unless ``of_agents``).
+    Consumers of which the logs do not have the project or the user count as if they had those of their ``owners``."""
+    ours = with_owners(placement_of(projections, of_agents), owners)
     return [
-        *compare.differences_of(cloud.placement, placement_of(projections, of_agents), generations),
+        *compare.differences_of(cloud.placement, ours, generations),
         *(nova_state.differences_of_nova(cloud, projections) if cloud.nova is not None else ()),
         *nova_hosts.facts_differences(cloud, projections),
     ]

@@ -13,7 +13,6 @@ from nova_sched.migration.compare import same_inventories
 from nova_sched.migration.from_placement import THREADS, version_of
 from nova_sched.migration.model import Consumer, Key, Placement, Provider, from_the_top, used_of
 from nova_sched.migration.side_by_side import Progress, each, no_progress
-from rpc_api import errors
 from rpc_api.events import Inventory
 
 #: The oldest microversion that writes all: types of consumers, and providers that leave their parents.
@@ -212,12 +211,3 @@ def _wide(ours: Placement, there: Placement, freed: set[str], changed: Iterable[
             total = max(one.total, min(LARGEST, before.get(key, 0) + after[key]))
             found[key] = Inventory(name, total, 0, 1, LARGEST, 1, max(1.0, one.allocation_ratio))
     return found
-
-
-def check_complete(ours: Placement) -> None:
-    """UsageError if our logs have what Placement cannot have."""
-    for consumer in ours.consumers.values():
-        if consumer.project is None or consumer.user is None:
-            raise errors.UsageError(
-                f"consumer {consumer.uuid} has no project or no user, as an agent reported it; Placement wants both"
-            )

@@ -46,7 +46,9 @@ class Smoke:
         request_id = f"req-{uuid.uuid4()}"
         spec = spec_of(asked, uuids[0])
         spec.num_instances = count
-        context = RequestContext.from_dict({"request_id": request_id, "project_id": asked.project, "is_admin": True})
+        # The spec has no user, so the claims get that of the context.
+        asking = {"request_id": request_id, "project_id": asked.project, "user_id": self._operator, "is_admin": True}
+        context = RequestContext.from_dict(asking)
         released, began = {}, SYSTEM.monotonic()
         try:
             answer = SchedulerAPI(bus, topic).select_destinations(context, spec, uuids).result(timeout)

@@ -64,9 +64,25 @@ def claim_proposed(
         ),
     )
     if projection.rules.one_ledger:
-        projection.holders[data.consumer_uuid].written_ns = event.at_ns
+        _own(projection, data, event.at_ns)
         mark_providers(projection, set(map(PROVIDER_OF, data.allocations)), event.at_ns)
     return None
+
+
+def _own(projection: State, claim: events.ClaimProposed, at_ns: int) -> None:
+    """Give the consumer of an accepted claim the user and project of the request. A request without a user changes
+    neither, and a claim below level 4 never has one."""
+    holder = projection.holders[claim.consumer_uuid]
+    if claim.user_id is not None:
+        project_id = holder.project_id if claim.project_id is None else claim.project_id
+        for entry in projection.consumers[claim.consumer_uuid]:
+            entry.project_id = project_id
+        if project_id != holder.project_id:
+            # Another one: an index of the consumers of projects only notices that a holder is set.
+            holder = Holder(holder.generation, project_id, None, holder.consumer_type)
+            projection.holders[claim.consumer_uuid] = holder
+        holder.user_id = claim.user_id
+    holder.written_ns = at_ns
 
 
 def claim_released(

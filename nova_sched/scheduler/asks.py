@@ -56,6 +56,11 @@ class Ask:
         self.refusals = 0
         self.instances = [Instance(self, uuid, seed_of(request.request_id, uuid)) for uuid in instance_uuids]
 
+    @property
+    def caller(self) -> str | None:
+        """The user of its context; None if it has none."""
+        return getattr(self.context, "user_id", None)
+
 
 class Instance:
     """One instance of an ask on its way from decision to accepted claim."""

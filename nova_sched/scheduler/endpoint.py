@@ -341,6 +341,7 @@ def allocation_request(placed, with_terms: bool = False) -> str:
             "rule": list(placed.rule) if placed.rule is not None else None,
             "guest": None if placed.guest is None else placed.guest.hex(),
             "companion": placed.companion,
+            **({} if placed.user_id is None else {"user_id": placed.user_id}),
         }
     return json.dumps(request, sort_keys=True)
 

@@ -4,13 +4,18 @@ from typing import NamedTuple
 
 from nova_sched.projection.topology import zone_names
 from nova_sched.scheduler.anchors import without
-from nova_sched.selection.decide import decide
+from nova_sched.selection.decide import decide, user_of
 from nova_sched.selection.limits import NUMALimits, numa_limits
+from rpc_api import events
+
+#: The level of a log from which on its claims have a user. Services of the release before do not know the key of it.
+USER_LEVEL = events.EVENTS["ClaimProposed"].NEWER["user_id"]
 
 
 class Placed(NamedTuple):
     """A host for an instance. ``claim_uuid`` is that of the accepted claim, None for an alternate; ``position`` is
-    the position of the claim in the cell's log; ``guest`` the packed Guest of the claim."""
+    the position of the claim in the cell's log; ``guest`` the packed Guest of the claim; ``user_id`` the user of the
+    claim and of those of alternates, None if the log of the cell is below the level that has it."""
 
     instance_uuid: str
     cell: str
@@ -26,14 +31,16 @@ class Placed(NamedTuple):
     guest: bytes | None = None
     companion: str | None = None
     numa_limits: NUMALimits | None = None
+    user_id: str | None = None
 
 
 def placed(world, policy, instance, candidate, claim_uuid) -> Placed:
     """A candidate as it is now."""
-    table, row = world.table, candidate.row
+    table, row, ask = world.table, candidate.row, instance.ask
+    cell = table.cells.values[table.cell[row]]
     return Placed(
         instance.uuid,
-        table.cells.values[table.cell[row]],
+        cell,
         candidate.host,
         table.node_names[row],
         table.uuids[row],
@@ -44,7 +51,8 @@ def placed(world, policy, instance, candidate, claim_uuid) -> Placed:
         claim_uuid,
         guest=candidate.guest,
         companion=candidate.companion,
-        numa_limits=numa_limits(table, row, instance.ask.request, policy),
+        numa_limits=numa_limits(table, row, ask.request, policy),
+        user_id=user_of(ask.request, ask.caller) if world.projections[cell].level >= USER_LEVEL else None,
     )
 
 

@@ -132,7 +132,7 @@ class Requests:
         engine, chosen = self._engine, instance.decision.candidates[0]
         projection = engine.world.projections[instance.cell]
         generation = generation_to_add_to(projection, instance.uuid, request.ignore_hosts)
-        proposed = claim_of(engine.new_uuid(), instance.uuid, request, chosen, generation)
+        proposed = claim_of(engine.new_uuid(), instance.uuid, request, chosen, generation, instance.ask.caller)
         instance.placed = all_placed(engine.world, engine.policy, instance, proposed.claim_uuid)
         # The claim and its evidence together, or neither.
         epoch, sequence = engine.publish(

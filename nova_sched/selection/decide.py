@@ -263,8 +263,10 @@ def claim_of(
     request: SchedulingRequest,
     chosen: Candidate,
     consumer_generation: int | None = None,
+    caller: str | None = None,
 ) -> events.ClaimProposed:
-    """The claim of an instance on its chosen host; with a generation beside what it holds already."""
+    """The claim of an instance on its chosen host; with a generation beside what it holds already. ``caller`` is the
+    user who sent the request."""
     return events.ClaimProposed(
         claim_uuid,
         instance_uuid,
@@ -278,7 +280,13 @@ def claim_of(
         chosen.guest,
         chosen.companion,
         consumer_generation,
+        user_of(request, caller),
     )
+
+
+def user_of(request: SchedulingRequest, caller: str | None) -> str | None:
+    """The user of the consumer: that of the request, else the one who sent it, as in Nova."""
+    return request.user_id or caller or None
 
 
 def _score_of(

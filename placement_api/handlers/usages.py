@@ -59,13 +59,16 @@ def list_usages(request):
 
 def _used(request, project_id, user_id):
     """Type of consumers -> (uuids of the consumers, class -> amount). A consumer may hold something in several logs."""
-    asked = [project_id]
-    if project_id == request.conf.placement_api.incomplete_consumer_project_id:
+    options, asked, users = request.conf.placement_api, [project_id], [user_id]
+    # (Placement keeps consumers without an owner under these two.)
+    if project_id == options.incomplete_consumer_project_id:
         asked.append(None)
+    if user_id == options.incomplete_consumer_user_id:
+        users.append(None)
     found: dict[str, tuple[set[str], dict[str, int]]] = {}
     for log in request.region.logs.values():
         for consumer_uuid, facts, allocations in _holding(request.region, log, asked):
-            if user_id is None or facts.user_id == user_id:
+            if user_id is None or facts.user_id in users:
                 holders, amounts = found.setdefault(facts.consumer_type or UNKNOWN_TYPE, (set(), {}))
                 holders.add(consumer_uuid)
                 for _, name, amount in allocations:

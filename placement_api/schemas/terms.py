@@ -12,7 +12,7 @@ from rpc_api.events.schema import TABLE, thaw, thaw_fields
 
 #: The keys that become terms, and those that only nova_sched's own conductor reads.
 _USED = ("rule", "guest", "companion")
-_UNUSED = ("cell", "claim_uuid", "position")
+_UNUSED = ("cell", "claim_uuid", "position", "user_id")
 
 
 def claim_terms(own: dict[str, Any], host: str, consumer_uuid: str) -> events.ClaimTerms:

@@ -48,6 +48,8 @@ def claims_of(
                 False,
                 guest,
                 own.get("companion"),
+                None,
+                own.get("user_id"),
             )
         )
     return cell, tuple(claims), -1 if position is None else position

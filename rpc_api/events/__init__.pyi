@@ -443,6 +443,9 @@ class ClaimProposed(NamedTuple):
 
     With a ``consumer_generation`` the consumer must have it at this position, and holds the allocations beside what it
     holds already, on another host. Without one it must hold nothing.
+
+    ``user_id`` is the user of the request. The consumer then has this user and ``project_id``, as after a write of its
+    allocations through Placement's API. None if the request has no user: the consumer keeps the user that it has.
     """
 
     claim_uuid: str
@@ -457,6 +460,7 @@ class ClaimProposed(NamedTuple):
     guest: bytes | None = None
     companion: str | None = None
     consumer_generation: int | None = None
+    user_id: str | None = None
     @property
     def schema(self) -> type[SchemaObject]: ...
     @property

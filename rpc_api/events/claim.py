@@ -25,11 +25,14 @@ class ClaimProposed(SchemaObject):
 
     With a ``consumer_generation`` the consumer must have it at this position, and holds the allocations beside what it
     holds already, on another host. Without one it must hold nothing.
+
+    ``user_id`` is the user of the request. The consumer then has this user and ``project_id``, as after a write of its
+    allocations through Placement's API. None if the request has no user: the consumer keeps the user that it has.
     """
 
-    VERSION = "1.3"  # 1.1: guest; 1.2: companion; 1.3: consumer_generation
-    NEWER = {"companion": 2, "consumer_generation": 3}
-    OLDER = {1: "1.1", 2: "1.2"}
+    VERSION = "1.4"  # 1.1: guest; 1.2: companion; 1.3: consumer_generation; 1.4: user_id
+    NEWER = {"companion": 2, "consumer_generation": 3, "user_id": 4}
+    OLDER = {1: "1.1", 2: "1.2", 3: "1.3"}
     ROLES = SCHEDULER | CONDUCTOR
     fields = {
         "claim_uuid": fields.UUIDField(),
@@ -44,6 +47,7 @@ class ClaimProposed(SchemaObject):
         "guest": PackedObjectField("Guest", nullable=True, default=None),
         "companion": fields.UUIDField(nullable=True, default=None),
         "consumer_generation": fields.NonNegativeIntegerField(nullable=True, default=None),
+        "user_id": fields.StringField(nullable=True, default=None),
     }
 
 

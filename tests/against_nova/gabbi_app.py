@@ -41,7 +41,7 @@ def _loadapp(conf, project_name=None):
 
 def _region_of(conf):
     if id(conf) not in _regions:
-        _regions[id(conf)] = Region.in_memory(level=3)
+        _regions[id(conf)] = Region.in_memory()
     return _regions[id(conf)]
 
 

@@ -58,12 +58,16 @@ stop scheduler
 for n in $(seq "$CLOUD_SCHEDULERS"); do stop scheduler-$n; done
 schedulers_up
 step scheduler servers check $SERVERS
+# One that our scheduler placed lives on: the export must give it its user.
+step place servers place
+step owner servers owner "http://127.0.0.1:$OURS"
 
 # And back
 for n in $(seq "$CLOUD_SCHEDULERS"); do stop scheduler-$n; done
 for name in $CONDUCTORS; do stop "$name"; done
 step export sched export --placement "$STOCK_URL"
 step compare-export sched compare --placement "$STOCK_URL"
+step owner-export servers owner "$STOCK_URL"
 endpoint "$STOCK_URL"
 restart $NOVA; again scheduler; ready
 step back servers check $SERVERS

@@ -20,18 +20,20 @@ def uuid_of(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
 
 
-def prepare(url: str, cell: str = "cell1", keeper: str = "conductor/test", replaces: str | None = None) -> None:
-    """Begin a log at the newest level, with its first checkpoint, as the conductor of a cell does, or as a scheduler
-    does in the log of cell0. It ``replaces`` the log of an epoch, as a restored one does, if that is given."""
+def prepare(
+    url: str, cell: str = "cell1", keeper: str = "conductor/test", replaces: str | None = None, level: int = LEVEL
+) -> None:
+    """Begin a log at a level, with its first checkpoint, as the conductor of a cell does, or as a scheduler does in the
+    log of cell0. It ``replaces`` the log of an epoch, as a restored one does, if that is given."""
     with open_log(url) as log:
         if replaces is not None:
             epoch = str(uuid.uuid4())
             restored = events.LogRestored(cell, epoch, replaces, 0)
-            log.append([codec.encode_record(epoch, [codec.make_event(restored, "operator/old", 1, 1, 1)], LEVEL)])
-        opening, _ = open_at_level(log, cell, "operator/test", LEVEL)
+            log.append([codec.encode_record(epoch, [codec.make_event(restored, "operator/old", 1, 1, 1)], level)])
+        opening, _ = open_at_level(log, cell, "operator/test", level)
         projection = Projection(cell)
         if replaces is not None:
-            projection.use_level(LEVEL, 0)
+            projection.use_level(level, 0)
         with log.read_from(0) as reader:
             projection.fold(
                 [(record.position, codec.decode_record(record.payload)) for record in reader.read(100, 1.0)]
@@ -39,7 +41,7 @@ def prepare(url: str, cell: str = "cell1", keeper: str = "conductor/test", repla
         packed = snapshot.dump(projection)
         kept = events.StateKept(str(uuid.uuid4()), projection.position, 0, 1, packed)
         event = codec.make_event(kept, keeper, 1, 1, 1)
-        log.append([codec.encode_record(opening.epoch, [event], LEVEL)])
+        log.append([codec.encode_record(opening.epoch, [event], level)])
 
 
 @contextlib.contextmanager

@@ -47,7 +47,7 @@ class Placed:
         self.allocations = (events.Allocation(uuid_of(host), "VCPU", 2),)
         self.mappings = None
         self.cell, self.claim_uuid, self.position = "cell1", None, None
-        self.rule, self.guest, self.companion = group_rule, guest, None
+        self.rule, self.guest, self.companion, self.user_id = group_rule, guest, None, None
 
 
 def body_of(placed):

@@ -336,6 +336,6 @@ def test_memory_is_bounded(name):
 def test_a_voice_says_what_the_codec_takes():
     voice = Voice("scheduler/a", epoch=5)
     first, second = voice.say(claim("vm", "host")), voice.say(claim("vm-2", "host"))
-    assert (first.name, first.version, first.sequence, second.sequence) == ("ClaimProposed", "1.3", 1, 2)
+    assert (first.name, first.version, first.sequence, second.sequence) == ("ClaimProposed", "1.4", 1, 2)
     assert decode_record(record_of(first, second, level=LEVEL)).events == [first, second]
     assert first.data.claim_uuid == uuid_of("claim of vm")

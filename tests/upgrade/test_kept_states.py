@@ -14,7 +14,7 @@ SCRIPT = HERE / "kept_state.py"
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory):
-    """The release before, of the level of this one."""
+    """The release before, which knows level 3."""
     return check_out(tmp_path_factory.mktemp("before"), WITH_API)
 
 

@@ -147,6 +147,7 @@ class SimCloud:
             placed.rule,
             False,
             placed.guest,
+            user_id=placed.user_id,
         )
 
     def unclaimed(self, host, inventory):
@@ -328,6 +329,8 @@ def asked(chance, number):
         None,
         group,
         False,
+        # (A request of an old server has no user.)
+        "user" if number % 4 else None,
         **_devices_asked(chance, vcpus),
     ), instances
 

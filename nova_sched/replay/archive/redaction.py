@@ -79,7 +79,7 @@ _SEE = {
     **dict.fromkeys(_WRITES, Known._see_write),
     **dict.fromkeys(("DecisionMade", "DecisionCompared"), Known._see_decision),
     "HostReported": Known._see_report,
-    "ClaimProposed": lambda self, data: self.ids.add(data.project_id),
+    "ClaimProposed": lambda self, data: self.ids.update((data.project_id, data.user_id)),
     "InstanceStarted": lambda self, data: self.ids.add(data.consumer.project_id),
     "PolicyAdopted": lambda self, data: self.policies.update({data.digest: data.options}),
 }
@@ -282,7 +282,7 @@ _HIDE = {
     # (It quotes the request.)
     "RequestRefused": lambda self, data: data._replace(reason=self.of.text(data.reason)),
     "ClaimProposed": lambda self, data: data._replace(
-        project_id=self.of.name(data.project_id), guest=self.guest(data.guest)
+        project_id=self.of.name(data.project_id), guest=self.guest(data.guest), user_id=self.of.name(data.user_id)
     ),
     "InstanceStarted": lambda self, data: data._replace(consumer=self.consumer(data.consumer)),
     # A state has all the ids. Without its bytes the checkpoint is skipped.

@@ -108,7 +108,7 @@ def _write_state(state, cell, target, producer):
         nonlocal number
         number += 1
         event = codec.make_event(data, producer, now_ns, number, now_ns)
-        payload = codec.encode_record(epoch, [event], StateKept.LEVEL)
+        payload = codec.encode_record(epoch, [event], state.level)
         target.append([payload])
         return payload
 

@@ -108,7 +108,7 @@ def main() -> int:
     from nova_sched.cli.main import replay
 
     log = written()
-    return replay(["--log", f"cell1={log.log.url}", "--no-cache", "export", "--no-redact", "-o", str(FILE)])
+    return replay(["--log", f"cell1={log.log.url}", "--no-cache", "export", "--no-redact", "--force", "-o", str(FILE)])
 
 
 if __name__ == "__main__":

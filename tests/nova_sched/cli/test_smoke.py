@@ -11,6 +11,7 @@ from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
 from rpc_api.bus import MessagingBus
 from rpc_api.contracts.scheduler import TOPIC, VERSION
+from rpc_api.levels import LEVEL
 from tests.builders import report, uuid_of
 from tests.nova_sched.cli.operated import Cloud
 from tests.servers import wait_until
@@ -125,7 +126,7 @@ def test_services_that_answer_are_up_with_version_and_level(cloud, monkeypatch):
     agent.stop(5.0)
     rows = {line.split(",")[1]: line.split(",") for line in out.splitlines()[1:]}
     assert code == 1 and "agent-of-b of cell1 is down" in err
-    assert rows["one"][3] == "up" and rows["one"][6] == "3" and rows["one"][7] not in ("", "0")
+    assert rows["one"][3] == "up" and rows["one"][6] == str(LEVEL) and rows["one"][7] not in ("", "0")
     assert rows["agent-of-a"][3] == "up" and rows["agent-of-b"][3] == "down"
 
 
@@ -159,5 +160,5 @@ def test_a_service_of_a_release_before_has_no_version(cloud, monkeypatch):
     cloud.smoke("smoke", "1:512")
     code, out, err = cloud.smoke("service", "list", "--ask", "-o", "csv")
     row = next(line.split(",") for line in out.splitlines() if ",one," in line)
-    assert (row[3], row[6], row[7]) == ("up", "2", "") and "know a level below 3; upgrade them" in err
+    assert (row[3], row[6], row[7]) == ("up", "2", "") and f"know a level below {LEVEL}; upgrade them" in err
     assert code == 1

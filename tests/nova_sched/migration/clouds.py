@@ -97,6 +97,8 @@ class NovaAnswers:
         self.host_of_node = {}
         #: Name of a server -> its host, and more of it.
         self.servers = {"vm-1": ("host-1", {}), "vm-2": ("host-2", {}), "failed": (None, {})}
+        #: Names of servers that are not in lists.
+        self.unlisted = []
         self.groups = {"group": ("anti-affinity", {"max_server_per_host": 2}, ["vm-1", "vm-2"])}
         self.aggregates = {"rack": (["host-1"], {"availability_zone": "az1"})}
         self._server = Server(self._answer)
@@ -118,6 +120,8 @@ class NovaAnswers:
         found = self.before(path, asked)
         if found is not None:
             return _answered(found)(environ, start)
+        if path.startswith("/servers/") and path != "/servers/detail":
+            return _answered(self._server_alone(path.removeprefix("/servers/")))(environ, start)
         body = {
             "": self._root,
             "/os-aggregates": self._aggregates,
@@ -211,7 +215,8 @@ class NovaAnswers:
                 "id": uuid_of(name),
                 "name": name,
                 "status": "ACTIVE",
-                "user_id": "the user",
+                "tenant_id": "project",
+                "user_id": "user",
                 "image": {"id": uuid_of("image"), "links": [], "properties": {"hw_disk_bus": "virtio"}},
                 "OS-EXT-SRV-ATTR:host": host,
                 "OS-EXT-SRV-ATTR:hypervisor_hostname": host,
@@ -223,6 +228,13 @@ class NovaAnswers:
             for gone in [key for key, value in server.items() if value is ...]:
                 del server[gone]
         return self._listed("servers", listed, asked)
+
+    def _server_alone(self, uuid):
+        """A server that is not listed, such as one of a cell that is down."""
+        if uuid not in map(uuid_of, self.unlisted):
+            return 404, {"itemNotFound": {"code": 404, "message": f"Instance {uuid} could not be found."}}
+        server = {"id": uuid, "name": "away", "status": "UNKNOWN", "tenant_id": "project", "user_id": "user"}
+        return 200, {"server": server}
 
     def _groups(self, asked):
         assert asked["all_projects"] == "True"

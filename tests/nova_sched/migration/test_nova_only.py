@@ -10,6 +10,7 @@ from nova_sched.migration.cell_database import CellFacts, Move
 from nova_sched.migration.cloud import Cloud
 from nova_sched.migration.from_logs import placement_of
 from nova_sched.migration.log_writer import LogWriter
+from nova_sched.migration.owners import Owner
 from nova_sched.replay.archive.restore import state_of
 from rpc_api import events
 from rpc_api.levels import LEVEL
@@ -114,7 +115,7 @@ def test_a_consumer_without_a_user_gets_that_of_its_server(known, nova, database
     state.holders[NEW].user_id = None
     database.guests[NEW, "host-2"] = guest(512)
     cloud = Cloud(placement_of({"cell1": state}), None, {"cell1": database})
-    servers = {NEW: from_nova.Instance(NEW, "host-2", None, "the user")}
+    servers = {NEW: from_nova.Instance(NEW, "host-2", None, Owner("project", "the user"))}
     cloud = cloud._replace(nova=from_nova.Nova({}, {}, {}, servers, {}))
     newer = nova_only.Newer(nova_only.seen({"cell1": state}), {"cell1": state})
     made = [data for step in nova_only.STEPS for data in step(cloud, state, newer)]

@@ -40,6 +40,7 @@ def server(number, host, status="ACTIVE", task=None, project="project"):
         "name": f"server-{number}",
         "status": status,
         "tenant_id": project,
+        "user_id": "user",
         "OS-EXT-SRV-ATTR:host": host,
         "OS-EXT-STS:task_state": task,
     }

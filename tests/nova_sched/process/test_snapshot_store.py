@@ -422,7 +422,9 @@ def test_a_snapshot_of_a_higher_level_has_a_name_of_its_own(store):
     store.save("cell1", kept[0])
     for level in range(2, LEVEL + 1):
         pinned = snapshot.load(kept[-1])
-        pinned.use_level(level)
+        pin = Voice("operator/o", epoch=level).say(events.LevelPinned(level))
+        record = record_of(pin, epoch=pinned.epoch, level=level - 1)
+        pinned.fold([(pinned.position + 1, decode_record(record))])
         kept.append(snapshot.dump(pinned))
         store.save("cell1", kept[-1])
         assert snapshot.level_of(kept[-1]) == level
