@@ -111,7 +111,7 @@ def delete_allocations(request, consumer_uuid):
     is_region = len(region.logs) > 1
     if is_region:
         # All logs that have it must be known.
-        request.fence()
+        request.fence_before_removal()
     logs = _logs_to_write(region, consumer_uuid)
     if not logs:
         raise NotFound(nothing)
@@ -127,7 +127,7 @@ def delete_allocations(request, consumer_uuid):
         if not is_region:
             break
         # Another request may have moved it to another log before it was removed from these.
-        region.fence()
+        region.check_away(region.fence())
         logs = _logs_to_write(region, consumer_uuid)
     return empty_response(request)
 
@@ -182,9 +182,7 @@ def _terms_of(request, consumer_uuid, own, allocations):
 def put(request, asked) -> None:
     """Write what some consumers (ConsumerPut) hold: in one event of the log of their providers, or in two steps in
     several logs."""
-    if len(request.region.logs) > 1 and not all(one.guarded for one in asked):
-        # It replaces what its consumers hold in all logs, so these must be known.
-        request.fence()
+    fence_before(request, asked)
     parts = parts_of(request, asked)
     with request.region.lock:
         _check_classes(request, asked)
@@ -197,6 +195,13 @@ def put(request, asked) -> None:
                 raise error_of(reason, REFUSALS)
     if parts:
         several_logs.write(request, parts, REFUSALS)
+
+
+def fence_before(request, asked) -> None:
+    """Wait for a fence if one of some consumers (ConsumerPut) is to hold nothing, or has no guard: that replaces what
+    it holds in all logs, so these must be known."""
+    if len(request.region.logs) > 1 and not all(one.guarded and one.allocations for one in asked):
+        request.fence_before_removal()
 
 
 def parts_of(request, asked) -> dict:
