@@ -5,7 +5,7 @@ from nova_sched.projection.write_refusals import WriteRefused
 from nova_sched.projection.writes import put_refusal
 from placement_api import consumers, http_errors, several_logs
 from placement_api.handlers.common import by_uuid, ensure_names, is_class, provider_of
-from placement_api.http_errors import BadRequest, Conflict, NotFound
+from placement_api.http_errors import BadRequest, Conflict, NotFound, Unavailable
 from placement_api.refusals import CONSUMER_CONFLICT, Answers, error_of
 from placement_api.request import uuid_of
 from placement_api.responses import empty_response, list_response
@@ -38,13 +38,30 @@ def list_allocations(request, consumer_uuid):
     request.authorize("placement:allocations:list")
     consumer_uuid = uuid_of(consumer_uuid) or consumer_uuid
     region = request.region
-    if len(region.logs) > 1 or region.has_neighbours:
-        request.fence()
-    with region.lock:
+
+    def read():
+        if consumers.is_undecided(region, request.missed, consumer_uuid):
+            raise Unavailable(
+                f"Consumer {consumer_uuid} was written over several cells, and the log of one of them is not read up "
+                "to the end of that; try again later."
+            )
         logs = consumers.logs_of(region, consumer_uuid)
-        by_provider, modified = _held(region, logs, consumer_uuid)
-        facts = consumers.facts_of(region, logs, consumer_uuid)
-        generation = consumers.generation_of(region, logs, consumer_uuid)
+        return (
+            *_held(region, logs, consumer_uuid),
+            consumers.facts_of(region, logs, consumer_uuid),
+            consumers.generation_of(region, logs, consumer_uuid),
+        )
+
+    if len(region.logs) > 1:
+        found = consumers.at_one_moment(
+            region, request.fence_again, lambda: consumers.state_of(region, consumer_uuid), read
+        )
+    else:
+        if region.has_neighbours:
+            request.fence()
+        with region.lock:
+            found = read()
+    by_provider, modified, facts, generation = found
     more = {}
     if facts is not None and request.version >= PROJECT:
         more["project_id"] = facts.project_id or request.conf.placement_api.incomplete_consumer_project_id
