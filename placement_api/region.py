@@ -223,7 +223,7 @@ class Region:
 
     def check_away(self, missed: Collection[str]) -> None:
         """Unavailable if one of the cells that a fence ``missed`` is not known to be down, or if its log was never
-        read: what a consumer has there must not remain while the client is told that it is removed."""
+        read: what a consumer has there must not remain while the answer is that it was removed."""
         for cell in missed:
             if not self.logs[cell].is_away:
                 raise _not_known(cell)

@@ -119,7 +119,6 @@ class Projection(State):
         self.noted: deque[Noted] = deque(maxlen=kept)
         self.quarantine: deque[Quarantined] = deque(maxlen=kept)
         self.counts = Counter()
-        self.steps_over_logs = 0
 
     def _begin(self) -> None:
         """The state of an empty log."""

@@ -69,7 +69,7 @@ class State(abc.ABC):
     #: Provider uuid -> the tree that it is in.
     trees: dict[str, Host | PlainTree]
     #: Steps of writes over several logs that were folded: a counter that is not state.
-    steps_over_logs: int
+    steps_over_logs = 0
     #: Name of a provider -> its uuid; empty without the rule ``one_ledger``.
     provider_names: dict[str, str]
     #: Uuid of a root provider that the log does not have -> the host that waits for it.

@@ -135,7 +135,7 @@ def test_a_provider_of_a_log_that_was_never_read_is_not_denied(urls, door, what)
         client = client_of(region)
         answer = ASKS_FOR_P2[what](client)
         assert (answer.status, "cell2" in answer.detail) == (503, True)
-        # What is wrong with a request for another reason is said as before.
+        # A request that is wrong for another reason gets the same answer as before.
         assert client.ask("GET", "/allocation_candidates?resources=VCPU:x").status == 400
 
 
