@@ -5,11 +5,18 @@ committed it yet: no client may see half of a write.
 """
 
 import hashlib
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
+from typing import NamedTuple, TypeVar
 
 from nova_sched.projection.allocations import Amounts, held_by
 from nova_sched.projection.writes import given_back_by, sums_of
+from rpc_api.clock import SYSTEM
 from rpc_api.events import ConsumerPut
+
+#: So often and for so many seconds a read over several logs is repeated while these change.
+ATTEMPTS, CHANGES_SECONDS = 3, 2.0
+
+Answer = TypeVar("Answer")
 
 
 class Facts(NamedTuple):
@@ -53,6 +60,56 @@ def held_in(region, log, consumer_uuid: str) -> Amounts:
     if part is None:
         return held_by(log.projection, consumer_uuid)
     return {allocation[:2]: allocation.amount for allocation in part.allocations}
+
+
+# --- all logs at one moment ------------------------------------------------------------------------------------------
+
+
+def at_one_moment(
+    region, fence: Callable[[], object], state: Callable[[], Hashable], read: Callable[[], Answer]
+) -> Answer:
+    """``read()``, under the lock, of all logs as they were at one moment. Call it without the lock.
+
+    A worker may have folded more of one log than of another one: of a write over both it would show one half. If
+    ``state()`` is the same before and after a fence, each log had it when the fence began. Otherwise another fence
+    follows, until that was tried ATTEMPTS times and for CHANGES_SECONDS.
+    """
+    ends_at = SYSTEM.monotonic() + CHANGES_SECONDS
+    with region.lock:
+        now = state()
+    number = 0
+    while True:
+        fence()
+        number, before = number + 1, now
+        with region.lock:
+            now = state()
+            if now == before or (number >= ATTEMPTS and SYSTEM.monotonic() > ends_at):
+                return read()
+
+
+def state_of(region, consumer_uuid: str) -> tuple[Hashable, ...]:
+    """What changes with each step of a write that names a consumer, in any log."""
+    return tuple(
+        (
+            write_uuid := log.projection.locked.get(consumer_uuid),
+            any(write_uuid in home.projection.committed for home in region.logs.values()),
+            *_last_write(log, consumer_uuid),
+        )
+        for log in region.logs.values()
+    )
+
+
+def is_undecided(region, cells, consumer_uuid: str) -> bool:
+    """Whether the log of one of some cells has a part of a write that names a consumer, of which its home log knows
+    nothing: the write was given up, or it has ended, and that of this cell is not folded so far."""
+    for log in map(region.logs.__getitem__, cells):
+        write_uuid = log.projection.locked.get(consumer_uuid)
+        part = log.projection.prepared.get(write_uuid)
+        if part is not None and part.home in region.logs:
+            home = region.logs[part.home].projection
+            if write_uuid not in home.prepared and write_uuid not in home.committed:
+                return True
+    return False
 
 
 def logs_of(region, consumer_uuid: str) -> list:

@@ -123,3 +123,7 @@ class Unavailable(HTTPError):
     """The log cannot be used now, or the outcome of a write is not known."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class OutcomeUnknown(Unavailable):
+    """A write that was appended was not read back: it may count later."""

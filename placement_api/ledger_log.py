@@ -16,7 +16,7 @@ from nova_sched.projection.moving import Moving
 from nova_sched.projection.projection import MISSED_PIN, Projection
 from nova_sched.projection.write_outcomes import Written
 from placement_api import waits
-from placement_api.http_errors import Unavailable
+from placement_api.http_errors import OutcomeUnknown, Unavailable
 from placement_api.taking import Taking
 from placement_api.under_way import UnderWay
 from rpc_api import concurrency, errors, faults
@@ -129,6 +129,18 @@ class LedgerLog:
         return self._state.why if self._state.is_down(READ) else None
 
     @property
+    def is_away(self) -> bool:
+        """Whether its cell is down: it was read, and cannot be read now. While it is only late, stuck or read again,
+        others may write what this worker is going to know soon."""
+        is_lost = self._state.is_headless or (self._coming or self.projection).is_too_new
+        return self.was_read and (self.why_down is not None or is_lost)
+
+    def is_late(self, fence: waits.Fence | None) -> bool:
+        """Whether the log answers, although a fence was not folded in time (None for one that was not begun)."""
+        answers = self.waits.is_late and not self.waits.hangs if fence is None else fence.has_come
+        return answers and self.was_read and self.is_readable and self.why_down is None
+
+    @property
     def why_stale(self) -> str | None:
         """Why the state may be old: the log cannot be read now. None if it can."""
         if self.why_down is not None:
@@ -173,7 +185,7 @@ class LedgerLog:
             try:
                 self._shared.acknowledge(epoch, outcomes[-1].position)
             except errors.NovaSchedError as fault:
-                self._fail(fault)
+                self.fail(fault)
                 raise Unavailable(f"The write is in the log of {self.cell}, but this worker cannot go on.") from None
         return outcomes[0]
 
@@ -182,9 +194,9 @@ class LedgerLog:
         for seconds in (waits.STUCK_SECONDS, READ_BACK_SECONDS):
             with contextlib.suppress(TimeoutError):
                 return outcome.result(began + seconds - self._clock.monotonic())
-            if not self.under_way.is_among_first(mark, WAITING_MAX):
+            if not outcome.done() and not self.under_way.is_among_first(mark, WAITING_MAX):
                 break
-        raise Unavailable(
+        raise OutcomeUnknown(
             f"The write was not read back from the log of {self.cell} within {seconds:.0f} s, so it may count later; "
             "read the state again before you repeat it"
         )
@@ -204,14 +216,15 @@ class LedgerLog:
             else:
                 self._on_fault(content)
         except errors.NameTaken as fault:
-            self._fail(fault)
+            self.fail(fault)
         except Exception as fault:
             concurrency.report_if_out_of_threads(fault)
             LOG.error("the ledger of %s met an internal fault: %r", self.cell, fault)
             LOG.debug("the fault of the ledger", exc_info=True)
-            self._fail(errors.NovaSchedError(f"the ledger of {self.cell} met an internal fault ({fault!r})"))
+            self.fail(errors.NovaSchedError(f"the ledger of {self.cell} met an internal fault ({fault!r})"))
 
-    def _fail(self, fault):
+    def fail(self, fault):
+        """This worker cannot go on because of a fault in this log."""
         self.fault = fault
         self._taking.look()
         self._give_up("this worker cannot go on")
@@ -282,7 +295,7 @@ class LedgerLog:
             self._epoch, self.was_read = self.projection.epoch, True
             self.waits.have_folded(self.projection.position)
         self.cell_log.speak_after(self.projection.producers.get(self.cell_log.producer_name))
-        self._taking.look()
+        self._taking.look(may_read=True)
         self._current.set()
 
     def _on_fault(self, fault):
@@ -291,8 +304,10 @@ class LedgerLog:
             self.waits.notice()
         if fault is not None:
             self._taking.look()
-            if not self.was_read and not faults.may_pass(fault):
-                self._fail(fault)
+        if fault is None or self.was_read or faults.may_pass(fault):
+            self._region.may_read(self)
+        else:
+            self._region.cannot_read(self, fault)
 
     # --- what changes by itself ----------------------------------------------------------------------------------
 
@@ -304,9 +319,9 @@ class LedgerLog:
             try:
                 self._region.keep_files(self._shared)
             except errors.NovaSchedError as fault:
-                self._fail(fault)
+                self.fail(fault)
             self.waits.look()
-            self._taking.look()
+            self._taking.look(may_read=True)
             with self._region.lock:
                 self.pulse.beat()
             if self._state.is_headless:

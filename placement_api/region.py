@@ -56,6 +56,8 @@ class Region:
         self.has_neighbours = has_neighbours
         #: Of the requests that this worker answers.
         self.measures = RequestMeasures()
+        #: Cell -> the fault because of which its log was never read, until an operator changes something.
+        self._lasting: dict[str, errors.NovaSchedError] = {}
         self.logs = {
             cell: LedgerLog(
                 self,
@@ -141,6 +143,19 @@ class Region:
         region.fence()
         return region
 
+    def cannot_read(self, log: LedgerLog, fault: errors.NovaSchedError) -> None:
+        """A log was never read, and cannot be until an operator changes something. If that is so for all logs, this
+        worker cannot go on. Otherwise the cell is down: its log is tried again, and the others go on."""
+        before, self._lasting[log.cell] = self._lasting.get(log.cell), fault
+        if len(self._lasting) == len(self.logs):
+            log.fail(fault)
+        elif str(before) != str(fault):
+            LOG.error("the cell %s is down until its log can be read, which is tried again: %s", log.cell, fault)
+
+    def may_read(self, log: LedgerLog) -> None:
+        """What is wrong with a log does not last any more."""
+        self._lasting.pop(log.cell, None)
+
     @property
     def fault(self) -> errors.NovaSchedError | None:
         """The fault because of which a log cannot go on; None if all can."""
@@ -187,17 +202,32 @@ class Region:
         logs = self.logs.values() if log is None else (log,)
         return [one.cell for one in logs if not one.wait_for_shared(also_for_reading)]
 
-    def fence(self) -> list[str]:
+    def fence(self) -> dict[str, bool]:
         """Wait until everything is folded that was acknowledged before; Unavailable if that is not possible now. A log
         that cannot be read, or does not answer, is left out if another one can: its cell is down, and the others go on.
-        Returns the names of the cells that were left out."""
+        Returns the names of the cells that were left out -> whether the log answers, and this worker only reads it too
+        slowly."""
         logs = list(self.logs.values())
         live = [log for log in logs if log.why_stale is None] or logs
-        passing = [(log, log.waits.begin_fence()) for log in live]
-        passed = [log for log, fence in passing if log.waits.end_fence(fence, self._waits_for_reading)]
+        passing = {log: log.waits.begin_fence() for log in live}
+        passed = [log for log, fence in passing.items() if log.waits.end_fence(fence, self._waits_for_reading)]
         if not passed:
             raise Unavailable(f"The log of {logs[0].cell} cannot be read now; try again later.")
-        return [log.cell for log in logs if log not in passed]
+        return {log.cell: log.is_late(passing.get(log)) for log in logs if log not in passed}
+
+    def fence_before_new(self) -> None:
+        """Wait for a fence before something is written that no log may have. Unavailable if a log answers, and this
+        worker reads it too slowly: others write there. If a log does not answer, its cell is down."""
+        late = next((cell for cell, is_late in self.fence().items() if is_late), None)
+        if late is not None:
+            raise _not_known(late)
+
+    def check_away(self, missed: Collection[str]) -> None:
+        """Unavailable if one of the cells that a fence ``missed`` is not known to be down, or if its log was never
+        read: what a consumer has there must not remain while the answer is that it was removed."""
+        for cell in missed:
+            if not self.logs[cell].is_away:
+                raise _not_known(cell)
 
     def check_all_were_read(self) -> None:
         """Unavailable while the log of a cell was never read: what is not in the others may be there."""
@@ -229,3 +259,7 @@ class Region:
     def write(self, event):
         """Write an event into the log of new roots; returns its outcome (Written)."""
         return self.new_roots.write(event)
+
+
+def _not_known(cell: str) -> Unavailable:
+    return Unavailable(f"The log of {cell} is not read up to its end, so nobody knows what it has; try again later.")

@@ -74,8 +74,18 @@ class Request(webob.Request):
     def fence(self) -> None:
         """Wait until everything is folded that was acknowledged before this request came."""
         if not self.is_fenced:
-            self.missed += tuple(self.region.fence())
-            self.is_fenced = True
+            self.fence_again()
+
+    def fence_again(self) -> None:
+        """Wait until everything is folded that was acknowledged until now."""
+        self.missed = tuple(dict.fromkeys((*self.missed, *self.region.fence())))
+        self.is_fenced = True
+
+    def fence_before_removal(self) -> None:
+        """Wait for a fence before something is removed from all logs that have it; Unavailable if it may remain in a
+        log that does not come up to the fence, although its cell is not down."""
+        self.fence()
+        self.region.check_away(self.missed)
 
     def authorize(self, rule: str, target: dict | None = None) -> None:
         """Forbidden if the policy does not allow the rule."""

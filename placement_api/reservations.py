@@ -16,7 +16,10 @@ import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from placement_api.http_errors import CONCURRENT_UPDATE, Conflict, HTTPError, Unavailable
+from nova_sched.projection.reason import Reason
+from nova_sched.projection.write_refusals import WriteRefused
+from placement_api.http_errors import CONCURRENT_UPDATE, Conflict, HTTPError, OutcomeUnknown, Unavailable
+from placement_api.refusals import error_of
 from rpc_api import events
 from rpc_api.clock import SYSTEM
 
@@ -69,8 +72,14 @@ def reserved(request, log, own: Iterable[str], against: Iterable[str] | None = N
         write_uuid, first = _lock(request, log, own, against)
     try:
         yield
-    finally:
+    except OutcomeUnknown:
+        # What was written under the lock may still come: the lock stays until others give it up, after LEFT_AFTER.
+        LOG.warning("the lock %s in the log of %s is kept: the outcome of its write is not known", write_uuid, log.cell)
+        raise
+    except BaseException:
         give_up([log], write_uuid, own, request.who())
+        raise
+    give_up([log], write_uuid, own, request.who())
 
 
 def _lock(request, log, own, against) -> tuple[str | None, Lock | None]:
@@ -81,16 +90,19 @@ def _lock(request, log, own, against) -> tuple[str | None, Lock | None]:
     request.has_written = True
     try:
         written = log.write(events.AllocationsPrepared(write_uuid, log.cell, (log.cell,), part, *request.who()))
-        if written.reason is not None:
-            with request.region.lock:
-                return None, next(iter(_locks_of_others([log], write_uuid, own)), None)
-        first = first_of_others(request.region, write_uuid, against)
-        if first is None and SYSTEM.monotonic() > began + LEFT_AFTER / 2:
+        first = None if written.reason is not None else first_of_others(request.region, write_uuid, against)
+        if written.reason is None and first is None and SYSTEM.monotonic() > began + LEFT_AFTER / 2:
             # What is written under the lock does not depend on it, and others give it up soon.
             raise Unavailable("The logs of this endpoint take too long to answer; try again later.")
     except HTTPError:
         give_up([log], write_uuid, own, request.who())
         raise
+    if written.reason is not None:
+        if not isinstance(written.reason, Reason) or written.reason.code is not WriteRefused.LOCKED:
+            # It would be the same the next time.
+            raise error_of(written.reason, {})
+        with request.region.lock:
+            return None, next(iter(_locks_of_others([log], write_uuid, own)), None)
     if first is None:
         return write_uuid, None
     give_up([log], write_uuid, own, request.who())
@@ -99,10 +111,11 @@ def _lock(request, log, own, against) -> tuple[str | None, Lock | None]:
 
 def first_of_others(region, write_uuid: str, uuids: Iterable[str]) -> Lock | None:
     """The lock of another write on one of some uuids, in any log, that goes before the own one, which has its locks
-    already; None as soon as there is none, and what the others wrote is folded."""
+    already; None as soon as there is none, and what the others wrote is folded. Unavailable if that takes too long in a
+    log of a cell that is not down."""
     ends_at = SYSTEM.monotonic() + WAIT_SECONDS
     while True:
-        region.fence()
+        region.fence_before_new()
         with region.lock:
             locks = _locks_of_others(region.logs.values(), write_uuid, uuids)
         if not locks:

@@ -79,8 +79,9 @@ class Router:
             self._region.check_all_were_read()
         try:
             return self._answer_of_state(request, route, arguments)
-        except http_errors.NotFound as error:
-            if error.is_of_state:
+        except (http_errors.NotFound, http_errors.BadRequest) as error:
+            # (A log that was never read may have the provider, class or trait that the answer says is not there.)
+            if error.is_of_state and (type(error) is http_errors.NotFound or not request.has_written):
                 self._region.check_all_were_read()
             raise
 

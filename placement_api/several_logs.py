@@ -49,6 +49,8 @@ def kept_new(request, log, part) -> Iterator[None]:
     # They are locked in another log, as in its own one the event of the body could not write them. If no other log can
     # be reached, nobody writes there.
     other = next((one for one in region.logs.values() if one is not log and one.why_stale is None), None)
+    if new and other is None:
+        region.fence_before_new()
     with reserved(request, other, new) if new and other is not None else contextlib.nullcontext():
         _check_nowhere_else(region, (log,), new)
         yield

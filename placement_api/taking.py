@@ -64,9 +64,10 @@ class Taking:
             self.look()
             raise Unavailable(self._not_ours)
 
-    def look(self) -> None:
-        """Look again whether writes are taken. It is logged that none are when this lasts, and when it is over."""
-        refused = self._refused = self._find()
+    def look(self, may_read: bool = False) -> None:
+        """Look again whether writes are taken. It is logged that none are when this lasts, and when it is over. Only
+        with ``may_read`` it asks the log itself, which may take long: no request waits for that."""
+        refused = self._refused = self._find(may_read)
         now, cell = self._now(), self._log.cell
         if refused is None:
             if self._logged is not None:
@@ -78,8 +79,8 @@ class Taking:
             self._logged = refused.why
             LOG.warning("API writes are not taken: %s", refused.why)
 
-    def _find(self) -> Refusal | None:
-        log, why = self._log, self._gate.refusal()
+    def _find(self, may_read: bool) -> Refusal | None:
+        log, why = self._log, self._gate.refusal(may_read)
         fault = log.fault or log.why_down or log.cell_log.fault or self._gate.fault
         if fault is not None:
             # (A fault has the address of a broker, or a path.)

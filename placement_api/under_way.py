@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from nova_sched.projection.projection import Projection
-from placement_api.http_errors import BadRequest, HTTPError, TooLarge, Unavailable
+from placement_api.http_errors import BadRequest, HTTPError, OutcomeUnknown, TooLarge, Unavailable
 from rpc_api import errors
 from rpc_api.feed.publisher import Producer
 
@@ -78,7 +78,7 @@ class UnderWay:
         """Give the outcomes of the writes that are folded to those who wait for them, and take them out."""
         for written in projection.writes or ():
             if written.producer == self._producer:
-                outcome = self._waiting.pop((written.producer_epoch, written.sequence), None)
+                outcome = self._take((written.producer_epoch, written.sequence))
                 if outcome is not None:
                     outcome.set_result(written)
         projection.writes = []
@@ -86,7 +86,8 @@ class UnderWay:
         if known is not None:
             # Folded without an outcome: a checkpoint or snapshot was used in place of this part of the log.
             for mark in [mark for mark in self._waiting if mark <= known]:
-                self._waiting.pop(mark).set_exception(self._unknown("its log was read again"))
+                self._waiting[mark].set_exception(self._unknown("its log was read again"))
+                self.forget((mark,))
 
     def give_up(self, why: str) -> None:
         """Tell all who wait that the outcome of their write is not known."""
@@ -94,8 +95,14 @@ class UnderWay:
             if not outcome.done():
                 outcome.set_exception(self._unknown(why))
         self._waiting.clear()
+        self._since.clear()
 
-    def _unknown(self, why: str) -> Unavailable:
-        return Unavailable(
+    def _take(self, mark: Mark) -> Future | None:
+        """The Future of a write that is under way no longer; None if nobody waits for it."""
+        self._since.pop(mark, None)
+        return self._waiting.pop(mark, None)
+
+    def _unknown(self, why: str) -> OutcomeUnknown:
+        return OutcomeUnknown(
             f"Whether the write to {self._cell} counts is not known, as {why}; read the state before you repeat it"
         )

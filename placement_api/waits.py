@@ -27,6 +27,12 @@ class Fence(NamedTuple):
     position: Future[int]
     ends_at: float
 
+    @property
+    def has_come(self) -> bool:
+        """Whether it came back, so that the log answers."""
+        future = self.position
+        return future.done() and not future.cancelled() and future.exception() is None
+
 
 class Waits:
     """``log`` is a LedgerLog; ``folded`` is notified when it has folded more, and has the lock of the fold."""
@@ -53,14 +59,32 @@ class Waits:
     @property
     def _is_silent(self) -> bool:
         """The same without writes: a log that takes none may still answer fences."""
+        return self.hangs or self.is_late
+
+    @property
+    def hangs(self) -> bool:
+        """Whether no fence has come back for too long: the log does not answer."""
+        return self._is_long_since(self._fence_since)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether requests have waited too long for a record that the log has: this worker reads it too slowly, or
+        cannot read it."""
         missing = self._missing
-        return self._is_long_since(self._fence_since) or (missing is not None and self._is_long_since(missing[1]))
+        return missing is not None and not self._is_folded(missing[0]) and self._is_long_since(missing[1])
+
+    def _is_folded(self, position: int) -> bool:
+        folded: int = self._log.projection.position
+        return folded >= position
 
     def _is_long_since(self, since: float | None) -> bool:
         return since is not None and self._clock.monotonic() - since > self._stuck_seconds
 
     def look(self) -> None:
         """Find out whether a log that is stuck answers again; call it from time to time."""
+        with self._folded:
+            if self._missing is not None and self._is_folded(self._missing[0]):
+                self._missing = None
         if self.is_stuck and not self._is_closed:
             self._share()
 
@@ -125,13 +149,16 @@ class Waits:
         log = self._log
 
         def is_there() -> bool:
-            return log.projection.position >= position and log.is_readable
+            return self._is_folded(position) and log.is_readable
 
         if is_there():
             return True
         if self._is_silent:
             return False
         with self._folded:
+            # (It may have been folded since: then nothing would take the mark away in a log that is quiet.)
+            if is_there():
+                return True
             is_read = log.is_readable
             if is_read and self._missing is None:
                 self._missing = position, self._clock.monotonic()

@@ -25,11 +25,12 @@ class WriteGate:
         """The level of the log."""
         return self._state()[1]
 
-    def facts(self) -> LogFacts | None:
-        """The LogFacts, with bounds that may be some seconds old; None until the log was there once."""
+    def facts(self, may_read: bool = True) -> LogFacts | None:
+        """The LogFacts, with bounds that may be some seconds old; None until the log was there once. Unless it
+        ``may_read``, it uses the bounds that are known: a log that is away lets its readers wait."""
         why_closed, level, position = self._state()
         now = self._clock.monotonic()
-        if self._bounds is None or now - self._looked_at >= BOUNDS_SECONDS:
+        if may_read and (self._bounds is None or now - self._looked_at >= BOUNDS_SECONDS):
             self._looked_at = now
             try:
                 self._bounds, self.fault = self._log.bounds(), None
@@ -41,9 +42,10 @@ class WriteGate:
         first, last = self._bounds
         return LogFacts(why_closed, level, position, first, max(last, position), self._log.is_cut_by_policy)
 
-    def refusal(self) -> str | None:
-        """Why no API write may be taken into the log now, in a sentence; None if it may."""
-        facts = self.facts()
+    def refusal(self, may_read: bool = True) -> str | None:
+        """Why no API write may be taken into the log now, in a sentence; None if it may. ``may_read`` as in
+        :meth:`facts`."""
+        facts = self.facts(may_read)
         if facts is None:
             return (
                 f"the log of {self._log.cell} takes no API writes: it was not there since this service started; "

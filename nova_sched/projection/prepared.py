@@ -48,6 +48,7 @@ def allocations_prepared(
         return reason
     keep(projection, data.write_uuid, Prepared(data.home, data.logs, data.consumers, event.at_ns))
     _hold(projection, data.write_uuid, position)
+    _count_step(projection, data.logs)
     return None
 
 
@@ -60,6 +61,7 @@ def write_committed(
     if part is None:
         return refused(WriteRefused.NOT_PREPARED, write_uuid)
     _release(projection, write_uuid, part)
+    _count_step(projection, part.logs)
     put_all(projection, part.consumers, position, event.at_ns)
     if part.home == projection.cell:
         # Its consumers stay locked, as they may hold something else in the other logs until these have committed it.
@@ -75,6 +77,7 @@ def write_aborted(projection: State, position: int, event: EventOf[events.WriteA
     if part is None:
         return refused(WriteRefused.NOT_PREPARED, write_uuid)
     _release(projection, write_uuid, part)
+    _count_step(projection, part.logs)
     return None
 
 
@@ -85,6 +88,7 @@ def write_ended(projection: State, position: int, event: EventOf[events.WriteEnd
         return refused(WriteRefused.NOT_PREPARED, event.data.write_uuid)
     for consumer_uuid in decided.consumers:
         del projection.locked[consumer_uuid]
+    _count_step(projection, decided.logs)
     return None
 
 
@@ -126,6 +130,11 @@ def _hold(projection: State, write_uuid: str, position: int) -> None:
     consumers = projection.prepared[write_uuid].consumers
     terms = next((one.terms for one in consumers if one.terms is not None), None)
     put(projection, write_uuid, None, _increase(projection, consumers), (), frozenset(), terms, position)
+
+
+def _count_step(projection: State, logs: Sequence[str]) -> None:
+    """Readers of several logs look whether one has folded a step that another one has not."""
+    projection.steps_over_logs += len(logs) > 1
 
 
 def _release(projection: State, write_uuid: str, part: Prepared) -> None:

@@ -68,6 +68,8 @@ class State(abc.ABC):
     aggregates: dict[str, AggregateUpdated]
     #: Provider uuid -> the tree that it is in.
     trees: dict[str, Host | PlainTree]
+    #: Steps of writes over several logs that were folded: a counter that is not state.
+    steps_over_logs = 0
     #: Name of a provider -> its uuid; empty without the rule ``one_ledger``.
     provider_names: dict[str, str]
     #: Uuid of a root provider that the log does not have -> the host that waits for it.

@@ -45,17 +45,24 @@ def least_service_version(table: HostTable) -> int:
 
 def aggregate_rows(table: HostTable, uuid: str) -> Flags:
     """Which rows are in an aggregate (bool): providers that report it, and hosts that the aggregate names."""
-    return table.derived(("aggregate", uuid), lambda: _flags(table, _rows_by_aggregate(table).get(uuid, ())))
+    return _kept_flags(table, "aggregate", uuid, _rows_by_aggregate(table).get(uuid, ()))
 
 
 def provider_aggregate_rows(table: HostTable, uuid: str) -> Flags:
     """Which rows are in an aggregate by what their providers say (bool), as Placement sees it."""
-    return table.derived(("of providers", uuid), lambda: _flags(table, rows_in_aggregate(table, uuid)))
+    return _kept_flags(table, "of providers", uuid, rows_in_aggregate(table, uuid))
 
 
 def rows_in_aggregate(table: HostTable, uuid: str) -> Sequence[int]:
     """The rows of the providers that say that they are in an aggregate, ascending."""
     return _provider_rows_by_aggregate(table).get(uuid, ())
+
+
+def _kept_flags(table: HostTable, kind: str, uuid: str, found: Sequence[int]) -> Flags:
+    """Which rows those of an aggregate are. For one that has none nothing is kept: clients may name any number."""
+    if not found:
+        return table.derived("no rows", lambda: _flags(table, ()))
+    return table.derived((kind, uuid), lambda: _flags(table, found))
 
 
 def _flags(table: HostTable, found: Sequence[int]) -> Flags:

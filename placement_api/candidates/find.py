@@ -143,7 +143,6 @@ class _Searched:
     def __init__(self, region: Any, query: Any, closed: list[int]):
         self._region, self._query, self._closed = region, query, closed
         self._reach = Reach(self._providers_for, ALL_TREES.members_of) if closed else ALL_TREES
-        self._has_sharing = bool(region.table.has_trait(SHARES).any())
         #: Provider -> root of its tree; root -> summary; providers that serve other trees, too. By uuids.
         self._roots: dict[str, str] = {}
         self._summaries: dict[str, bytes] = {}
@@ -169,7 +168,8 @@ class _Searched:
                 return iter(())
             found = assignments(table, root, self._query, self._reach)
             self._read(root, table.trees[root])
-            if self._has_sharing:
+            # (The first one may have come since the search of the last tree.)
+            if table.derived("has sharing", lambda: bool(table.has_trait(SHARES).any())):
                 others = self._reach.providers_of(table, root)[len(table.trees[root]) :]
                 for row in others:
                     self._read(table.root.item(row), (row,))
@@ -185,12 +185,9 @@ class _Searched:
 
     def each_once(self, found: Iterable[Candidate]) -> Iterator[Candidate]:
         """Without repetitions. Only a candidate whose providers all share is found for several anchors."""
-        if not self._has_sharing:
-            yield from found
-            return
         seen = set()
         for one in found:
-            if type(one) is not str:
+            if self._sharing and type(one) is not str:
                 serving = [uuid for uuids in one.mappings.values() for uuid in uuids]
                 if self._sharing.issuperset(serving):
                     key = one.allocations, tuple(sorted((suffix, *uuids) for suffix, uuids in one.mappings.items()))

@@ -33,8 +33,9 @@ class Summaries:
         self._forget_changed()
         pieces, make = self._pieces, self._make
         if given_back:
-            rows = [self._table.row_of_uuid[uuid] for uuid, _ in given_back]
-            other = {self._table.root.item(row) for row in rows}
+            row_of, root_of = self._table.row_of_uuid, self._table.root.item
+            # (A provider that was removed from its log may be named by what another log gives back.)
+            other = {root_of(row_of[uuid]) for uuid, _ in given_back if uuid in row_of}
             return [self._text(root, given_back) if root in other else pieces[root] or make(root) for root in roots]
         return [pieces[root] or make(root) for root in roots]
 

@@ -22,6 +22,8 @@ def list_candidates(request):
     if found is None or not found.candidates:
         request.found_nothing = True
         found = NOTHING
+        if not all(request.region.tree_of(group.in_tree) for group in query.groups if group.in_tree):
+            request.region.check_all_were_read()
     return json_response(request, bytes(Answer(query, request.version, found)))
 
 

@@ -5,7 +5,7 @@ from nova_sched.projection.write_refusals import WriteRefused
 from nova_sched.projection.writes import put_refusal
 from placement_api import consumers, http_errors, several_logs
 from placement_api.handlers.common import by_uuid, ensure_names, is_class, provider_of
-from placement_api.http_errors import BadRequest, Conflict, NotFound
+from placement_api.http_errors import BadRequest, Conflict, NotFound, Unavailable
 from placement_api.refusals import CONSUMER_CONFLICT, Answers, error_of
 from placement_api.request import uuid_of
 from placement_api.responses import empty_response, list_response
@@ -38,13 +38,30 @@ def list_allocations(request, consumer_uuid):
     request.authorize("placement:allocations:list")
     consumer_uuid = uuid_of(consumer_uuid) or consumer_uuid
     region = request.region
-    if len(region.logs) > 1 or region.has_neighbours:
-        request.fence()
-    with region.lock:
+
+    def read():
+        if consumers.is_undecided(region, request.missed, consumer_uuid):
+            raise Unavailable(
+                f"Consumer {consumer_uuid} was written over several cells, and the log of one of them is not read up "
+                "to the end of that; try again later."
+            )
         logs = consumers.logs_of(region, consumer_uuid)
-        by_provider, modified = _held(region, logs, consumer_uuid)
-        facts = consumers.facts_of(region, logs, consumer_uuid)
-        generation = consumers.generation_of(region, logs, consumer_uuid)
+        return (
+            *_held(region, logs, consumer_uuid),
+            consumers.facts_of(region, logs, consumer_uuid),
+            consumers.generation_of(region, logs, consumer_uuid),
+        )
+
+    if len(region.logs) > 1:
+        found = consumers.at_one_moment(
+            region, request.fence_again, lambda: consumers.state_of(region, consumer_uuid), read
+        )
+    else:
+        if region.has_neighbours:
+            request.fence()
+        with region.lock:
+            found = read()
+    by_provider, modified, facts, generation = found
     more = {}
     if facts is not None and request.version >= PROJECT:
         more["project_id"] = facts.project_id or request.conf.placement_api.incomplete_consumer_project_id
@@ -111,7 +128,7 @@ def delete_allocations(request, consumer_uuid):
     is_region = len(region.logs) > 1
     if is_region:
         # All logs that have it must be known.
-        request.fence()
+        request.fence_before_removal()
     logs = _logs_to_write(region, consumer_uuid)
     if not logs:
         raise NotFound(nothing)
@@ -127,7 +144,7 @@ def delete_allocations(request, consumer_uuid):
         if not is_region:
             break
         # Another request may have moved it to another log before it was removed from these.
-        region.fence()
+        region.check_away(region.fence())
         logs = _logs_to_write(region, consumer_uuid)
     return empty_response(request)
 
@@ -182,9 +199,7 @@ def _terms_of(request, consumer_uuid, own, allocations):
 def put(request, asked) -> None:
     """Write what some consumers (ConsumerPut) hold: in one event of the log of their providers, or in two steps in
     several logs."""
-    if len(request.region.logs) > 1 and not all(one.guarded for one in asked):
-        # It replaces what its consumers hold in all logs, so these must be known.
-        request.fence()
+    fence_before(request, asked)
     parts = parts_of(request, asked)
     with request.region.lock:
         _check_classes(request, asked)
@@ -197,6 +212,13 @@ def put(request, asked) -> None:
                 raise error_of(reason, REFUSALS)
     if parts:
         several_logs.write(request, parts, REFUSALS)
+
+
+def fence_before(request, asked) -> None:
+    """Wait for a fence if one of some consumers (ConsumerPut) is to hold nothing, or has no guard: that replaces what
+    it holds in all logs, so these must be known."""
+    if len(request.region.logs) > 1 and not all(one.guarded and one.allocations for one in asked):
+        request.fence_before_removal()
 
 
 def parts_of(request, asked) -> dict:

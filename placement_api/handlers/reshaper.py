@@ -2,7 +2,7 @@
 
 from nova_sched.projection.allocations import held_by
 from placement_api import http_errors, several_logs
-from placement_api.handlers.allocations import REFUSALS, consumer_of, parts_of
+from placement_api.handlers.allocations import REFUSALS, consumer_of, fence_before, parts_of
 from placement_api.handlers.common import by_uuid, ensure_names, is_class
 from placement_api.handlers.inventories import inventory_of
 from placement_api.http_errors import BadRequest, Conflict
@@ -26,6 +26,7 @@ def reshape(request):
     ]
     consumers = [consumer_of(request, uuid, one) for uuid, one in by_uuid("consumer", data["allocations"]).items()]
     region = request.region
+    fence_before(request, consumers)
     with region.lock:
         for one in inventories:
             row = region.row_of(one.provider_uuid)

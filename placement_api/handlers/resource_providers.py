@@ -178,7 +178,9 @@ def _check_move(region, log, uuid, name, parent):
     if any(name in projection.provider_names for projection in others):
         raise Conflict(f"Conflicting resource provider {name} already exists.", http_errors.DUPLICATE_NAME)
     home = region.log_of(parent) if parent is not None else log
-    if home not in (None, log):
+    if home is None:
+        region.check_all_were_read()
+    elif home is not log:
         raise Conflict(
             f"Unable to save resource provider {uuid}: its parent is in the log of {home.cell}, and a provider stays "
             f"in the log of {log.cell}"

@@ -1,10 +1,12 @@
 """``/usages``: how much is used, of a provider and by a project."""
 
+import contextlib
 import itertools
 
-from placement_api.consumers import decided_parts, given_back
+from placement_api.consumers import at_one_moment, decided_parts, given_back
 from placement_api.handlers.allocations import UNKNOWN_TYPE
 from placement_api.handlers.common import provider_of
+from placement_api.http_errors import Unavailable
 from placement_api.projects import consumers_of
 from placement_api.responses import list_response
 from placement_api.schemas import usages as schemas
@@ -36,8 +38,7 @@ def list_usages(request):
     project_id, user_id = request.GET.get("project_id"), request.GET.get("user_id")
     request.authorize("placement:usages", {"project_id": project_id})
     request.check_query(schemas.LIST)
-    with request.region.lock:
-        used = _used(request, project_id, user_id)
+    used = _used_at_one_moment(request, project_id, user_id)
     if request.version < BY_TYPE:
         total: dict[str, int] = {}
         for _, amounts in used.values():
@@ -55,6 +56,27 @@ def list_usages(request):
         used = {name: found for name, found in used.items() if name == wanted}
     usages = {name: {**amounts, "consumer_count": len(holders)} for name, (holders, amounts) in used.items()}
     return list_response(request, "usages", usages)
+
+
+def _used_at_one_moment(request, project_id, user_id):
+    """As :func:`_used`, without half of a write over several logs."""
+    region = request.region
+    states = region.projections
+    with region.lock:
+        if not any(state.steps_over_logs or state.prepared or state.committed for state in states()):
+            return _used(request, project_id, user_id)
+
+    def fence():
+        # (Without any fence the last state is shown, marked as stale.)
+        with contextlib.suppress(Unavailable):
+            request.fence_again()
+
+    return at_one_moment(
+        region,
+        fence,
+        lambda: tuple((state, state.steps_over_logs) for state in states()),
+        lambda: _used(request, project_id, user_id),
+    )
 
 
 def _used(request, project_id, user_id):

@@ -7,7 +7,11 @@ import threading
 
 import pytest
 
+from nova_sched.projection.write_outcomes import Written
+from nova_sched.projection.write_refusals import WriteRefused, refused
 from placement_api import several_logs
+from placement_api.http_errors import Conflict, OutcomeUnknown, Unavailable
+from rpc_api import events
 from rpc_api.clock import SYSTEM
 from tests.placement_api.client import client_of, holding, inventory
 from tests.placement_api.regions import prepare, uuid_of, workers
@@ -395,6 +399,47 @@ def test_what_a_worker_leaves_of_a_provider(tmp_path, what, step, before):
         is_done = step == 3 or (step == 2 and not before)
         assert SAME[what](client_of(other), P2).status == (409 if is_done else 200)
         assert doubled(other) == set()
+
+
+def test_a_lock_that_is_refused_for_another_reason_is_not_tried_again(tmp_path):
+    """It would be refused each time."""
+    locks = []
+
+    def refusing(write):
+        def written(event, *then):
+            if type(event) is not events.AllocationsPrepared:
+                return write(event, *then)
+            locks.append(event)
+            return Written(7, "placement/test", 1, 1, refused(WriteRefused.AGENT_DECIDES, "host"), None)
+
+        return written
+
+    with region(tmp_path, count=1) as (one,), replaced(one, refusing):
+        answer = client_of(one).ask("PUT", "/traits/CUSTOM_X")
+        assert (answer.status, "host belongs to its agent" in answer.detail) == (409, True)
+        assert len(locks) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_kept"),
+    [(OutcomeUnknown("not read back"), True), (Unavailable("not appended"), False), (Conflict("refused"), False)],
+)
+def test_a_lock_is_kept_while_what_was_written_under_it_may_come(tmp_path, fault, is_kept):
+    def failing(write):
+        def written(event, *then):
+            if type(event) is events.ProviderCreated:
+                raise fault
+            return write(event, *then)
+
+        return written
+
+    with region(tmp_path) as (one, other):
+        with replaced(one, failing):
+            assert SAME["name"](client_of(one), P1).status == fault.status
+        other.fence()
+        assert bool(other.logs["cell1"].projection.locked) is is_kept
+        finished(other)
+        assert SAME["name"](client_of(other), P2).status == 200
 
 
 # --- classes and traits ----------------------------------------------------------------------------------------------

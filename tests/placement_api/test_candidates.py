@@ -289,6 +289,42 @@ def test_a_sharing_provider_serves_trees_of_other_logs(tmp_path):
         assert names_of(api, "resources=VCPU:1,DISK_GB:1") == ["disk+here"]
 
 
+@pytest.mark.parametrize("strategy", [BREADTH_FIRST, DEPTH_FIRST])
+def test_the_first_provider_begins_to_share_during_a_search(api, monkeypatch, strategy):
+    api.conf.set_override("allocation_candidates_generation_strategy", strategy, "placement_api")
+    api.make(*made("a", DISK_GB=8, VCPU=4), *made("a/1", parent="a", VCPU=4))
+    api.make(*made("b", aggregates=["rack"], VCPU=4), *made("b/1", parent="b", DISK_GB=8))
+    api.make(*made("disk", aggregates=["rack"], DISK_GB=8))
+    path = f"/resource_providers/{uuid_of('disk')}/traits"
+    share = "PUT", path, {"resource_provider_generation": 2, "traits": [SHARES]}
+    during(monkeypatch, 1, lambda: api.make(share))
+    wanted = ["a", "a+a/1", "b+b/1", "b+disk"]
+    assert sorted(names_of(api, "resources=VCPU:1,DISK_GB:1")) == wanted
+    assert found(api, "resources=VCPU:1,DISK_GB:1", "provider_summaries").keys() >= {uuid_of("disk")}
+
+
+def test_a_provider_that_is_gone_may_be_given_back(api):
+    """Another log commits its part later than the log of the provider is read again."""
+    api.make(*made("h", VCPU=4))
+    region = api.region
+    with region.lock:
+        (summary,) = region.summaries.of([0], {(uuid_of("gone"), "VCPU"): 1})
+    assert uuid_of("h").encode() in summary
+
+
+def test_aggregates_that_do_not_exist_are_not_kept(api):
+    api.make(*made("h", aggregates=["rack"], VCPU=4))
+    sizes = []
+    for number in range(20):
+        query = f"resources=VCPU:1&member_of={uuid_of(f'unknown {number}')}"
+        assert names_of(api, query) == []
+        assert api.call("GET", f"/resource_providers?{query}")[1]["resource_providers"] == []
+        assert names_of(api, f"resources=VCPU:1&member_of=!{uuid_of(f'unknown {number}')}") == ["h"]
+        sizes.append(len(api.region.table._derived))
+    assert sizes[-1] == sizes[0]
+    assert names_of(api, f"resources=VCPU:1&member_of={uuid_of('rack')}") == ["h"]
+
+
 def found(api, query, *path, version="1.39"):
     """What is at a path of the answer."""
     status, answer = api.call("GET", f"/allocation_candidates?{query}", version=version)

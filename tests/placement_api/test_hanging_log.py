@@ -11,7 +11,7 @@ import uuid
 
 import pytest
 
-from nova_sched.process import read_before
+from nova_sched.process import read_before, write_gate
 from placement_api import waits
 from rpc_api import codec, errors, events
 from rpc_api.clock import Clock
@@ -259,6 +259,18 @@ def test_writes_do_not_keep_all_threads(region, valve, monkeypatch):
     wait_until(lambda: sum(one.is_answered for one in asked) >= 4, WAIT, "most writes give up")
     valve.open()
     assert {one.answer().status for one in asked} <= {204, 503}
+
+
+def test_a_request_does_not_read_the_bounds_of_a_log_that_is_down(stuck, valve, monkeypatch):
+    """That may take long. Only the thread that looks after the log asks for them."""
+    region, _ = stuck
+    monkeypatch.setattr(write_gate, "BOUNDS_SECONDS", 0.0)
+    down = Asked(region.logs["cell2"]._on_log, "fault", errors.LogUnavailable("its broker is away"))
+    down.answer()
+    with region.lock:
+        monkeypatch.setattr(type(region.logs["cell2"].waits), "is_stuck", False)
+    refused = Asked(client_of(region).put, new(), None, {P2: {"VCPU": 1}}).answer()
+    assert (refused.status, "cell2" in refused.detail) == (503, True)
 
 
 def test_an_endpoint_with_one_log(urls, valve, monkeypatch):
