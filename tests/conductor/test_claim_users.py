@@ -30,10 +30,13 @@ def test_an_agent_of_the_release_before_reads_the_claim():
     assert agents.sent[1] == ("a", mine.claim_uuid, mine.instance_uuid)
 
 
-@pytest.mark.parametrize("user, build, inner", [(None, "1.2", "1.1"), ("u", "1.5", "1.4")])
-def test_a_build_has_the_oldest_form_that_holds_it(user, build, inner):
+@pytest.mark.parametrize(
+    "newer, build, inner",
+    [({}, "1.2", "1.1"), ({"consumer_generation": 2}, "1.4", "1.3"), ({"user_id": "u"}, "1.5", "1.4")],
+)
+def test_a_build_has_the_oldest_form_that_holds_it(newer, build, inner):
     """A conductor of the release before builds as long as the log of its cell is below level 4."""
-    claims = (claim("vm", "a")._replace(user_id=user), claim("vm", "b"))
+    claims = (claim("vm", "a")._replace(**newer), claim("vm", "b"))
     sent = to_primitive(messages.BuildRequest(uuid_of("vm"), "req-1", claims, 3, 7))
     data = sent["nova_sched_object.data"]
     assert sent[VERSION] == build and {one[VERSION] for one in data["claims"]} == {inner}

@@ -16,6 +16,7 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.replay.archive.restore import state_of
 from rpc_api import events
 from rpc_api.clock import SYSTEM
+from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from rpc_api.proof import RECORDS
 from tests.builders import uuid_of
@@ -30,9 +31,9 @@ def url(tmp_path):
 
 
 @pytest.fixture
-def kept(url):
+def kept(url, request):
     with open_log(url) as log:
-        kept = KeptLog(log=log)
+        kept = KeptLog(log=log, level=getattr(request, "param", 3))
         kept.hosts("h1", "h2")
         kept.written("pool")
         kept.claims("h1", "vm-1")
@@ -322,7 +323,9 @@ def test_a_stream_is_not_trimmed_by_a_command(capsys, rabbit_server):
 # --- a rebase by an operator -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kept", range(3, LEVEL + 1), indirect=True)
 def test_a_rebase_must_be_confirmed_and_counts_for_every_reader(kept, url, capsys):
+    """The log keeps its level."""
     whole = kept.folded()
     kept.log.truncate_before(4)
     kept.say("conductor/c", events.HostSeen("h1"))
@@ -334,7 +337,7 @@ def test_a_rebase_must_be_confirmed_and_counts_for_every_reader(kept, url, capsy
     kept.hosts("h9")
     whole = kept.folded(start=whole)
     fresh = state_of("cell1", kept.log)
-    assert list(fresh.hosts) == ["h9"] and not fresh.holds_writes and fresh.level == 3
+    assert list(fresh.hosts) == ["h9"] and not fresh.holds_writes and fresh.level == kept.level
     assert state_digest(fresh) == state_digest(whole)
 
 

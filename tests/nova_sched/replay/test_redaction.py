@@ -147,6 +147,17 @@ def test_ids_in_keys_are_hidden_and_the_keys_stay_equal(redactor):
     assert PROJECT not in shown.reason and shown.reason == summarize(0, 2, again.refusals)
 
 
+def test_the_user_of_a_claim_is_hidden():
+    """Also where a free text quotes it."""
+    known, user = Known(), "5f0c1d7e9a3b4c62"
+    said = Voice("scheduler/s").say(claim("vm", "a")._replace(user_id=user))
+    known.see(said)
+    redactor = Redactor(b"key", known)
+    shown = redactor.data("ClaimProposed", said.data)
+    assert shown.user_id == redactor.of.name(user) and user not in repr(shown)
+    assert user not in redactor.of.text(f"quota of {user}")
+
+
 def test_words_of_metadata_and_properties_stay_equal(redactor):
     """What AggregateImagePropertiesIsolation and AggregateMultiTenancyIsolation compare."""
     properties = redactor.properties({"owner": "a", "img_owner_id": PROJECT, "flag": "0", "hw_disk_bus": "scsi"})
