@@ -11,8 +11,18 @@ import sys
 import uuid
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import RabbitServer, RedisServer, ServerMissing
+
+# How long an example takes says something of the machine, and is no test. All else stays as it is, also what CI has.
+settings.register_profile(
+    "untimed",
+    settings.default,
+    deadline=None,
+    suppress_health_check=(*settings.default.suppress_health_check, HealthCheck.too_slow),
+)
+settings.load_profile("untimed")
 
 #: Characters of captured output that the report of a test keeps.
 OUTPUT_MAX = 200_000
