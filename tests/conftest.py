@@ -20,7 +20,7 @@ settings.register_profile(
     "untimed",
     settings.default,
     deadline=None,
-    suppress_health_check=(*settings.default.suppress_health_check, HealthCheck.too_slow),
+    suppress_health_check={*settings.default.suppress_health_check, HealthCheck.too_slow},
 )
 settings.load_profile("untimed")
 
