@@ -6,8 +6,8 @@ import pytest
 
 from nova_sched.cli.main import replay
 from nova_sched.projection.state import CELL0
+from nova_sched.scheduler.shadow.engine import LEVEL
 from rpc_api import errors, events
-from rpc_api.levels import LEVEL
 from tests.builders import EPOCH
 from tests.end_to_end.processes import ServiceProcess, config_text, run, sections_for
 from tests.nova_sched.scheduler.shadow.messages import VM
