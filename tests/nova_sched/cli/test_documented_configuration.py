@@ -1,0 +1,37 @@
+"""The programs find their logs in the files that docs/operating/install.md writes."""
+
+import pytest
+
+from nova_sched.cli import status
+from nova_sched.replay.health import upgrade
+from tests.install import chapter
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The directory of the configuration, written as the chapter says."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return chapter.configure(tmp_path)
+
+
+def account_of(url):
+    """The account in the URL of a log."""
+    return url.partition("://")[2].partition(":")[0]
+
+
+def account_of_status(monkeypatch):
+    """The account of cell0's log in what the upgrade check reads."""
+    read = []
+    monkeypatch.setattr(upgrade, "Deployment", lambda conf: read.append(conf.cells.cell0_log) or 1 / 0)
+    assert status.main(["upgrade", "check"]) == status.UNEXPECTED
+    return account_of(read[0] or "")
+
+
+def test_the_upgrade_check_reads_the_files_of_the_operator(folder, monkeypatch):
+    assert account_of_status(monkeypatch) == "operator"
+
+
+def test_the_upgrade_check_may_have_a_file_of_its_own(folder, monkeypatch):
+    text = (folder / "nova-sched.conf").read_text()
+    (folder / "nova-sched-status.conf").write_text(text.replace("operator", "status"))
+    assert account_of_status(monkeypatch) == "status"
