@@ -1,10 +1,15 @@
 """The programs find their logs in the files that docs/operating/install.md writes."""
 
+import re
+import stat
+
 import pytest
 
-from nova_sched.cli import status
+from nova_sched.cli import command_config, status
 from nova_sched.replay.health import upgrade
 from tests.install import chapter
+
+PAGE_UNIT = chapter.ROOT / "etc" / "systemd" / "nova-sched-page.service"
 
 
 @pytest.fixture
@@ -35,3 +40,11 @@ def test_the_upgrade_check_may_have_a_file_of_its_own(folder, monkeypatch):
     text = (folder / "nova-sched.conf").read_text()
     (folder / "nova-sched-status.conf").write_text(text.replace("operator", "status"))
     assert account_of_status(monkeypatch) == "status"
+
+
+def test_the_unit_of_the_page_names_files_that_it_may_read_with_all_logs(folder):
+    command = re.search(r"(?m)^ExecStart=(.*)$", PAGE_UNIT.read_text())[1].replace(chapter.FOLDER, str(folder))
+    paths = re.findall(r"--config-file (\S+)", command)
+    logs = dict(log.split("=", 1) for log in command_config.logs(command_config.read(paths)))
+    assert {cell: account_of(url) for cell, url in logs.items()} == {"cell0": "replay", "cell1": "replay"}
+    assert all((folder / path).stat().st_mode & stat.S_IRGRP for path in paths[1:])
