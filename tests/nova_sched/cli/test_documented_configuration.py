@@ -9,6 +9,7 @@ from nova_sched.cli import command_config, status
 from nova_sched.replay.health import upgrade
 from tests.install import chapter
 
+RUNBOOKS = sorted((chapter.ROOT / "docs" / "operating" / "runbooks").glob("*.md"))
 PAGE_UNIT = chapter.ROOT / "etc" / "systemd" / "nova-sched-page.service"
 
 
@@ -48,3 +49,9 @@ def test_the_unit_of_the_page_names_files_that_it_may_read_with_all_logs(folder)
     logs = dict(log.split("=", 1) for log in command_config.logs(command_config.read(paths)))
     assert {cell: account_of(url) for cell, url in logs.items()} == {"cell0": "replay", "cell1": "replay"}
     assert all((folder / path).stat().st_mode & stat.S_IRGRP for path in paths[1:])
+
+
+@pytest.mark.parametrize("page", RUNBOOKS, ids=lambda page: page.stem)
+def test_a_runbook_does_not_write_into_the_sample(page):
+    """The values of the operator are in nova_sched.conf.d, and win over those of nova_sched.conf."""
+    assert not re.search(r"`/etc/nova_sched/nova_sched\.conf`", page.read_text())
