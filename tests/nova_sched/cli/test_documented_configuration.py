@@ -4,12 +4,19 @@ import re
 import stat
 
 import pytest
+from oslo_config import cfg
 
 from nova_sched.cli import command_config, status
 from nova_sched.replay.health import upgrade
 from tests.install import chapter
 
 RUNBOOKS = sorted((chapter.ROOT / "docs" / "operating" / "runbooks").glob("*.md"))
+#: What prints commands for an operator.
+TEXTS = [
+    *(chapter.ROOT / "docs" / "operating").rglob("*.md"),
+    *(chapter.ROOT / "nova_sched" / "cli").glob("*.py"),
+    *(chapter.ROOT / "etc" / "systemd").glob("*.service"),
+]
 PAGE_UNIT = chapter.ROOT / "etc" / "systemd" / "nova-sched-page.service"
 
 
@@ -55,3 +62,20 @@ def test_the_unit_of_the_page_names_files_that_it_may_read_with_all_logs(folder)
 def test_a_runbook_does_not_write_into_the_sample(page):
     """The values of the operator are in nova_sched.conf.d, and win over those of nova_sched.conf."""
     assert not re.search(r"`/etc/nova_sched/nova_sched\.conf`", page.read_text())
+
+
+def test_no_documented_command_leaves_out_the_file_of_its_program():
+    """The URLs of the logs are in the file of the program, which is not read if another file is named alone."""
+    option = "--config-file /etc/nova_sched/"
+    lines = [(path.name, line) for path in TEXTS for line in path.read_text().splitlines() if "nova-sched" in line]
+    alone = f"{option}nova_sched.conf"
+    assert [found for found in lines if alone in found[1] and found[1].count(option) == 1] == []
+
+
+def test_commands_find_the_logs_and_the_broker_of_rpc(folder):
+    conf = command_config.read([])
+    conf.register_opt(cfg.StrOpt("transport_url"))
+    assert conf.transport_url.startswith("rabbit://nova:")
+    assert {account_of(log.partition("=")[2]) for log in command_config.logs(conf)} == {"operator"}
+    replay = command_config.logs(command_config.read([], "nova-sched-replay"))
+    assert {account_of(log.partition("=")[2]) for log in replay} == {"replay"}
