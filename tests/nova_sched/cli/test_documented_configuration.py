@@ -64,6 +64,11 @@ def test_a_runbook_does_not_write_into_the_sample(page):
     assert not re.search(r"`/etc/nova_sched/nova_sched\.conf`", page.read_text())
 
 
+@pytest.mark.parametrize("page", RUNBOOKS, ids=lambda page: page.stem)
+def test_a_runbook_writes_snapshots_where_the_services_read_them(page):
+    assert set(re.findall(r"--to (\S+)", page.read_text())) <= {"SNAPSHOTS"}
+
+
 def test_no_documented_command_leaves_out_the_file_of_its_program():
     """The URLs of the logs are in the file of the program, which is not read if another file is named alone."""
     option = "--config-file /etc/nova_sched/"
