@@ -69,6 +69,15 @@ def test_a_runbook_writes_snapshots_where_the_services_read_them(page):
     assert set(re.findall(r"--to (\S+)", page.read_text())) <= {"SNAPSHOTS"}
 
 
+def test_an_upgrade_installs_what_the_installation_does():
+    def installed(name):
+        text = (chapter.ROOT / "docs" / "operating" / name).read_text()
+        (line,) = re.findall(r"bin/pip install (.*)", text)
+        return re.sub(r"/root/(nova_sched-new/)?", "", line)
+
+    assert installed("upgrades.md") == installed("install.md")
+
+
 def test_no_documented_command_leaves_out_the_file_of_its_program():
     """The URLs of the logs are in the file of the program, which is not read if another file is named alone."""
     option = "--config-file /etc/nova_sched/"
