@@ -78,6 +78,12 @@ def test_an_upgrade_installs_what_the_installation_does():
     assert installed("upgrades.md") == installed("install.md")
 
 
+def test_the_pages_name_the_versions_of_rabbitmq_that_the_upgrade_check_takes():
+    pages = "\n".join(path.read_text() for path in (chapter.ROOT / "docs" / "operating").rglob("*.md"))
+    first = set(re.findall(r"RabbitMQ \(?(\d\.\d+)(?: or later| to )", pages))
+    assert first == {".".join(map(str, upgrade.FIRST_TRIED))}
+
+
 def test_no_documented_command_leaves_out_the_file_of_its_program():
     """The URLs of the logs are in the file of the program, which is not read if another file is named alone."""
     option = "--config-file /etc/nova_sched/"
