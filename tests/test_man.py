@@ -69,6 +69,14 @@ def test_every_entry_point_is_a_command_of_its_program(program):
     assert names == {name.replace("_", " ") for name in entries} | {"help", "complete"}
 
 
+@pytest.mark.parametrize("program", sorted(programs.COMMANDS))
+def test_a_command_has_its_exit_codes(program):
+    # The words of "nova-sched replay" are those of nova-sched-replay.
+    commands = [command for command in programs.read(program).commands if command.name != "nova-sched replay"]
+    lacking = [command.name for command in commands if not re.search(r"(?s)exit codes:\s+0 .*\b2\s", command.epilog)]
+    assert lacking == []
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_the_formatter_has_no_warning(written, program):
     if shutil.which("groff") is None:

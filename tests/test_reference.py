@@ -36,7 +36,9 @@ def test_options_are_of_the_filter_scheduler_unless_said(text, section, name):
 
 def test_an_option_is_named_with_its_section():
     """In the pages for operators and in the help of the commands; [DEFAULT] may mean Nova's."""
-    sections = {name: set(options) for name, (_, options) in GENERATOR.options_by_section().items() if name != "DEFAULT"}
+    sections = {
+        name: set(options) for name, (_, options) in GENERATOR.options_by_section().items() if name != "DEFAULT"
+    }
     known = set().union(*sections.values())
     root = FOLDER.parent.parent
     wrong = [
