@@ -4,7 +4,6 @@ from cliff.command import Command
 
 from nova_sched.process import completion
 
-
 EPILOG = "exit codes: 0 printed, 2 wrong usage"
 
 

@@ -17,8 +17,8 @@ DESCRIPTION = (
 EPILOG = (
     "Without --config-file it reads the files of nova-sched: /etc/nova_sched/nova_sched.conf, then nova-sched.conf and "
     "the files *.conf in nova_sched.conf.d beside it. If there is a nova-sched-status.conf, it is read instead of "
-    "nova-sched.conf. Exit codes: 0 nothing to do, 1 at least one check has a warning, 2 at least one check fails: do not upgrade, "
-    "255 the check could not run."
+    "nova-sched.conf. Exit codes: 0 nothing to do, 1 at least one check has a warning, 2 at least one check fails: do "
+    "not upgrade, 255 the check could not run."
 )
 COMMANDS = ("upgrade check",)
 #: Options that may be written after the command too.
