@@ -49,11 +49,32 @@ def test_a_page_has_every_option_and_command(written, program):
         assert f"\n.SS {part.name.removeprefix(program).strip()}\n" in page
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_page_has_the_files_of_the_program(written, program):
+    files = as_read((written / f"{program}.1").read_text()).partition("\n.SH FILES\n")[2]
+    assert f"/etc/nova_sched/{program}.conf" in files and "/etc/nova_sched/nova_sched.conf.d" in files
+
+
+@pytest.mark.parametrize("program", sorted(set(PROGRAMS) - set(programs.COMMANDS)))
+def test_a_page_has_the_options_of_files(written, program):
+    options = as_read((written / f"{program}.1").read_text()).partition("\n.SH FILES\n")[0]
+    assert "Defaults to nova_sched.conf and the file with the name of the program." in options
+    assert re.search(r"(?m)^--config-file PATH$", options) and re.search(r"(?m)^--config-dir DIR$", options)
+
+
 @pytest.mark.parametrize("program", ["nova-sched", "nova-sched-replay"])
 def test_every_entry_point_is_a_command_of_its_program(program):
     entries = PROJECT["entry-points"][programs.COMMANDS[program]]
     names = {command.name.removeprefix(f"{program} ") for command in programs.read(program).commands}
     assert names == {name.replace("_", " ") for name in entries} | {"help", "complete"}
+
+
+@pytest.mark.parametrize("program", sorted(programs.COMMANDS))
+def test_a_command_has_its_exit_codes(program):
+    # The words of "nova-sched replay" are those of nova-sched-replay.
+    commands = [command for command in programs.read(program).commands if command.name != "nova-sched replay"]
+    lacking = [command.name for command in commands if not re.search(r"(?s)exit codes:\s+0 .*\b2\s", command.epilog)]
+    assert lacking == []
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -178,6 +178,15 @@ def test_there_is_a_unit_for_each_service():
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_has_the_user_and_the_files_that_are_installed(unit):
+    text = unit.read_text()
+    install = (ROOT / "docs" / "operating" / "install.md").read_text()
+    assert re.findall(r"^(?:User|Group)=(.*)$", text, re.M) == ["nova-sched", "nova-sched"]
+    for path in re.findall(r"--config-file (\S+)", text):
+        assert path == "/etc/nova_sched/nova_sched.conf" or f"> {path}\n" in install, "no file of the chapter"
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_accepts_a_unit(unit, tmp_path):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed; install the package systemd")

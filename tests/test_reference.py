@@ -1,5 +1,6 @@
 """The reference in docs/reference is what the code says today."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -31,3 +32,19 @@ def test_an_option_that_there_is_not_is_named():
 )
 def test_options_are_of_the_filter_scheduler_unless_said(text, section, name):
     assert GENERATOR.named_option(text) == (section, name)
+
+
+def test_an_option_is_named_with_its_section():
+    """In the pages for operators and in the help of the commands; [DEFAULT] may mean Nova's."""
+    sections = {
+        name: set(options) for name, (_, options) in GENERATOR.options_by_section().items() if name != "DEFAULT"
+    }
+    known = set().union(*sections.values())
+    root = FOLDER.parent.parent
+    wrong = [
+        (path.name, section, option)
+        for path in (*(root / "docs" / "operating").rglob("*.md"), *(root / "nova_sched" / "cli").glob("*.py"))
+        for section, option in re.findall(r"\[(\w+)\]\s+([a-z]+_[a-z_]+)", path.read_text())
+        if option in known and section in sections and option not in sections[section]
+    ]
+    assert wrong == []

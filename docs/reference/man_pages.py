@@ -10,8 +10,17 @@ from nova_sched.process.version import version
 
 SECTION = 1
 CONFIGURATION = """\
-~/.nova_sched/nova_sched.conf, or /etc/nova_sched/nova_sched.conf and the files *.conf in nova_sched.conf.d beside it.
-The sample nova_sched.conf.sample has all options with their help."""
+/etc/nova_sched/nova_sched.conf, then {files}, then the files *.conf in /etc/nova_sched/nova_sched.conf.d. An option of
+a later file wins. A file in ~/.nova_sched is read instead of that in /etc/nova_sched. The sample nova_sched.conf.sample
+has all options with their help."""
+
+
+def files_of(program: str) -> str:
+    """What a program reads without --config-file."""
+    own = f"/etc/nova_sched/{program}.conf"
+    if program == programs.STATUS:
+        own += " or, if there is none, /etc/nova_sched/nova-sched.conf"
+    return CONFIGURATION.format(files=own)
 
 
 def escaped(text: str) -> str:
@@ -66,7 +75,7 @@ def page(program: str) -> str:
     others = [name for name in programs.programs() if name != program]
     lines += [
         ".SH FILES",
-        escaped(CONFIGURATION),
+        escaped(files_of(program)),
         ".SH SEE ALSO",
         ", ".join(f"{bold(name)}({SECTION})" for name in others),
     ]

@@ -11,6 +11,8 @@ _PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 #: Program -> group of the entry points of its commands.
 COMMANDS = {"nova-sched": "nova_sched.cli", "nova-sched-replay": "nova_sched.replay"}
 STATUS = "nova-sched-status"
+#: What is read without --config-file, as its help names it.
+DEFAULT_FILES = "nova_sched.conf and the file with the name of the program"
 
 
 class Option(NamedTuple):
@@ -93,9 +95,12 @@ def _of_status(module, program):
 def _of_conf(conf, program, description, epilog):
     conf._pre_setup("nova_sched", program, "", None, description, epilog, [], [])
     # (oslo.config has no public name for its parser.)
-    for option, group in conf._all_cli_opts():
+    files = [(option, None) for option in conf._make_config_options([], [])]
+    for option, group in [*files, *conf._all_cli_opts()]:
         option._add_to_cli(conf._oparser, group)
     conf._oparser.initialize_parser_arguments()
+    for action in conf._oparser._actions:
+        action.default = DEFAULT_FILES if action.dest == "config_file" else action.default
     return _of_parser(conf._oparser, description)
 
 

@@ -19,8 +19,10 @@ from nova_sched.process.text import one_line
 from rpc_api import errors, noise
 
 EXIT_CODES = """\
+Times that are typed are UTC unless they name a zone; times that are shown are UTC.
+
 exit codes: 0 ok, 1 negative finding, 2 wrong usage, 3 broker or log unreachable, 4 gap or partial data, 5 data of a
-newer version
+newer version, 130 interrupted
 """
 
 
@@ -149,6 +151,12 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
 
 class Help(HelpCommand):
     """Show how to use a command."""
+
+    def get_parser(self, prog_name):
+        """As cliff's, with the exit codes."""
+        parser = super().get_parser(prog_name)
+        parser.epilog = "exit codes: 0 shown, 2 wrong usage, or there is no such command"
+        return parser
 
     def take_action(self, parsed_args):
         """Print the help of a command, of the replay tool's commands too; UsageError for an unknown command."""

@@ -4,12 +4,15 @@ from cliff.command import Command
 
 from nova_sched.process import completion
 
+EPILOG = "exit codes: 0 printed, 2 wrong usage"
+
 
 class Complete(Command):
     """Print a completion script for this command, for eval in bash or zsh."""
 
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
+        parser.epilog = EPILOG
         parser.add_argument("--shell", choices=completion.SHELLS, help="the shell (the script is the same for both)")
         return parser
 

@@ -13,7 +13,8 @@ from rpc_api.wording import number_of
 EPILOG = """\
 Schedulers decide side by side, and the order of the log settles which claim counts. A claim that lost is decided again
 at once, so a conflict costs time and no request. Many conflicts on few hosts mean that the weighers send all schedulers
-to the same hosts ([scheduler] host_subset_size helps); many in all mean that a scheduler is behind (doctor, top).
+to the same hosts ([filter_scheduler] host_subset_size helps); many in all mean that a scheduler is behind (doctor,
+top).
 
 "won_by" has the producer of the last claim or write of Placement's API that counted before the one that lost: on the
 host, in the server group, or for the same instance. A scheduler that lost against itself did not know its own claim

@@ -42,7 +42,7 @@ class Doctor(ReplayCommand):
         parser.add_argument(
             "--ask",
             action="store_true",
-            help="ask over RPC whether schedulers and conductors answer (with --config-file)",
+            help="ask over RPC whether schedulers and conductors answer, with the transport_url of the services",
         )
         add_form(parser)
 

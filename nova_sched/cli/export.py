@@ -36,7 +36,7 @@ class Export(ReplayCommand):
     when_down = REFUSED
 
     def add_arguments(self, parser):
-        parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times, as for tail (all)")
+        parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times in UTC, as for tail (all)")
         parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
         parser.add_argument("--no-redact", action="store_true", help="keep personal and private data in the file")
         parser.add_argument("--force", action="store_true", help="overwrite an existing file")

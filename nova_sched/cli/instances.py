@@ -41,7 +41,9 @@ class Instances(ReplayCommand):
     when_down = SHOWN
 
     def add_arguments(self, parser):
-        parser.add_argument("--at", metavar="MOMENT", default="last", help="a position or a time (the end of the logs)")
+        parser.add_argument(
+            "--at", metavar="MOMENT", default="last", help="a position or a time in UTC (the end of the logs)"
+        )
         for name in ("host", "cell", "project", "instance"):
             parser.add_argument(
                 f"--{name}",

@@ -17,13 +17,13 @@ EPILOG = """\
 It shows the hosts as a heat map, decisions and refusals as they happen, why a request went where it went, any moment of
 the past, and two what-ifs beside each other. It changes nothing, in the logs and elsewhere.
 
-Without [page] auth_url it has no login and listens on this machine only. With it, in a file of --config-file, users log
-in with Keystone: an administrator sees everything, others see the requests, decisions and instances of their project.
+Without [page] auth_url it has no login and listens on this machine only. With it, users log in with Keystone: an
+administrator sees everything, others see the requests, decisions and instances of their project.
 
 examples:
   nova-sched page --log out/demo
   nova-sched page --log out/demo --port 8800
-  nova-sched page --config-file /etc/nova_sched/nova_sched.conf
+  nova-sched page
 
 exit codes: 0 ended by SIGINT or SIGTERM, 2 wrong usage, or it cannot listen, 3 a log cannot be reached
 """

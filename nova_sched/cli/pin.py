@@ -28,7 +28,7 @@ every scheduler, conductor and agent over RPC which level it knows, and pins not
 examples:
   nova-sched pin --dry-run
   nova-sched pin
-  nova-sched pin 2 --config-file /etc/nova_sched/nova_sched.conf --force
+  nova-sched pin 2 --force
 
 exit codes: 0 pinned (or it was already), 1 a service is too old or does not answer, 2 wrong usage, or a level that is
 unknown or lower, 3 a log cannot be reached, 5 a log contains something else

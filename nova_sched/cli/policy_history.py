@@ -36,7 +36,7 @@ class PolicyHistory(ReplayCommand):
     def add_arguments(self, parser):
         parser.add_argument("--service", metavar="NAME", help="only this service, such as scheduler/one")
         parser.add_argument("--digest", metavar="DIGEST", help="only this policy, or the beginning of its digest")
-        parser.add_argument("--since", metavar="TIME", help="only from this time on, such as -7d")
+        parser.add_argument("--since", metavar="TIME", help="only from this time on (UTC), such as -7d")
         parser.add_argument("--changes", action="store_true", help="leave out starts with the policy of before")
         parser.add_argument(
             "--gone",

@@ -19,8 +19,8 @@ codes: {", ".join(sorted(CODES))}
 time: the time of the last event before it that counts
 state: "ended" if the log continues for longer than --silent after the event, else "wrong"
 
-exit codes: 0 no event was set aside, or that is over, 1 an event was set aside, 3 a log cannot be reached, 4 a part of
-a log is missing (the rest is shown)
+exit codes: 0 no event was set aside, or that is over, 1 an event was set aside, 2 wrong usage, 3 a log cannot be
+reached, 4 a part of a log is missing (the rest is shown)
 """
 COLUMNS = ("cell", "position", "index", "time", "state", "code", "producer", "reason")
 WRONG, ENDED = "wrong", "ended"

@@ -5,7 +5,7 @@ from nova_sched.replay.logs.moments import parse_range, resolve
 
 def add_range(parser) -> None:
     """Add RANGE."""
-    parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times (all)")
+    parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times in UTC (all)")
 
 
 def bounds_of(command, source, text: str | None) -> tuple[dict, dict]:

@@ -43,8 +43,9 @@ examples:
   nova-sched-replay --log out/demo replay --verify --instance $INSTANCE
 
 exit codes: 0 folded (with --verify: all laws hold, all decisions are the same),
-1 a law is broken, a decision differs, or a named instance has no decision, 3 a
-log cannot be reached, 4 a log has a gap, or a decision cannot be made again
+1 a law is broken, a decision differs, or a named instance has no decision, 2
+wrong usage, 3 a log cannot be reached, 4 a log has a gap, or a decision cannot
+be made again
 """
 
 
@@ -71,7 +72,7 @@ class Replay(ReplayCommand):
             "--from",
             dest="begin",
             metavar="MOMENT",
-            help="start after this position or time (default: the first record)",
+            help="start after this position or time (UTC; default: the first record)",
         )
         parser.add_argument(
             "--show", action=Number, least=0, default=10, help="number of findings of each kind to show (default: 10)"

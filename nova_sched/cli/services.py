@@ -21,7 +21,7 @@ its /healthcheck.
 examples:
   nova-sched service list --log out/demo
   nova-sched service list --agents -o json --log out/demo
-  nova-sched service list --ask --config-file /etc/nova_sched/nova_sched.conf
+  nova-sched service list --ask
 
 exit codes: 0 no agent is silent or lost, and with --ask all services answer, 1 one does not, 2 wrong usage, 3 a log or
 a broker cannot be reached, 4 the state of a cell is not known

@@ -51,7 +51,9 @@ class Shadow(ReplayCommand):
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
-        parser.add_argument("--from", dest="begin", metavar="MOMENT", help="start after this position or time (all)")
+        parser.add_argument(
+            "--from", dest="begin", metavar="MOMENT", help="start after this position or time in UTC (all)"
+        )
         parser.add_argument(
             "--shadow",
             action="append",

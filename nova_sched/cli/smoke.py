@@ -21,8 +21,8 @@ FLAVOR is a list of amounts (VCPU=1,MEMORY_MB=512) or VCPUs:MiB:GiB (1:512:1), o
 The logs must be those of the configuration's cells, all of them, at level 3 or higher.
 
 examples:
-  nova-sched smoke 1:512 --config-file /etc/nova_sched/nova_sched.conf
-  nova-sched smoke 4:8192:40 --availability-zone zone-b --count 3 --config-file /etc/nova_sched/nova_sched.conf
+  nova-sched smoke 1:512
+  nova-sched smoke 4:8192:40 --availability-zone zone-b --count 3
 
 exit codes: 0 a host was claimed and given back, 1 no valid host, or a claim is not in the logs, 2 wrong usage, 3 a log,
 the broker or the schedulers cannot be reached, 4 the state of a cell is not known

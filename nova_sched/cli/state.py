@@ -48,7 +48,7 @@ FIXED = ("cell", "host", "status", "reason", "instances", "zone", "aggregates", 
 def add_at(parser) -> None:
     """Add ``--at``."""
     parser.add_argument(
-        "--at", metavar="MOMENT", default="last", help="a position or a time (default: the end of the logs)"
+        "--at", metavar="MOMENT", default="last", help="a position or a time in UTC (default: the end of the logs)"
     )
 
 

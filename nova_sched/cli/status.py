@@ -8,13 +8,17 @@ from nova_sched.process.text import one_line
 from rpc_api import concurrency, errors
 
 PROGRAM = "nova-sched-status"
+#: The program of the operator's commands.
+OPERATORS = "nova-sched"
 DESCRIPTION = (
     "Check whether a deployment can be upgraded to the release of this command. It writes nothing. Run it in the "
     "environment of the new release, with the configuration of the services, before the first service is replaced."
 )
 EPILOG = (
-    "Exit codes: 0 nothing to do, 1 at least one check has a warning, 2 at least one check fails: do not upgrade, "
-    "255 the check could not run."
+    "Without --config-file it reads the files of nova-sched: /etc/nova_sched/nova_sched.conf, then nova-sched.conf and "
+    "the files *.conf in nova_sched.conf.d beside it. If there is a nova-sched-status.conf, it is read instead of "
+    "nova-sched.conf. Exit codes: 0 nothing to do, 1 at least one check has a warning, 2 at least one check fails: do "
+    "not upgrade, 255 the check could not run."
 )
 COMMANDS = ("upgrade check",)
 #: Options that may be written after the command too.
@@ -63,6 +67,17 @@ def options():
     return conf, checks
 
 
+def _program_of_files():
+    """The program whose files are read without ``--config-file``: the operator's commands, unless the check has a file
+    of its own."""
+    from oslo_config import cfg
+
+    from nova_sched.process.version import PROJECT
+
+    own = set(cfg.find_config_files(PROJECT, PROGRAM)) - set(cfg.find_config_files(PROJECT, OPERATORS))
+    return PROGRAM if own else OPERATORS
+
+
 def _files_first(argv):
     """The words with the options that name files before the command, where oslo.config wants them."""
     files, others = [], []
@@ -87,7 +102,7 @@ def _run(argv):
     from nova_sched.process import process
 
     conf, checks = options()
-    process.parse(conf, PROGRAM, _files_first(argv), DESCRIPTION, EPILOG, COMMANDS)
+    process.parse(conf, PROGRAM, _files_first(argv), DESCRIPTION, EPILOG, COMMANDS, _program_of_files())
     words = [conf.command.name, getattr(conf.command, "check", None)]
     if words != ["upgrade", "check"]:
         raise errors.UsageError(f"there is no command {' '.join(map(str, words))!r}, wanted 'upgrade check'; type that")

@@ -70,11 +70,13 @@ class Tail(ReplayCommand):
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
-        parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times to show (default: all)")
         parser.add_argument(
-            "--since", metavar="TIME", help="only events from this time on: 12:03, -15m, yesterday, ..."
+            "range", nargs="?", metavar="RANGE", help="positions or times in UTC to show (default: all)"
         )
-        parser.add_argument("--until", metavar="TIME", help="only events up to this time")
+        parser.add_argument(
+            "--since", metavar="TIME", help="only events from this time on (UTC): 12:03, -15m, yesterday, ..."
+        )
+        parser.add_argument("--until", metavar="TIME", help="only events up to this time (UTC)")
         parser.add_argument(
             "-n",
             "--lines",

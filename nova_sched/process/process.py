@@ -122,11 +122,18 @@ def register_options(conf, app):
 
 
 def parse(
-    conf, program: str, argv, description: str | None = None, epilog: str = HELP_END, commands: tuple = ()
+    conf,
+    program: str,
+    argv,
+    description: str | None = None,
+    epilog: str = HELP_END,
+    commands: tuple = (),
+    files_of: str | None = None,
 ) -> None:
     """Read command line and files; UsageError with one sentence if they are wrong. If the command line asks for the
     completion script, print that and raise SystemExit. ``description`` and ``epilog`` are for --help, ``commands`` are
-    the words that a command line may begin with."""
+    the words that a command line may begin with. Without ``--config-file`` the files of the program ``files_of`` are
+    read, by default those of ``program``."""
     from oslo_config import cfg
 
     from nova_sched.process import completion
@@ -137,7 +144,16 @@ def parse(
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            conf(list(argv), project=PROJECT, prog=program, version=version(), description=description, epilog=epilog)
+            conf(
+                list(argv),
+                project=PROJECT,
+                prog=program,
+                version=version(),
+                description=description,
+                epilog=epilog,
+                default_config_files=cfg.find_config_files(PROJECT, files_of or program),
+                default_config_dirs=cfg.find_config_dirs(PROJECT, files_of or program),
+            )
         values_of(conf)
     except SystemExit as end:
         if not end.code:

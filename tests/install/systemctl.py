@@ -106,12 +106,17 @@ class Unit:
         if self.option("WatchdogSec"):
             environment["WATCHDOG_USEC"] = str(int(self.option("WatchdogSec")) * 1_000_000)
         for line in self.options.get("Environment", ()):
-            environment.update(word.split("=", 1) for word in shlex.split(line))
+            environment.update(word.split("=", 1) for word in shlex.split(line.replace("%C", "/var/cache")))
         for path in self.options.get("EnvironmentFile", ()):
             if os.path.exists(path.lstrip("-")):
                 pairs = re.findall(r"^(\w+)=(.*)$", Path(path.lstrip("-")).read_text(), re.MULTILINE)
                 environment.update({name: " ".join(shlex.split(value)) for name, value in pairs})
-        for key, place in (("StateDirectory", "/var/lib"), ("LogsDirectory", "/var/log"), ("RuntimeDirectory", "/run")):
+        for key, place in (
+            ("StateDirectory", "/var/lib"),
+            ("CacheDirectory", "/var/cache"),
+            ("LogsDirectory", "/var/log"),
+            ("RuntimeDirectory", "/run"),
+        ):
             for name in self.option(key).split():
                 os.makedirs(f"{place}/{name}", exist_ok=True)
                 shutil.chown(f"{place}/{name}", account.pw_uid, group)

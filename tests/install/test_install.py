@@ -110,7 +110,7 @@ def test_systemd_accepts_the_units_as_they_are_installed(site, tmp_path):
     if shutil.which("systemd-analyze") is None:
         refused("systemd-analyze is not installed; install the package systemd")
     units = sorted((site.tree.path / UNITS[site.way].lstrip("/")).glob("nova-sched*.service"))
-    assert len(units) == 6
+    assert {unit.name for unit in units} == {unit.name for unit in (tree.ROOT / "etc/systemd").glob("*.service")}
     root = tmp_path / "root"
     (root / "etc/systemd/system").mkdir(parents=True)
     for unit in units:
@@ -122,6 +122,12 @@ def test_systemd_accepts_the_units_as_they_are_installed(site, tmp_path):
         site.tree.run("sh", "-c", f"command -v {program}")
         done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(copied)], capture_output=True, text=True)
         assert done.returncode == 0 and copied.name not in done.stderr, done.stderr
+
+
+def test_the_page_starts_with_the_files_of_the_chapter(site):
+    site.tree.run("systemctl", "start", "nova-sched-page")
+    asked = ("curl", "--fail", "--silent", "--retry", "30", "--retry-all-errors", "http://127.0.0.1:8790/readyz")
+    assert "OK" in site.tree.run(*asked)
 
 
 def test_no_service_runs_as_root_and_no_file_is_open_to_others(site):

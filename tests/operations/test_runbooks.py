@@ -61,11 +61,12 @@ class Site:
         self.nova = Nova(server, self.vhost)
         server.add_user("agent-7", "secret", write=".*", vhost=self.vhost)
         addresses = {number: self.cloud.ports[name] for number, name in PORTS.items()}
+        snapshots = f"file://{directory}/snapshots"
         self.shell = Shell(
             self.cloud,
             self.cloud._config,
             server,
-            {"VHOST": self.vhost, "USER": "agent-7", "LIMIT": "50MB"},
+            {"VHOST": self.vhost, "USER": "agent-7", "LIMIT": "50MB", "SNAPSHOTS": snapshots},
             UNITS,
             {API_PORT: self.cloud.api_port, **addresses},
         )
