@@ -36,7 +36,7 @@ class Authority(Command):
         parser.epilog = EPILOG
         parser.add_argument("cell", metavar="CELL", help="name of the cell")
         parser.add_argument("log", metavar="URL", help="URL of the log")
-        parser.add_argument("hosts", metavar="HOST", nargs="*", help="hosts (default, to show: all)")
+        parser.add_argument("hosts", metavar="HOST", nargs="*", default=[], help="hosts (default, to show: all)")
         parser.add_argument(
             "--pass-to", choices=sorted(AUTHORITIES), help="pass the authority over the hosts to this one"
         )
