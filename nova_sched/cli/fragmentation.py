@@ -38,7 +38,9 @@ class Fragmentation(ReplayCommand):
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
-        parser.add_argument("flavors", nargs="*", default=[], metavar="FLAVOR", help="amounts, or names of recorded flavors")
+        parser.add_argument(
+            "flavors", nargs="*", default=[], metavar="FLAVOR", help="amounts, or names of recorded flavors"
+        )
         parser.add_argument("--hosts", action="store_true", help="show the hosts where room is stranded")
         add_limit(parser, "only the first N rows")
         add_at(parser)

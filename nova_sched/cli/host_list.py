@@ -39,7 +39,9 @@ class HostList(ReplayCommand):
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
-        parser.add_argument("hosts", nargs="*", default=[], metavar="HOST", help="names of hosts, or globs (default: all)")
+        parser.add_argument(
+            "hosts", nargs="*", default=[], metavar="HOST", help="names of hosts, or globs (default: all)"
+        )
         add_at(parser)
         parser.add_argument(
             "--status",

@@ -92,7 +92,11 @@ class State(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument(
-            "hosts", nargs="*", default=[], metavar="HOST", help="name of a host, or a glob; one host is shown in all detail"
+            "hosts",
+            nargs="*",
+            default=[],
+            metavar="HOST",
+            help="name of a host, or a glob; one host is shown in all detail",
         )
         add_at(parser)
         parser.add_argument(

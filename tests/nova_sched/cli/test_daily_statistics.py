@@ -158,7 +158,9 @@ def test_who_lost_against_whom(cloud):
         {"cell": "cell1", "host": "b", "conflicts": 1, "claims": 2, "share": 50.0},
     ]
     reasons = {row["reason"]: row["conflicts"] for row in cloud.rows("conflicts", "--by", "reason")}
-    assert reasons == {"VCPU": 1, "anti-affinity: {count} of the group in {domain}, limit {limit}": 1}
+    assert reasons == {"VCPU": 1, "anti-affinity: the group has reached its limit": 1}
+    (row,) = cloud.rows("conflicts", "--by", "each", "--host", "b")
+    assert row["reason"] == "anti-affinity: 1 of the group in host, limit 1"
     (row,) = cloud.rows("conflicts", "--by", "each", "--host", "a")
     assert (row["host"], row["reason"], row["lost_by"]) == ("a", "VCPU", "scheduler/one")
     code, _, err = cloud.run("conflicts", "--limit", "1")
@@ -216,7 +218,7 @@ def test_what_is_no_conflict(cloud):
     assert (code, json.loads(out)) == (0, [])
     assert err == (
         "0 of 7 claims of schedulers lost (0.0 %)\n"
-        "3 more refused, not because of another claim: down 1, disabled 1, unknown host {host} 1\n"
+        "3 more refused, not because of another claim: down 1, disabled 1, unknown host 1\n"
     )
     rows = cloud.rows("trend", "--columns", "time,conflicts")
     assert sum(row["conflicts"] for row in rows) == 0
