@@ -2,6 +2,7 @@
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.numbers import add_limit
+from nova_sched.cli.of_cell0 import need_cell0, say_lacking_cell0
 from nova_sched.cli.output import Rows, add_form, stamp
 from nova_sched.cli.state import add_at, class_order, ends_of, natural, world_of
 from nova_sched.process.text import one_line
@@ -65,6 +66,10 @@ class HostList(ReplayCommand):
     def run_on(self, source, arguments):
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
+        for option in ("zone", "aggregate"):
+            if getattr(arguments, option) is not None:
+                need_cell0(source, world, f"--{option}")
+        say_lacking_cell0(self, source, world)
         hosts = [
             (cell, host)
             for cell, host in named_hosts(world, arguments.hosts)

@@ -2,6 +2,7 @@
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.numbers import add_limit
+from nova_sched.cli.of_cell0 import need_cell0
 from nova_sched.cli.output import Rows, add_form
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.process.text import one_line
@@ -24,6 +25,8 @@ examples:
 
 exit codes: 0 shown, 2 wrong usage, 3 a log cannot be reached, 4 the state of a cell is not known
 """
+#: Groups that depend on the aggregates.
+OF_AGGREGATES = ("zone", "aggregate")
 
 
 class Usage(ReplayCommand):
@@ -42,6 +45,8 @@ class Usage(ReplayCommand):
     def run_on(self, source, arguments):
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
+        if arguments.by in OF_AGGREGATES:
+            need_cell0(source, world, f"--by {arguments.by}")
         if arguments.by in OF_HOSTS:
             default_zone = default_zone_of(source.logs, {fold.cell: fold.position for fold in folds})
             rows = of_hosts(world, arguments.by, default_zone)
