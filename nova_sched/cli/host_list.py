@@ -8,6 +8,7 @@ from nova_sched.cli.state import add_at, class_order, ends_of, natural, world_of
 from nova_sched.process.text import one_line
 from nova_sched.projection.host_status import DISABLED, UP, counts_of
 from nova_sched.projection.ledger import AUTHORITIES
+from nova_sched.projection.topology import zone_names
 from nova_sched.replay.health.heard import ago, last_reports
 from nova_sched.replay.state.default_zone import default_zone_of
 from nova_sched.replay.state.hosts import DOWN, counted, named_hosts, rows_of
@@ -76,6 +77,7 @@ class HostList(ReplayCommand):
             if not arguments.cell or cell in arguments.cell
         ]
         default_zone = default_zone_of(source.logs, {fold.cell: fold.position for fold in folds})
+        self._say_unknown(source, world, default_zone, arguments)
         rows = [row for row in rows_of(world, hosts, default_zone) if _is_wanted(row, arguments)]
         heard = {}
         for cell, projection in world.projections.items():
@@ -93,6 +95,18 @@ class HostList(ReplayCommand):
         if self.unknown:
             return errors.EXIT_GAP
         return errors.EXIT_OK if rows else errors.EXIT_NEGATIVE
+
+    def _say_unknown(self, source, world, default_zone, arguments):
+        """Report names in the options that nothing in the logs has."""
+        for what, names, known in (
+            ("cell", arguments.cell or (), {*source.logs, *source.down}),
+            ("zone", [arguments.zone], {default_zone, *zone_names(world.table, default_zone).values()}),
+            ("aggregate", [arguments.aggregate], {one.name for one in world.table.aggregates.values()}),
+        ):
+            for name in names:
+                if name is not None and name not in known:
+                    known_names = ", ".join(sorted(filter(None, known))) or "(none)"
+                    self.say(f"there is no {what} {name!r}, wanted one of {known_names}; fix --{what}")
 
     def _show(self, rows, heard, ends, form):
         classes = sorted({name for row in rows for name in row.amounts}, key=class_order)

@@ -143,6 +143,12 @@ class State(ReplayCommand):
         """Show something else than hosts."""
         structured = arguments.output in ("json", "ndjson")
         columns, rows = LISTS[arguments.what](source, world, arguments.hosts, structured)
+        for pattern in arguments.hosts:
+            if not LISTS[arguments.what](source, world, [pattern], structured)[1]:
+                raise errors.NovaSchedError(
+                    f"--list {arguments.what} has nothing of the name {pattern!r} at that moment; name another one, or "
+                    "another moment"
+                )
         for line in fold_lines(folds):
             self.say(one_line(line))
         shown = Rows(self.out, arguments.output, columns, ("generation", "position"), self.paint)
