@@ -3,7 +3,7 @@
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.numbers import add_limit
 from nova_sched.cli.of_cell0 import need_cell0, say_lacking_cell0
-from nova_sched.cli.output import Rows, add_form, stamp
+from nova_sched.cli.output import PARTS, Rows, add_form, in_columns, stamp
 from nova_sched.cli.state import add_at, class_order, ends_of, natural, world_of
 from nova_sched.process.text import one_line
 from nova_sched.projection.host_status import DISABLED, UP, counts_of
@@ -30,8 +30,6 @@ known
 """
 #: Another word for DOWN.
 LOST = "lost"
-#: What is shown of a resource class.
-PARTS = ("used", "capacity")
 SORTS = ("host", "full", "empty", "heard", "instances")
 
 
@@ -148,11 +146,7 @@ def _use_in_columns(row, classes):
     share, name = fullest(row) if row else (0.0, None)
     amounts = row.amounts if row else {}
     return {
-        **{
-            f"{each}_{part}": amount
-            for each in classes
-            for part, amount in zip(PARTS, amounts.get(each, (None, None)), strict=True)
-        },
+        **{column: amount for each in classes for column, amount in in_columns(each, amounts.get(each)).items()},
         "full_percent": share,
         "full_class": name,
     }

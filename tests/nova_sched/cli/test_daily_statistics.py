@@ -312,6 +312,14 @@ def test_the_default_zone_is_that_of_the_schedulers(cloud):
     assert cloud.run("dry-run", "1:512", "--availability-zone", "east")[0] == 0
 
 
+@pytest.mark.parametrize("by, columns", [("zone", ["VCPU_used", "VCPU_capacity"]), ("project", ["VCPU"])])
+def test_usage_in_a_spreadsheet_is_numbers(ask, by, columns):
+    _, out, _ = ask(DEMO, "usage", "--by", by, form="csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert rows and list(rows[0])[3 : 3 + len(columns)] == columns
+    assert all(row[name].isdecimal() for row in rows for name in list(row)[1:])
+
+
 # --- fragmentation ---------------------------------------------------------------------------------------------------
 
 
