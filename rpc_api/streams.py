@@ -9,6 +9,6 @@ def open_closed() -> None:
     write to it. The null device also takes the number of the stream, so that no log or database gets it."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            stream = open(os.devnull, mode)  # noqa: SIM115
+            stream = open(os.devnull, mode)
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)

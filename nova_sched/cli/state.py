@@ -23,10 +23,11 @@ from rpc_api.wording import number_of
 
 EPILOG = """\
 Amounts are used/capacity, summed over all providers of a host; the capacity is (total - reserved) * allocation ratio.
-In CSV they are two columns, such as VCPU_used and VCPU_capacity. MEMORY_MB is in MiB, DISK_GB in GiB. A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m,
-2026-11-21T12:03:05Z). Without names of hosts the command also counts hosts by status, and shows the time from the last
-event of each service to the moment: to the present for a live log, or to the end of an exported file, if no moment is
-named. A scheduler or conductor publishes nothing when nothing happens.
+In CSV they are two columns, such as VCPU_used and VCPU_capacity. MEMORY_MB is in MiB, DISK_GB in GiB.
+
+A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m, 2026-11-21T12:03:05Z). Without names
+of hosts the command also counts hosts by status, and shows the time from the last event of each service to the moment:
+to the present for a live log, or to the end of an exported file, if no moment is named. A scheduler or conductor publishes nothing when nothing happens.
 
 A log that is pinned to level 3 has more: --list providers shows the resource providers that are no host's, or those
 that match names, uuids or hosts; --list consumers all that holds allocations, with generation, type, project and user;
@@ -199,7 +200,9 @@ class State(ReplayCommand):
             self.say(one_line(line))
         structured = arguments.output in ("json", "ndjson")
         is_csv = arguments.output == "csv"
-        split = [part for name in columns for part in (in_columns(name, None) if is_csv and name in classes else [name])]
+        split = [
+            part for name in columns for part in (in_columns(name, None) if is_csv and name in classes else [name])
+        ]
         shown = Rows(self.out, arguments.output, split, ("instances", *classes), self.paint)
         for row in rows:
             cells = {}

@@ -185,7 +185,9 @@ class Named:
 
     def __init__(self, patterns):
         self.patterns = tuple(patterns)
-        self._matches = re.compile("|".join(f"(?:{re.escape(pattern)}|{fnmatch.translate(pattern)})" for pattern in self.patterns)).fullmatch
+        self._matches = re.compile(
+            "|".join(f"(?:{re.escape(pattern)}|{fnmatch.translate(pattern)})" for pattern in self.patterns)
+        ).fullmatch
 
     def __contains__(self, name):
         return self._matches(name) is not None

@@ -6,9 +6,9 @@ import math
 import uuid
 from typing import NamedTuple
 
+from nova_sched.filters.options import Kind
 from nova_sched.projection import provider_tree
 from nova_sched.projection.inventory import MAX_RATIO
-from nova_sched.filters.options import Kind
 from nova_sched.selection.policy import OPTIONS, Policy
 from rpc_api import codec, errors, events
 from rpc_api.digest import consumers_digest

@@ -38,7 +38,7 @@ def read(cloud, capsys, *words):
     ],
 )
 def test_it_is_said_by_commands_that_read(cloud, capsys, words, code, told):
-    found, out, err = read(cloud, capsys, *words)
+    found, _, err = read(cloud, capsys, *words)
     assert found == code and told in err
 
 
