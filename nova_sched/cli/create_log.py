@@ -124,8 +124,8 @@ class CreateLog(Command):
     def take_action(self, arguments):
         if not may_name_cell(arguments.cell):
             raise errors.UsageError(
-                f"{arguments.cell!r} cannot be the name of a cell, wanted letters, digits, '_', '.' and '-', and a letter "
-                "or digit first; fix CELL"
+                f"{arguments.cell!r} cannot be the name of a cell, wanted letters, digits, '_', '.' and '-', and a "
+                "letter or digit first; fix CELL"
             )
         producer = f"operator/{arguments.name}"
         if not 0 < len(arguments.name) <= MAX_NAME - len("operator/"):

@@ -27,7 +27,8 @@ In CSV they are two columns, such as VCPU_used and VCPU_capacity. MEMORY_MB is i
 
 A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m, 2026-11-21T12:03:05Z). Without names
 of hosts the command also counts hosts by status, and shows the time from the last event of each service to the moment:
-to the present for a live log, or to the end of an exported file, if no moment is named. A scheduler or conductor publishes nothing when nothing happens.
+to the present for a live log, or to the end of an exported file, if no moment is named. A scheduler or conductor
+publishes nothing when nothing happens.
 
 A log that is pinned to level 3 has more: --list providers shows the resource providers that are no host's, or those
 that match names, uuids or hosts; --list consumers all that holds allocations, with generation, type, project and user;

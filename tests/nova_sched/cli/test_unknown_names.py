@@ -1,4 +1,4 @@
-"""A name that nothing in the logs has is said, and is not an empty success."""
+"""A name that nothing in the logs has is reported, and is not an empty success."""
 
 import pytest
 
