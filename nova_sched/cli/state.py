@@ -6,7 +6,6 @@ import re
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.numbers import add_limit
-from nova_sched.cli.of_cell0 import say_lacking_cell0
 from nova_sched.cli.output import Rows, add_form, in_columns, stamp
 from nova_sched.cli.state_lines import host_lines, provider_lines, waiting_lines
 from nova_sched.cli.state_lists import LISTS
@@ -119,8 +118,6 @@ class State(ReplayCommand):
     def run_on(self, source, arguments):
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
-        if arguments.what == "hosts":
-            say_lacking_cell0(self, source, world)
         self.default_zone = default_zone_of(source.logs, {fold.cell: fold.position for fold in folds})
         if arguments.what in LISTS:
             self._list(source, world, folds, arguments)
