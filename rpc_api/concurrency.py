@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from rpc_api import errors
+from rpc_api import errors, streams
 
 LOG = logging.getLogger(__name__)
 
@@ -28,8 +28,9 @@ VARIABLE = "NOVA_SCHED_CONCURRENCY"
 def setup(mode: str | None = None) -> str:
     """Choose the mode: the argument, else the environment's ``NOVA_SCHED_CONCURRENCY``, else threading.
 
-    Raises UsageError for another mode.
+    Standard streams that are closed are opened first. Raises UsageError for another mode.
     """
+    streams.open_closed()
     mode = mode or os.environ.get(VARIABLE) or "threading"
     if mode not in MODES:
         raise errors.UsageError(f"the concurrency mode is {mode!r}, wanted one of {', '.join(MODES)}; fix {VARIABLE}")

@@ -201,6 +201,11 @@ def cells_of(conf: cfg.ConfigOpts, uuid_wanted: bool = True) -> list[Cell]:
     return cells
 
 
+def may_name_cell(name: str) -> bool:
+    """Whether the services accept a name as that of a cell (or cell0)."""
+    return _NAME.fullmatch(name) is not None
+
+
 def cell_of(conf: cfg.ConfigOpts, name: str, uuid_wanted: bool = True) -> Cell:
     """One cell by its name; UsageError for what is missing or wrong."""
     if name not in conf.cells.enabled:
@@ -208,7 +213,7 @@ def cell_of(conf: cfg.ConfigOpts, name: str, uuid_wanted: bool = True) -> Cell:
             f"the cell {name!r} is not enabled, wanted one of "
             f"{', '.join(conf.cells.enabled) or '(none)'}; fix [cells] enabled in {_files(conf)}"
         )
-    if not _NAME.fullmatch(name) or name == CELL0:
+    if not may_name_cell(name) or name == CELL0:
         raise errors.UsageError(
             f"{name!r} cannot be the name of a cell, wanted letters, digits, '_', '.' and '-', and "
             f"not {CELL0}; fix [cells] enabled in {_files(conf)}"

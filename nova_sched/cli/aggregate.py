@@ -43,7 +43,7 @@ examples:
 {CODES}"""
 
     def add_arguments(self, parser):
-        parser.add_argument("names", nargs="*", metavar="NAME", help="names or uuids (default: all)")
+        parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="names or uuids (default: all)")
         add_form(parser)
 
     def run_with(self, aggregates, arguments):

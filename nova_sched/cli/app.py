@@ -13,7 +13,7 @@ from cliff.command import Command
 from cliff.commandmanager import CommandManager
 from cliff.help import HelpCommand
 
-from nova_sched.cli.command import add_log_options
+from nova_sched.cli.command import add_log_options, parsed
 from nova_sched.cli.complete import Complete
 from nova_sched.process.text import one_line
 from rpc_api import errors, noise
@@ -113,7 +113,7 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
         try:
             parser = command.get_parser(f"{self.NAME} {name}")
             parser.error = _refuse(parser.prog)
-            return command.run(parser.parse_args(arguments)) or errors.EXIT_OK
+            return command.run(parsed(parser, arguments)) or errors.EXIT_OK
         except errors.NovaSchedError as fault:
             if self.options.debug:
                 logging.getLogger(__name__).exception("%s", fault)
@@ -205,3 +205,5 @@ class _PassedOn(argparse.ArgumentParser):
     def parse_args(self, arguments):
         """Return the arguments as they are."""
         return arguments
+
+    parse_intermixed_args = parse_args

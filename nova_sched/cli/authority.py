@@ -9,6 +9,7 @@ from nova_sched.operate.publish import check_level, published
 from nova_sched.projection.ledger import AUTHORITIES
 from nova_sched.replay.archive.restore import state_of
 from rpc_api import errors, events
+from rpc_api.feed.epoch import opening_in
 from rpc_api.log import open_log
 from rpc_api.wording import number_of
 
@@ -35,7 +36,7 @@ class Authority(Command):
         parser.epilog = EPILOG
         parser.add_argument("cell", metavar="CELL", help="name of the cell")
         parser.add_argument("log", metavar="URL", help="URL of the log")
-        parser.add_argument("hosts", metavar="HOST", nargs="*", help="hosts (default, to show: all)")
+        parser.add_argument("hosts", metavar="HOST", nargs="*", default=[], help="hosts (default, to show: all)")
         parser.add_argument(
             "--pass-to", choices=sorted(AUTHORITIES), help="pass the authority over the hosts to this one"
         )
@@ -48,6 +49,7 @@ class Authority(Command):
 
     def take_action(self, arguments):
         with open_log(arguments.log, create=False) as log:
+            opening_in(log, arguments.cell)
             state = state_of(arguments.cell, log)
             unknown = sorted(set(arguments.hosts) - set(state.hosts))
             if unknown:
@@ -57,6 +59,8 @@ class Authority(Command):
             if arguments.pass_to is None:
                 for name in sorted(arguments.hosts or state.hosts):
                     self.app.stdout.write(f"{name:<32} {state.hosts[name].authority}\n")
+                if not state.hosts:
+                    self.app.stderr.write(f"no host reports in the log of {arguments.cell}\n")
                 return errors.EXIT_OK
             if not arguments.hosts:
                 raise errors.UsageError("name the hosts whose authority is to pass")

@@ -6,6 +6,7 @@ from nova_sched.cli.adopted import add_default_policy, policy_of, say_lacking
 from nova_sched.cli.catalogue import add_config_file
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.numbers import Number
+from nova_sched.cli.of_cell0 import need_cell0, say_lacking_cell0
 from nova_sched.cli.output import add_form, aligned
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.process.text import one_line
@@ -68,6 +69,9 @@ class Capacity(ReplayCommand):
         amounts = amounts_in(arguments.flavor) if arguments.flavor is not None else None
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
+        if arguments.by != "cell":
+            need_cell0(source, world, f"--by {arguments.by}")
+        say_lacking_cell0(self, source, world)
         positions = {fold.cell: fold.position for fold in folds}
         named = arguments.flavor if amounts is None else None
         recorded = recorded_in(source.logs, positions, named, arguments.like)

@@ -76,6 +76,13 @@ def of_environment() -> list[str]:
     return os.environ.get(ENVIRONMENT, "").split()
 
 
+def parsed(parser, words):
+    """Parse the words of a command: names may come before options, between and after them. (argparse takes all names
+    where the first one may be, and refuses those after an option.)"""
+    kind = type(parser)
+    return kind.parse_args(parser, words) if "--" in words else kind.parse_intermixed_args(parser, words)
+
+
 class ReplayCommand(Command):
     """A command that reads logs. A test runs the examples in its ``EPILOG``."""
 

@@ -70,7 +70,7 @@ class Conflicts(ReplayCommand):
         for cell, gap in unknown.items():
             self.say(f"{self.app.NAME} {self.cmd_name}: {gap}; the claims of {cell} are left out")
         if arguments.by == EACH:
-            rows = [{**one._asdict(), "time": stamp(one.at_ns)} for one in found.found]
+            rows = [{**one._asdict(), "time": stamp(one.at_ns), "reason": str(one.reason)} for one in found.found]
         else:
             rows = counted(found, arguments.by, interval_ns)
             if arguments.by == "time":

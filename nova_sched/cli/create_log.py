@@ -12,6 +12,7 @@ from rpc_api import codec, errors, events
 from rpc_api.accounts import speaks_for
 from rpc_api.clock import SYSTEM
 from rpc_api.codec import MAX_NAME
+from rpc_api.config import may_name_cell
 from rpc_api.feed.epoch import open_at_level
 from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
@@ -121,6 +122,11 @@ class CreateLog(Command):
         return parser
 
     def take_action(self, arguments):
+        if not may_name_cell(arguments.cell):
+            raise errors.UsageError(
+                f"{arguments.cell!r} cannot be the name of a cell, wanted letters, digits, '_', '.' and '-', and a "
+                "letter or digit first; fix CELL"
+            )
         producer = f"operator/{arguments.name}"
         if not 0 < len(arguments.name) <= MAX_NAME - len("operator/"):
             raise errors.UsageError(

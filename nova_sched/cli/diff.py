@@ -38,7 +38,9 @@ class Diff(ReplayCommand):
     def add_arguments(self, parser):
         parser.add_argument("first", metavar="A", help="the earlier moment: a position or a time in UTC")
         parser.add_argument("last", metavar="B", help="the later moment")
-        parser.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts or providers, by name or glob")
+        parser.add_argument(
+            "hosts", nargs="*", default=[], metavar="HOST", help="only these hosts or providers, by name or glob"
+        )
         parser.add_argument("--hosts-only", action="store_true", help="leave out instances")
         parser.add_argument("--exit-code", action="store_true", help="end with 1 if something changed")
         add_form(parser)

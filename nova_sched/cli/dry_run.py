@@ -6,6 +6,7 @@ import json
 from nova_sched.cli.adopted import add_default_policy, policy_of, say_lacking
 from nova_sched.cli.catalogue import add_config_file
 from nova_sched.cli.numbers import Number
+from nova_sched.cli.of_cell0 import need_cell0, say_lacking_cell0
 from nova_sched.cli.operator import OperatorCommand
 from nova_sched.cli.output import add_form, aligned
 from nova_sched.cli.state import add_at, fold_lines, world_of
@@ -107,6 +108,9 @@ class DryRun(OperatorCommand):
         amounts = amounts_in(arguments.flavor) if arguments.flavor is not None and not arguments.nova else None
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
+            if arguments.availability_zone is not None:
+                need_cell0(source, world, "--availability-zone")
+            say_lacking_cell0(self, source, world)
             positions = {fold.cell: fold.position for fold in folds}
             named = arguments.flavor if amounts is None and not arguments.nova else None
             recorded = recorded_in(source.logs, positions, named, arguments.like, whole=True)

@@ -4,6 +4,7 @@ from nova_sched.cli.adopted import add_default_policy, policy_of, say_lacking
 from nova_sched.cli.catalogue import add_config_file
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.numbers import add_limit
+from nova_sched.cli.of_cell0 import say_lacking_cell0
 from nova_sched.cli.output import Rows, add_form
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.process.text import one_line
@@ -38,7 +39,9 @@ class Fragmentation(ReplayCommand):
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
-        parser.add_argument("flavors", nargs="*", metavar="FLAVOR", help="amounts, or names of recorded flavors")
+        parser.add_argument(
+            "flavors", nargs="*", default=[], metavar="FLAVOR", help="amounts, or names of recorded flavors"
+        )
         parser.add_argument("--hosts", action="store_true", help="show the hosts where room is stranded")
         add_limit(parser, "only the first N rows")
         add_at(parser)
@@ -49,6 +52,7 @@ class Fragmentation(ReplayCommand):
     def run_on(self, source, arguments):
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
+        say_lacking_cell0(self, source, world)
         positions = {fold.cell: fold.position for fold in folds}
         flavors = _flavors(source, positions, arguments.flavors)
         adopted, whose, lacking = policy_of(recorded_in(source.logs, positions), arguments)

@@ -2,11 +2,13 @@
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.numbers import add_limit
-from nova_sched.cli.output import Rows, add_form, stamp
+from nova_sched.cli.of_cell0 import need_cell0, say_lacking_cell0
+from nova_sched.cli.output import PARTS, Rows, add_form, in_columns, stamp
 from nova_sched.cli.state import add_at, class_order, ends_of, natural, world_of
 from nova_sched.process.text import one_line
 from nova_sched.projection.host_status import DISABLED, UP, counts_of
 from nova_sched.projection.ledger import AUTHORITIES
+from nova_sched.projection.topology import zone_names
 from nova_sched.replay.health.heard import ago, last_reports
 from nova_sched.replay.state.default_zone import default_zone_of
 from nova_sched.replay.state.hosts import DOWN, counted, named_hosts, rows_of
@@ -28,8 +30,6 @@ known
 """
 #: Another word for DOWN.
 LOST = "lost"
-#: What is shown of a resource class.
-PARTS = ("used", "capacity")
 SORTS = ("host", "full", "empty", "heard", "instances")
 
 
@@ -39,7 +39,9 @@ class HostList(ReplayCommand):
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
-        parser.add_argument("hosts", nargs="*", metavar="HOST", help="names of hosts, or globs (default: all)")
+        parser.add_argument(
+            "hosts", nargs="*", default=[], metavar="HOST", help="names of hosts, or globs (default: all)"
+        )
         add_at(parser)
         parser.add_argument(
             "--status",
@@ -63,12 +65,17 @@ class HostList(ReplayCommand):
     def run_on(self, source, arguments):
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
+        for option in ("zone", "aggregate"):
+            if getattr(arguments, option) is not None:
+                need_cell0(source, world, f"--{option}")
+        say_lacking_cell0(self, source, world)
         hosts = [
             (cell, host)
             for cell, host in named_hosts(world, arguments.hosts)
             if not arguments.cell or cell in arguments.cell
         ]
         default_zone = default_zone_of(source.logs, {fold.cell: fold.position for fold in folds})
+        self._say_unknown(source, world, default_zone, arguments)
         rows = [row for row in rows_of(world, hosts, default_zone) if _is_wanted(row, arguments)]
         heard = {}
         for cell, projection in world.projections.items():
@@ -86,6 +93,18 @@ class HostList(ReplayCommand):
         if self.unknown:
             return errors.EXIT_GAP
         return errors.EXIT_OK if rows else errors.EXIT_NEGATIVE
+
+    def _say_unknown(self, source, world, default_zone, arguments):
+        """Report names in the options that nothing in the logs has."""
+        for what, names, known in (
+            ("cell", arguments.cell or (), {*source.logs, *source.down}),
+            ("zone", [arguments.zone], {default_zone, *zone_names(world.table, default_zone).values()}),
+            ("aggregate", [arguments.aggregate], {one.name for one in world.table.aggregates.values()}),
+        ):
+            for name in names:
+                if name is not None and name not in known:
+                    known_names = ", ".join(sorted(filter(None, known))) or "(none)"
+                    self.say(f"there is no {what} {name!r}, wanted one of {known_names}; fix --{what}")
 
     def _show(self, rows, heard, ends, form):
         classes = sorted({name for row in rows for name in row.amounts}, key=class_order)
@@ -127,11 +146,7 @@ def _use_in_columns(row, classes):
     share, name = fullest(row) if row else (0.0, None)
     amounts = row.amounts if row else {}
     return {
-        **{
-            f"{each}_{part}": amount
-            for each in classes
-            for part, amount in zip(PARTS, amounts.get(each, (None, None)), strict=True)
-        },
+        **{column: amount for each in classes for column, amount in in_columns(each, amounts.get(each)).items()},
         "full_percent": share,
         "full_class": name,
     }

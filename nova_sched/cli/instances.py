@@ -74,6 +74,9 @@ class Instances(ReplayCommand):
                 f"cannot sort by {arguments.sort!r}, wanted one of {', '.join(SORTS)}, with :desc "
                 "after it for the greatest first; fix --sort"
             )
+        for pattern in arguments.cells or ():
+            if not any(wanted(cell, [pattern]) for cell in (*source.logs, *source.down)):
+                self.say(f"there is no cell {pattern!r} among {', '.join(sorted((*source.logs, *source.down)))}")
         self.partial = False
         with self.history(source, arguments) as history:
             rows, as_of = self._known(source, arguments, history)

@@ -12,6 +12,15 @@ from nova_sched.replay.logs.moments import stamp as stamp
 FORMS = ("table", "json", "ndjson", "csv")
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 
+#: What is shown of a resource class; each has a column where a cell must be a number.
+PARTS = ("used", "capacity")
+
+
+def in_columns(name: str, amounts) -> dict:
+    """The columns of a resource class in a spreadsheet: VCPU_used and VCPU_capacity; ``amounts`` is None, or (used,
+    capacity)."""
+    return {f"{name}_{part}": amount for part, amount in zip(PARTS, amounts or (None, None), strict=True)}
+
 
 def add_form(parser, forms=FORMS) -> None:
     """Add ``-o`` and ``-f``, the form of the output: one of ``forms``, by default the first one. python-openstackclient

@@ -15,7 +15,7 @@ from nova_sched.replay.logs.reading import decoded_records
 from nova_sched.replay.state.history import History
 from rpc_api import errors
 from rpc_api.config import cell0_log, cells_of, check_account
-from rpc_api.feed.epoch import append_pin
+from rpc_api.feed.epoch import append_pin, opening_in
 from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from rpc_api.wording import number_of
@@ -98,6 +98,8 @@ class Pin(Command):
         check_account(conf, "operator", arguments.name, *wanted.values())
         with contextlib.ExitStack() as stack:
             logs = {cell: stack.enter_context(open_log(url, create=False)) for cell, url in wanted.items()}
+            for cell, log in logs.items():
+                opening_in(log, cell)
             return self._pin(conf, logs, arguments)
 
     def _pin(self, conf, logs, arguments):

@@ -11,7 +11,7 @@ from nova_sched.replay.logs.reading import decoded_records
 from rpc_api import codec, errors, events
 from rpc_api.clock import SYSTEM
 from rpc_api.events.cloud import StateKept
-from rpc_api.feed.epoch import opening_of
+from rpc_api.feed.epoch import opening_in
 from rpc_api.log import open_log
 
 EPILOG = """\
@@ -53,7 +53,7 @@ class Rebase(Command):
 
     def take_action(self, arguments):
         with open_log(arguments.log, create=False) as log:
-            opening = opening_of(log)
+            opening = opening_in(log, arguments.cell)
             if opening is None or opening.whole:
                 raise errors.UsageError(f"{log.url} has all its records, so it needs no rebase")
             projection = Projection(arguments.cell, whole=False)

@@ -6,7 +6,7 @@ import re
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.numbers import add_limit
-from nova_sched.cli.output import Rows, add_form, stamp
+from nova_sched.cli.output import Rows, add_form, in_columns, stamp
 from nova_sched.cli.state_lines import host_lines, provider_lines, waiting_lines
 from nova_sched.cli.state_lists import LISTS
 from nova_sched.process.text import one_line
@@ -22,17 +22,19 @@ from rpc_api.wording import number_of
 
 EPILOG = """\
 Amounts are used/capacity, summed over all providers of a host; the capacity is (total - reserved) * allocation ratio.
-MEMORY_MB is in MiB, DISK_GB in GiB. A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m,
-2026-11-21T12:03:05Z). Without names of hosts the command also counts hosts by status, and shows the time from the last
-event of each service to the moment: to the present for a live log, or to the end of an exported file, if no moment is
-named. A scheduler or conductor publishes nothing when nothing happens.
+In CSV they are two columns, such as VCPU_used and VCPU_capacity. MEMORY_MB is in MiB, DISK_GB in GiB.
+
+A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m, 2026-11-21T12:03:05Z). Without names
+of hosts the command also counts hosts by status, and shows the time from the last event of each service to the moment:
+to the present for a live log, or to the end of an exported file, if no moment is named. A scheduler or conductor
+publishes nothing when nothing happens.
 
 A log that is pinned to level 3 has more: --list providers shows the resource providers that are no host's, or those
 that match names, uuids or hosts; --list consumers all that holds allocations, with generation, type, project and user;
 --list names the resource classes and traits of the cloud's own; --list waiting the hosts that were reported, and wait
 for their root provider. A provider that is named alone is shown in all detail.
 
-exit codes: 0 shown, 1 there is no such host, 2 wrong usage, 3 a log cannot be reached, 4 the state of a cell at that
+exit codes: 0 shown, 1 nothing has such a name, 2 wrong usage, 3 a log cannot be reached, 4 the state of a cell at that
 moment is not known, because records before it were removed from its log (the other cells are shown)
 
 examples:
@@ -92,7 +94,11 @@ class State(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument(
-            "hosts", nargs="*", metavar="HOST", help="name of a host, or a glob; one host is shown in all detail"
+            "hosts",
+            nargs="*",
+            default=[],
+            metavar="HOST",
+            help="name of a host, or a glob; one host is shown in all detail",
         )
         add_at(parser)
         parser.add_argument(
@@ -136,6 +142,12 @@ class State(ReplayCommand):
         """Show something else than hosts."""
         structured = arguments.output in ("json", "ndjson")
         columns, rows = LISTS[arguments.what](source, world, arguments.hosts, structured)
+        for pattern in arguments.hosts:
+            if not LISTS[arguments.what](source, world, [pattern], structured)[1]:
+                raise errors.NovaSchedError(
+                    f"--list {arguments.what} has nothing of the name {pattern!r} at that moment; name another one, or "
+                    "another moment"
+                )
         for line in fold_lines(folds):
             self.say(one_line(line))
         shown = Rows(self.out, arguments.output, columns, ("generation", "position"), self.paint)
@@ -185,9 +197,19 @@ class State(ReplayCommand):
         for line in fold_lines(folds):
             self.say(one_line(line))
         structured = arguments.output in ("json", "ndjson")
-        shown = Rows(self.out, arguments.output, columns, ("instances", *classes), self.paint)
+        is_csv = arguments.output == "csv"
+        split = [
+            part for name in columns for part in (in_columns(name, None) if is_csv and name in classes else [name])
+        ]
+        shown = Rows(self.out, arguments.output, split, ("instances", *classes), self.paint)
         for row in rows:
-            shown.write({name: _cell(row, name, structured) for name in columns})
+            cells = {}
+            for name in columns:
+                if is_csv and name in classes:
+                    cells |= in_columns(name, row.amounts.get(name))
+                else:
+                    cells[name] = _cell(row, name, structured)
+            shown.write(cells)
         shown.end()
         if not found:
             self.say("there is no host")

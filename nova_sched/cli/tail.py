@@ -147,7 +147,9 @@ class Tail(ReplayCommand):
         ):
             count = BEFORE_FOLLOWING
         with _Ending() if arguments.follow else nullcontext() as ending:
-            self._show_range(source, found, pickers, count, writer)
+            shown = self._show_range(source, found, pickers, count, writer)
+            if not shown and not arguments.follow:
+                self._say_nothing(arguments)
             if arguments.follow and not ending.come:
                 self._follow(source, found, pickers, writer, ending)
         writer.end()
@@ -223,6 +225,10 @@ class Tail(ReplayCommand):
                 text and moment_at(text, parse_time(text, self.now_ns), self.now_ns)
                 for text in (arguments.since, arguments.until)
             )
+            if all(ends) and ends[1].at_ns < ends[0].at_ns:
+                raise errors.UsageError(
+                    f"--until {arguments.until} is before --since {arguments.since}; exchange the two times"
+                )
         if arguments.follow and ends[1] is not None:
             raise errors.UsageError("-f continues with new events, and the range has an end; leave one out")
         return ends, *(None if end is None else end.at_ns for end in ends)
@@ -251,6 +257,16 @@ class Tail(ReplayCommand):
 
     # --- showing -----------------------------------------------------------------------------------------------------
 
+    def _say_nothing(self, arguments):
+        """Report that no event matches the names in the options: one of them may be misspelt."""
+        named = [
+            f"--{key} {name}"
+            for key in ("host", "provider", "instance", "request", "project", "type")
+            for name in getattr(arguments, key)
+        ]
+        if named:
+            self.say(f"nova-sched-replay tail: no event of the range matches {', '.join(named)}")
+
     def _show_range(self, source, found, pickers, count, writer):
         if count is None:
             streams = [hits(source.logs[cell], span, pickers[cell], self._gaps.append) for cell, span in found.items()]
@@ -261,6 +277,7 @@ class Tail(ReplayCommand):
                 for cell, span in found.items()
             ]
             shown = trimmed(list(merged(lasts)), count)
+        number = 0
         for number, hit in enumerate(shown, 1):
             writer.write(hit)
             self._pass(hit.cell, hit.position + 1)
@@ -269,6 +286,7 @@ class Tail(ReplayCommand):
         for cell, span in found.items():
             self._pass(cell, max(span.last, span.first - 1) + 1)
         self._save()
+        return number
 
     def _pass(self, cell, position):
         if self._cursor is not None and self._epochs.get(cell) is not None:

@@ -2,7 +2,8 @@
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.numbers import add_limit
-from nova_sched.cli.output import Rows, add_form
+from nova_sched.cli.of_cell0 import need_cell0
+from nova_sched.cli.output import Rows, add_form, in_columns
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.process.text import one_line
 from nova_sched.replay.state.default_zone import default_zone_of
@@ -24,6 +25,8 @@ examples:
 
 exit codes: 0 shown, 2 wrong usage, 3 a log cannot be reached, 4 the state of a cell is not known
 """
+#: Groups that depend on the aggregates.
+OF_AGGREGATES = ("zone", "aggregate")
 
 
 class Usage(ReplayCommand):
@@ -42,6 +45,8 @@ class Usage(ReplayCommand):
     def run_on(self, source, arguments):
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
+        if arguments.by in OF_AGGREGATES:
+            need_cell0(source, world, f"--by {arguments.by}")
         if arguments.by in OF_HOSTS:
             default_zone = default_zone_of(source.logs, {fold.cell: fold.position for fold in folds})
             rows = of_hosts(world, arguments.by, default_zone)
@@ -52,11 +57,14 @@ class Usage(ReplayCommand):
             self.say(one_line(line))
         classes = sorted({name for row in rows for name in row.amounts}, key=class_order)
         structured = arguments.output in ("json", "ndjson")
+        # A cell of a spreadsheet is a number. Consumers have no capacity.
+        split = arguments.output == "csv" and arguments.by in OF_HOSTS
+        amounts = [column for name in classes for column in in_columns(name, None)] if split else classes
         shown = Rows(
             self.out,
             arguments.output,
-            (arguments.by, "instances", "hosts", *classes),
-            ("instances", "hosts", *classes),
+            (arguments.by, "instances", "hosts", *amounts),
+            ("instances", "hosts", *amounts),
             self.paint,
         )
         for row in rows[: arguments.limit]:
@@ -65,13 +73,20 @@ class Usage(ReplayCommand):
                     arguments.by: row.name,
                     "instances": row.instances,
                     "hosts": row.hosts,
-                    **{name: _amount(row.amounts.get(name), structured) for name in classes},
+                    **_amounts(row.amounts, classes, structured, split),
                 }
             )
         shown.end()
         if arguments.limit is not None and arguments.limit < len(rows):
             self.say(f"{arguments.limit} of {number_of(len(rows), 'group')}")
         return errors.EXIT_GAP if self.unknown else errors.EXIT_OK
+
+
+def _amounts(amounts, classes, structured, split):
+    """Column -> amount of a row, for some resource classes."""
+    if split:
+        return {column: amount for name in classes for column, amount in in_columns(name, amounts.get(name)).items()}
+    return {name: _amount(amounts.get(name), structured) for name in classes}
 
 
 def _amount(found, structured):

@@ -1,6 +1,7 @@
 """``nova-sched-replay what-if``: run recorded requests with another policy, other ratios or other hosts."""
 
 import json
+import math
 from pathlib import Path
 
 from nova_sched.cli import what_if_picture
@@ -91,6 +92,7 @@ class WhatIf(ReplayCommand):
                 changes.policy_for(policy)
             traffic = traffic_of(spool)
             tallies = [as_recorded(source.logs, traffic, update)]
+            changes.check_classes(tallies[0].classes)
             changes = changes.with_hosts(tallies[0].hosts)
             for label, changed in (("re-run", Changes()), ("what-if", changes)):
                 run = Run(source.logs, policies, spool, traffic, changed, label, update)
@@ -138,10 +140,7 @@ def _changes(arguments, known):
             raise errors.UsageError(
                 f"there is no weigher {name!r}, wanted one of {', '.join(sorted(known.weighers))}; fix --weigher"
             )
-        try:
-            weighers[name] = float(multiplier)
-        except ValueError:
-            raise errors.UsageError(f"--weigher has the multiplier {multiplier!r}, wanted a number; fix it") from None
+        weighers[name] = _multiplier(name, multiplier, known.weighers[name].least)
     ratios = {
         name: ratio_of(ratio) for name, ratio in (_pair(text, "--ratio", "CLASS=RATIO") for text in arguments.ratios)
     }
@@ -159,6 +158,17 @@ def _pair(text, option, wanted):
     if not found or not name or not value:
         raise errors.UsageError(f"{option} has {text!r}, wanted {wanted}; fix it")
     return name, value
+
+
+def _multiplier(name, text, least):
+    try:
+        multiplier = float(text)
+    except ValueError:
+        multiplier = math.nan
+    if not math.isfinite(multiplier) or (least is not None and multiplier < least):
+        wanted = "a number" if least is None else f"a number, {least:g} or more"
+        raise errors.UsageError(f"--weigher {name} has the multiplier {text!r}, wanted {wanted}; fix it")
+    return multiplier
 
 
 def _option(text):

@@ -3,6 +3,7 @@
 from nova_sched.replay.logs.reading import decoded_records
 from rpc_api import codec, errors
 from rpc_api.clock import SYSTEM
+from rpc_api.feed.epoch import opening_in
 
 #: The level of a log from which on it has the events of operators about hosts.
 LEDGER_LEVEL = 3
@@ -22,7 +23,8 @@ def check_level(state, what: str) -> None:
 def published(log, state, name: str, *data) -> int:
     """Append events of ``operator/NAME``, fold a log's state on to them, and return the position of the last one.
 
-    Raises NovaSchedError for an event that does not count."""
+    Raises UsageError for the log of another cell, and NovaSchedError for an event that does not count."""
+    opening_in(log, state.cell)
     producer = f"operator/{name}"
     # It grows, also if an earlier command had a clock that was ahead.
     epoch_ns = max(SYSTEM.now_ns(), state.producers.get(producer, (0, 0))[0] + 1)

@@ -6,6 +6,7 @@ for hosts of Nova.
 """
 
 import re
+from functools import partial
 
 from rpc_api import concurrency, errors
 
@@ -33,6 +34,7 @@ from nova_sched.cli import (  # noqa: E402
     usage,
     why_not,
 )
+from nova_sched.cli.command import parsed  # noqa: E402
 from nova_sched.process.text import one_line  # noqa: E402
 
 WHERE = "the plugin reads the logs itself, so run it where their broker or files can be reached"
@@ -53,6 +55,7 @@ class _Plugin:
         action = parser._option_string_actions.pop(OURS)
         action.option_strings = [LOG]
         parser._option_string_actions[LOG] = action
+        parser.parse_args = partial(parsed, parser)
         parser.epilog = _OURS.sub(LOG, _EXAMPLE.sub(r"  openstack scheduler \2\1", parser.epilog))
         return parser
 

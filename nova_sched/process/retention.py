@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nova_sched.process.checkpoints import newest_in
 from rpc_api import codec, errors
 from rpc_api.events.cloud import StateKept
-from rpc_api.feed.epoch import opening_of
+from rpc_api.feed.epoch import opening_in
 from rpc_api.proof import RECORDS
 
 #: Seconds in which an existing record must arrive.
@@ -27,11 +27,9 @@ class Trimmed(NamedTuple):
 def covered(log, cell: str) -> tuple[int, str | None]:
     """(The first position that must stay in a log, why). What is before it is covered by a checkpoint, or the log is
     below level 3, where all that counts is reported again: then it is the last position, and there is no reason."""
-    bounds, opening = log.bounds(), opening_of(log)
+    bounds, opening = log.bounds(), opening_in(log, cell)
     if opening is None:
         return bounds.first, "the log is empty"
-    if opening.cell not in (None, cell):
-        raise errors.UsageError(f"{log.url} is the log of {opening.cell}, wanted that of {cell}; name another log")
     found = newest_in(log, cell, opening.epoch, whole=False)
     if found.checkpoint is not None:
         # With the records that prove that it is of this log.

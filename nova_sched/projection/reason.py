@@ -34,6 +34,12 @@ def _text_of(code: str, facts: tuple[Any, ...]) -> str:
     return "".join(parts)
 
 
+def kind_of(code: str) -> str:
+    """A code in words without its facts, for reasons that are counted together: that of the enumeration of the code, or
+    the code itself."""
+    return str(getattr(code, "kind", code))
+
+
 def template_of(code: str) -> str:
     """A code in the form for documents: a fact of several items is shown with two, ``trait {trait} or {trait}``."""
     return "".join(

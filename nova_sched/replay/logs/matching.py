@@ -181,11 +181,13 @@ def projects_of(event) -> tuple:
 
 
 class Named:
-    """Names of hosts, with ``*``, ``?`` and ``[...]`` as in a shell."""
+    """Names of hosts, with ``*``, ``?`` and ``[...]`` as in a shell; a name with such a sign matches itself too."""
 
     def __init__(self, patterns):
         self.patterns = tuple(patterns)
-        self._matches = re.compile("|".join(f"(?:{fnmatch.translate(pattern)})" for pattern in self.patterns)).fullmatch
+        self._matches = re.compile(
+            "|".join(f"(?:{re.escape(pattern)}|{fnmatch.translate(pattern)})" for pattern in self.patterns)
+        ).fullmatch
 
     def __contains__(self, name):
         return self._matches(name) is not None

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from nova_sched.projection.claim_refusals import OF_CONSUMER, OF_GROUP, ClaimRefused, is_conflict
-from nova_sched.projection.reason import template_of
+from nova_sched.projection.reason import Reason, kind_of
 from nova_sched.replay.logs.matching import consumers_in
 from nova_sched.replay.logs.reading import records_between
 from nova_sched.replay.statistics.intervals import starts_between
@@ -22,7 +22,7 @@ class Conflict(NamedTuple):
     cell: str
     position: int
     host: str
-    reason: str
+    reason: Reason
     lost_by: str
     won_by: str | None
 
@@ -108,9 +108,8 @@ def _count(result, winners, cell, position, event, reasons, interval_ns):
         result.by_interval[event.at_ns // interval_ns * interval_ns] += 1
     if reason is None:
         return
-    words = str(reason) if reason.code == ClaimRefused.NO_ROOM else template_of(reason.code)
     if not is_conflict(reason):
-        result.refused[words] += 1
+        result.refused[_kind(reason)] += 1
         return
     if reason.code in OF_CONSUMER:
         won_by = winners.get((_CONSUMER, data.consumer_uuid))
@@ -118,7 +117,12 @@ def _count(result, winners, cell, position, event, reasons, interval_ns):
         # (A rule of the group may be broken by a member on another host.)
         group = data.rule.group_uuid if data.rule is not None and reason.code in OF_GROUP else None
         won_by = winners.get((_GROUP, group)) or winners.get(data.host)
-    result.found.append(Conflict(event.at_ns, cell, position, data.host, words, event.producer, won_by))
+    result.found.append(Conflict(event.at_ns, cell, position, data.host, reason, event.producer, won_by))
+
+
+def _kind(reason):
+    """The words under which a reason is counted: the resource class is one of them, other facts are not."""
+    return str(reason) if reason.code == ClaimRefused.NO_ROOM else kind_of(reason.code)
 
 
 def counted(conflicts: Conflicts, by: str, interval_ns: int | None = None) -> list[dict]:
@@ -128,7 +132,7 @@ def counted(conflicts: Conflicts, by: str, interval_ns: int | None = None) -> li
     keys = {
         "host": lambda one: (one.cell, one.host),
         "pair": lambda one: (one.lost_by, one.won_by),
-        "reason": lambda one: (one.reason,),
+        "reason": lambda one: (_kind(one.reason),),
         "time": lambda one: (one.at_ns // interval_ns * interval_ns,),
     }
     names = {"host": ("cell", "host"), "pair": ("lost_by", "won_by"), "reason": ("reason",), "time": ("time",)}

@@ -10,7 +10,7 @@ import msgpack
 
 from nova_sched.process.backlog import Loudest, flooding
 from nova_sched.projection.host_status import counts_of
-from nova_sched.projection.reason import template_of
+from nova_sched.projection.reason import kind_of
 from nova_sched.replay.state.ledger_rows import summary_of
 from nova_sched.replay.statistics.histogram import Histogram
 from nova_sched.replay.statistics.places import add_places, mark_of
@@ -204,7 +204,7 @@ class Live:
         if written is not None:
             second.writes += 1
             if written.reason is not None:
-                second.write_reasons[template_of(written.reason.code)] += 1
+                second.write_reasons[kind_of(written.reason.code)] += 1
                 return
             second.hosts.update((cell, host) for host in (found.hosts if found else ()))
         if found is not None:

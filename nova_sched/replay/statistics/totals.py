@@ -7,7 +7,7 @@ import msgpack
 from nova_sched.projection.host_status import counts_of
 from nova_sched.projection.ledger import AGENT as OF_AGENT
 from nova_sched.projection.projection import AGENT, Projection
-from nova_sched.projection.reason import template_of
+from nova_sched.projection.reason import kind_of
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.decisions.recorded import unreachable_in
 from nova_sched.replay.logs.ends import LastHeard
@@ -127,7 +127,7 @@ class Stats:
             counts.writes_accepted += written.reason is None
             counts.writes_refused += written.reason is not None
         if written.reason is not None:
-            self.write_reasons[template_of(written.reason.code)] += 1
+            self.write_reasons[kind_of(written.reason.code)] += 1
         elif mark in places:
             self.busy.update((cell, host) for host in places[mark].hosts)
             self._note_others(cell, places[mark])

@@ -6,9 +6,10 @@ import math
 import uuid
 from typing import NamedTuple
 
+from nova_sched.filters.options import Kind
 from nova_sched.projection import provider_tree
 from nova_sched.projection.inventory import MAX_RATIO
-from nova_sched.selection.policy import Policy
+from nova_sched.selection.policy import OPTIONS, Policy
 from rpc_api import codec, errors, events
 from rpc_api.digest import consumers_digest
 from rpc_api.levels import pack_oldest
@@ -18,6 +19,19 @@ from rpc_api.packing import pack
 NAMESPACE = uuid.UUID("5e8f6a0e-1d0f-4f4c-9d3c-2f7f3f0f6d11")
 #: Number of changed inventories to cache: hosts report the same one many times.
 KEPT = 20_000
+#: The smallest value that the schedulers accept for an option of the policy.
+LEAST = {"host_subset_size": 1, "max_attempts": 1} | {
+    option.field: option.least for option in OPTIONS if option.least is not None
+}
+#: What is wanted for an option, by the type of its default.
+WANTED = {
+    bool: "true or false",
+    int: Kind.WHOLE.value,
+    float: Kind.NUMBER.value,
+    type(None): "a text",
+    str: "a text",
+    tuple: "a list",
+}
 
 
 class Changes(NamedTuple):
@@ -51,6 +65,8 @@ class Changes(NamedTuple):
                 f"a policy has no option {unknown[0]!r}, wanted one of "
                 f"{', '.join(sorted(json.loads(base.to_json())))}; fix --policy or --set"
             )
+        for name, value in self.options.items():
+            _check_option(name, value, base.catalogue)
         try:
             weighers = {**dict(options["weighers"]), **self.weighers}
             options["weighers"] = [[name, multiplier] for name, multiplier in weighers.items()]
@@ -72,6 +88,13 @@ class Changes(NamedTuple):
             policies.get(digest)
         return Policy.from_json(changed.to_json(), policies.catalogue)
 
+    def check_classes(self, classes) -> None:
+        """Raise UsageError for the ratio of a resource class that is not one of the ``classes`` of the logs."""
+        for name in sorted(self.ratios.keys() - classes):
+            raise errors.UsageError(
+                f"the logs have no resource class {name!r}, wanted one of {', '.join(sorted(classes))}; fix --ratio"
+            )
+
     def with_hosts(self, hosts) -> "Changes":
         """Return the changes with the hosts that match in place of globs. Raise UsageError for a name that none of
         ``hosts`` has: it would change nothing."""
@@ -85,6 +108,25 @@ class Changes(NamedTuple):
                 for pattern in self.dropped
                 if host == pattern or fnmatch.fnmatchcase(host, pattern)
             )
+        )
+
+
+def _check_option(name, value, catalogue):
+    """Raise UsageError for a value that the schedulers do not accept for an option of the policy."""
+    option = next((each for each in OPTIONS if each.field == name), None)
+    wanted = option.kind.value if option is not None else WANTED[type(getattr(Policy, name))]
+    try:
+        Policy.from_json(json.dumps({name: value}), catalogue)
+    except errors.InvalidEvent:
+        good = False
+    else:
+        good = name not in LEAST or value >= LEAST[name]
+        if option is not None and option.choices is not None:
+            good, wanted = value in option.choices, f"one of {', '.join(option.choices)}"
+    if not good:
+        least = f", {LEAST[name]} or more" if name in LEAST else ""
+        raise errors.UsageError(
+            f"the option {name} is {json.dumps(value)[:50]}, wanted {wanted}{least}; fix --set or --policy"
         )
 
 

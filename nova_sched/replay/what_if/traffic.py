@@ -48,6 +48,8 @@ class Tally:
         self.vcpus_used = self.vcpu_capacity = 0
         #: Names of all hosts that were ever reported.
         self.hosts = set()
+        #: The resource classes in the recorded logs.
+        self.classes = frozenset()
         self._last_ns = 0
         self._every = 1
         self._seen = 0
@@ -147,6 +149,7 @@ def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None
     if rest > 0:
         tally.refused["claims refused"] += rest
     tally.end(table, traffic.least)
+    tally.classes = frozenset(table.classes.values)
     return tally
 
 

@@ -158,7 +158,9 @@ def test_who_lost_against_whom(cloud):
         {"cell": "cell1", "host": "b", "conflicts": 1, "claims": 2, "share": 50.0},
     ]
     reasons = {row["reason"]: row["conflicts"] for row in cloud.rows("conflicts", "--by", "reason")}
-    assert reasons == {"VCPU": 1, "anti-affinity: {count} of the group in {domain}, limit {limit}": 1}
+    assert reasons == {"VCPU": 1, "anti-affinity: the group has reached its limit": 1}
+    (row,) = cloud.rows("conflicts", "--by", "each", "--host", "b")
+    assert row["reason"] == "anti-affinity: 1 of the group in host, limit 1"
     (row,) = cloud.rows("conflicts", "--by", "each", "--host", "a")
     assert (row["host"], row["reason"], row["lost_by"]) == ("a", "VCPU", "scheduler/one")
     code, _, err = cloud.run("conflicts", "--limit", "1")
@@ -216,7 +218,7 @@ def test_what_is_no_conflict(cloud):
     assert (code, json.loads(out)) == (0, [])
     assert err == (
         "0 of 7 claims of schedulers lost (0.0 %)\n"
-        "3 more refused, not because of another claim: down 1, disabled 1, unknown host {host} 1\n"
+        "3 more refused, not because of another claim: down 1, disabled 1, unknown host 1\n"
     )
     rows = cloud.rows("trend", "--columns", "time,conflicts")
     assert sum(row["conflicts"] for row in rows) == 0
@@ -308,6 +310,14 @@ def test_the_default_zone_is_that_of_the_schedulers(cloud):
     assert [row["zone"] for row in cloud.rows("usage", "--by", "zone")] == ["east"]
     assert [row["zone"] for row in cloud.rows("host", "list", "--zone", "east")] == ["east"]
     assert cloud.run("dry-run", "1:512", "--availability-zone", "east")[0] == 0
+
+
+@pytest.mark.parametrize("by, columns", [("zone", ["VCPU_used", "VCPU_capacity"]), ("project", ["VCPU"])])
+def test_usage_in_a_spreadsheet_is_numbers(ask, by, columns):
+    _, out, _ = ask(DEMO, "usage", "--by", by, form="csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert rows and list(rows[0])[3 : 3 + len(columns)] == columns
+    assert all(row[name].isdecimal() for row in rows for name in list(row)[1:])
 
 
 # --- fragmentation ---------------------------------------------------------------------------------------------------

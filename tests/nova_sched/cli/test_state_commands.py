@@ -62,7 +62,9 @@ def test_state_as_data(told):
     assert len(rows) == 16 and all(row["VCPU"]["used"] <= row["VCPU"]["capacity"] for row in rows)
     assert [json.loads(line) for line in told("state", "-o", "ndjson")[1].splitlines()] == rows
     table = list(csv.DictReader(io.StringIO(told("state", "-o", "csv", "--columns", "host,VCPU,status")[1])))
-    assert [list(row) for row in table[:1]] == [["host", "VCPU", "status"]] and len(table) == 16
+    assert [list(row) for row in table[:1]] == [["host", "VCPU_used", "VCPU_capacity", "status"]] and len(table) == 16
+    used = {row["host"]: (row["VCPU"]["used"], row["VCPU"]["capacity"]) for row in rows}
+    assert {row["host"]: (int(row["VCPU_used"]), int(row["VCPU_capacity"])) for row in table} == used
 
 
 def test_state_sorted_and_limited(told):

@@ -12,7 +12,7 @@ from nova_sched.filters import Filter, HostView, Reason, Refusal
 from nova_sched.filters.explanation import Look
 from nova_sched.projection import claim_refusals
 from nova_sched.projection.claim_refusals import ClaimRefused
-from nova_sched.projection.reason import template_of
+from nova_sched.projection.reason import kind_of, template_of
 from nova_sched.projection.write_refusals import WriteRefused
 from nova_sched.selection import prefilters
 from nova_sched.selection.host_fit import TOGETHER
@@ -170,3 +170,8 @@ def test_a_filter_of_a_deployer_is_explained_by_its_own_words():
 
     assert Crowded().explain(None, Reason("crowded")).text == "crowded"
     assert Crowded().explain(None, None).text == "passed"
+
+
+@pytest.mark.parametrize("code", [*ClaimRefused, *WriteRefused])
+def test_a_reason_without_its_facts_has_no_braces(code):
+    assert kind_of(code) and not set("{}") & set(kind_of(code))
