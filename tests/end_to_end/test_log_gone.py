@@ -44,7 +44,9 @@ def test_no_service_begins_it_again(tmp_path, kind, is_replaced, request):
         epoch = conductor.projection.epoch
         with site.log() as log:
             append_pin(log, epoch, "operator/pin", LEVEL)
-        wait_until(lambda: agent.facts()["level"].startswith(str(LEVEL)), SECONDS_MAX, "the agent does not know the level")
+        wait_until(
+            lambda: agent.facts()["level"].startswith(str(LEVEL)), SECONDS_MAX, "the agent does not know the level"
+        )
         wait_until(lambda: knows(scheduler, ("h1", "h2"), 1), SECONDS_MAX, "the hosts are not reported at the level")
         kept = records_of(url)
         remove(site, kind)

@@ -67,7 +67,7 @@ def test_services_of_recorded_logs(ask):
         ("compute_agent", "agents-cell1", "cell1", "heard", 120),
     ]
     _, rows, _ = ask(LEDGER, "service", "list")
-    assert {row["service"]: row["level"] for row in rows}["placement"] == 3
+    assert {row["service"]: row["level"] for row in rows}["placement"] == 4
 
 
 @pytest.mark.parametrize(
