@@ -50,7 +50,7 @@ def test_top_shows_writes(run, story):
     assert code == 0
     for line in (
         "writes of Placement's API: 13 accepted, 5 refused",
-        "somebody holds resources of provider {provider}",
+        "somebody holds resources of the provider",
         "hottest provider of no host  cell   claims, writes",
         "cell1: 2 hosts: 2 up; 1 provider of no host, 3 consumers (1 on no host)",
     ):

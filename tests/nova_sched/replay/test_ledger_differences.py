@@ -233,12 +233,16 @@ CONSUMER = {
         (["--list", "names"], "created", ["2027-01-15T08:00:16.000Z", "2027-01-15T08:00:17.000Z"]),
         (["--list", "names", "*_T"], "name", ["CUSTOM_T"]),
         (["--list", "waiting"], "root", [ROOT_C]),
-        (["--list", "waiting", "x"], "root", []),
     ],
 )
 def test_lists(story, capsys, words, key, wanted):
     found = rows(capsys, story, *words)
     assert (found if key is None else [row[key] for row in found]) == wanted
+
+
+def test_a_list_without_what_is_named(story, capsys):
+    code = replay(["--log", f"cell1={story.log.url}", "--no-cache", "state", "--list", "waiting", "x"])
+    assert code == 1 and "has nothing of the name 'x'" in capsys.readouterr().err
 
 
 def test_other_forms(story, capsys):

@@ -113,8 +113,8 @@ def test_a_log_is_not_kept_in_memory(busy):
     "changes, told",
     [
         (Changes(options={"nothing": 1}), "a policy has no option 'nothing'"),
-        (Changes(options={"weighers": "x"}), "the policy cannot be used"),
-        (Changes(options={"max_attempts": "x"}), "max_attempts is of another kind"),
+        (Changes(options={"weighers": "x"}), 'the option weighers is "x", wanted'),
+        (Changes(options={"max_attempts": "x"}), 'the option max_attempts is "x", wanted'),
         (Changes(options={"enabled_filters": ["Nobody"]}), "there is no filter 'Nobody'"),
     ],
 )
