@@ -77,7 +77,7 @@ def test_a_fence_waits_for_what_another_worker_wrote(url):
 def test_a_log_below_level_3_takes_no_writes(tmp_path):
     url = f"sqlite:///{tmp_path}/cell1.db"
     with open_log(url) as log:
-        open_at_level(log, "cell1", "operator/test", events.StateKept.LEVEL - 1)
+        open_at_level(log, "cell1", "operator/test", events.EVENTS["StateKept"].LEVEL - 1)
     with workers({"cell1": url}, count=1) as (region,), pytest.raises(Unavailable, match="nova-sched pin"):
         region.write(created("one"))
 
