@@ -3,7 +3,7 @@
 import webob
 from oslo_middleware.request_id import GLOBAL_REQ_ID
 
-from placement_api.http_errors import BadRequest
+from placement_api.http_errors import BadRequest, Unavailable
 from placement_api.refusals import error_of
 from placement_api.schemas.validators import plain_uuid, read_json
 from placement_api.versions import FIRST
@@ -78,7 +78,13 @@ class Request(webob.Request):
 
     def fence_again(self) -> None:
         """Wait until everything is folded that was acknowledged until now."""
-        self.missed = tuple(dict.fromkeys((*self.missed, *self.region.fence())))
+        try:
+            left_out = self.region.fence()
+        except Unavailable:
+            # (No log came up to the fence, and the answer says so.)
+            self.missed = tuple(self.region.logs)
+            raise
+        self.missed = tuple(dict.fromkeys((*self.missed, *left_out)))
         self.is_fenced = True
 
     def fence_before_removal(self) -> None:

@@ -78,9 +78,12 @@ class UnderWay:
         """Give the outcomes of the writes that are folded to those who wait for them, and take them out."""
         for written in projection.writes or ():
             if written.producer == self._producer:
-                outcome = self._take((written.producer_epoch, written.sequence))
+                mark = written.producer_epoch, written.sequence
+                outcome = self._waiting.get(mark)
                 if outcome is not None:
+                    # (In this order: who finds that its write is not under way any more has its outcome.)
                     outcome.set_result(written)
+                    self.forget((mark,))
         projection.writes = []
         known = projection.producers.get(self._producer)
         if known is not None:
@@ -96,11 +99,6 @@ class UnderWay:
                 outcome.set_exception(self._unknown(why))
         self._waiting.clear()
         self._since.clear()
-
-    def _take(self, mark: Mark) -> Future | None:
-        """The Future of a write that is under way no longer; None if nobody waits for it."""
-        self._since.pop(mark, None)
-        return self._waiting.pop(mark, None)
 
     def _unknown(self, why: str) -> OutcomeUnknown:
         return OutcomeUnknown(
