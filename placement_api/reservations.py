@@ -70,16 +70,17 @@ def reserved(request, log, own: Iterable[str], against: Iterable[str] | None = N
         if first is not None:
             first.wait(began + WAIT_SECONDS)
         write_uuid, first = _lock(request, log, own, against)
+    is_known = True
     try:
         yield
     except OutcomeUnknown:
         # What was written under the lock may still come: the lock stays until others give it up, after LEFT_AFTER.
         LOG.warning("the lock %s in the log of %s is kept: the outcome of its write is not known", write_uuid, log.cell)
+        is_known = False
         raise
-    except BaseException:
-        give_up([log], write_uuid, own, request.who())
-        raise
-    give_up([log], write_uuid, own, request.who())
+    finally:
+        if is_known:
+            give_up([log], write_uuid, own, request.who())
 
 
 def _lock(request, log, own, against) -> tuple[str | None, Lock | None]:

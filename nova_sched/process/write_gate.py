@@ -30,7 +30,9 @@ class WriteGate:
         ``may_read``, it uses the bounds that are known: a log that is away lets its readers wait."""
         why_closed, level, position = self._state()
         now = self._clock.monotonic()
-        if may_read and (self._bounds is None or now - self._looked_at >= BOUNDS_SECONDS):
+        # (While the log is not used, its bounds change nothing. When it is used again, an old fault is over at once.)
+        is_due = self.fault is not None or now - self._looked_at >= BOUNDS_SECONDS
+        if may_read and (self._bounds is None or (why_closed is None and is_due)):
             self._looked_at = now
             try:
                 self._bounds, self.fault = self._log.bounds(), None

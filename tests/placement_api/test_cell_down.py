@@ -75,5 +75,4 @@ def test_its_broker_is_killed(cell1, rabbit):
         assert STALE not in client.ask("GET", f"/resource_providers/{P1}").headers
         rabbit.start()
         wait_until(lambda: not region.stale_cells(), 60, "the log is read again")
-        wait_until(lambda: region.logs["cell2"].refusal is None, 60, "the log takes writes again")
         assert client.put(CONSUMER, client.generation(CONSUMER), {P1: {"VCPU": 1}, P2: {"VCPU": 1}}).status == 204

@@ -10,6 +10,10 @@ import webob
 
 from placement_api.app import make_app
 from placement_api.region import Region
+from rpc_api import events
+from rpc_api.levels import LEVEL, pack_oldest
+from rpc_api.log import open_log
+from tests.builders import Voice, facts_of, record_of
 from tests.placement_api.client import Client, World, config_of
 from tests.placement_api.regions import uuid_of
 from tests.placement_api.server import Server
@@ -252,3 +256,15 @@ class NovaAnswers:
         ]
         first = int(asked["offset"])
         return {"server_groups": listed[first : first + min(self.max_limit, int(asked["limit"]))]}
+
+
+def tapped(ours, *hosts, cell="cell1"):
+    """What the tap of a cell has published about hosts."""
+    with open_log(ours.urls[cell]) as log:
+        epoch = ours.state(cell).epoch
+        voice = Voice(f"conductor/{cell}")
+        for host in hosts:
+            said = facts_of(host, authority="nova")
+            inventory = events.thaw("HostInventory", said.inventory)._replace(root_uuid=uuid_of(host))
+            said = said._replace(inventory=pack_oldest(inventory))
+            log.append([record_of(voice.say(said), epoch=epoch, level=LEVEL)])

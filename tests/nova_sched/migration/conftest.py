@@ -9,7 +9,7 @@ import pytest
 from nova_sched.cli.main import main
 from nova_sched.replay.archive.restore import state_of
 from rpc_api.log import open_log
-from tests.nova_sched.migration.clouds import TOKEN, NovaAnswers, Stock
+from tests.nova_sched.migration.clouds import TOKEN, NovaAnswers, Stock, small, tapped
 from tests.placement_api.regions import prepare
 
 
@@ -81,3 +81,13 @@ def ours(tmp_path, capsys, stock, environment):
 @pytest.fixture
 def two_cells(tmp_path, capsys, stock, environment):
     return Ours(tmp_path, capsys, stock, "cell0", "cell1", "cell2")
+
+
+@pytest.fixture
+def known(stock, nova, ours):
+    """Both hosts are known by the tap, and the cloud is taken over."""
+    small(stock)
+    tapped(ours, "host-1", "host-2")
+    code, out, err = ours.run("import", "--nova", nova.url)
+    assert (code, err) == (0, ""), (out, err)
+    return ours

@@ -10,8 +10,7 @@ from nova_sched.migration import cell_database
 from rpc_api import errors, events
 from rpc_api.digest import pool_key
 from tests.against_nova.conftest import running_peer
-from tests.nova_sched.migration.clouds import small
-from tests.nova_sched.migration.test_from_nova import tapped
+from tests.nova_sched.migration.clouds import small, tapped
 from tests.placement_api.regions import uuid_of
 
 pytestmark = pytest.mark.nova

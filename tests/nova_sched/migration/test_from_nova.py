@@ -8,35 +8,13 @@ from nova_sched.clients.service import Service
 from nova_sched.migration import from_nova
 from nova_sched.projection.topology import pools_of
 from rpc_api import errors, events
-from rpc_api.levels import LEVEL, pack_oldest
+from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
-from tests.builders import Voice, consumer, facts_of, of, record_of, report
-from tests.nova_sched.migration.clouds import PROJECT, NovaAnswers, small
+from tests.builders import Voice, consumer, of, record_of, report
+from tests.nova_sched.migration.clouds import PROJECT, NovaAnswers, small, tapped
 from tests.placement_api.regions import uuid_of
 
 VM = uuid_of("vm-1")
-
-
-def tapped(ours, *hosts, cell="cell1"):
-    """What the tap of a cell has published about hosts."""
-    with open_log(ours.urls[cell]) as log:
-        epoch = ours.state(cell).epoch
-        voice = Voice(f"conductor/{cell}")
-        for host in hosts:
-            said = facts_of(host, authority="nova")
-            inventory = events.thaw("HostInventory", said.inventory)._replace(root_uuid=uuid_of(host))
-            said = said._replace(inventory=pack_oldest(inventory))
-            log.append([record_of(voice.say(said), epoch=epoch, level=LEVEL)])
-
-
-@pytest.fixture
-def known(stock, nova, ours):
-    """Both hosts are known by the tap, and the cloud is taken over."""
-    small(stock)
-    tapped(ours, "host-1", "host-2")
-    code, out, err = ours.run("import", "--nova", nova.url)
-    assert (code, err) == (0, ""), (out, err)
-    return ours
 
 
 def test_aggregates_instances_and_groups_are_taken_over(known):

@@ -17,8 +17,6 @@ from rpc_api.levels import LEVEL
 from rpc_api.log import open_log
 from rpc_api.packing import pack
 from tests.builders import Voice, record_of
-from tests.nova_sched.migration.clouds import small
-from tests.nova_sched.migration.test_from_nova import tapped
 from tests.nova_sched.migration.test_take_over import ours_served
 from tests.placement_api.regions import uuid_of
 
@@ -33,17 +31,13 @@ def guest(memory_mb):
 
 
 @pytest.fixture
-def known(stock, nova, ours):
+def known(stock, known):
     """A cloud that was imported, and to whose new endpoint clients write."""
-    small(stock)
-    tapped(ours, "host-1", "host-2")
-    code, out, err = ours.run("import", "--nova", nova.url)
-    assert (code, err) == (0, ""), (out, err)
-    with ours_served(ours) as client:
+    with ours_served(known) as client:
         assert client.put(VM, 1, {HOSTS["host-1"]: {"VCPU": 2}}).status == 204
         assert client.put(NEW, None, {HOSTS["host-2"]: {"VCPU": 1}}).status == 204
     stock.requests.clear()
-    return ours
+    return known
 
 
 @pytest.fixture
